@@ -1,0 +1,305 @@
+//! The bodies of requests. Field order leaves no padding, which `IntoBytes` checks.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The first bytes of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Head {
+    /// [`crate::MAGIC`].
+    pub magic: u32,
+    /// An [`crate::Op`].
+    pub op: u32,
+    /// The calling thread, for credentials that are a thread's own (groups, capabilities).
+    pub tid: u32,
+    /// Given back in the reply.
+    pub tag: u32,
+}
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty,)* }
+    )*};
+}
+
+bodies! {
+    /// A process image introduces itself.
+    Hello {
+        /// Random number of this image: tells a reconnect from a new image after exec.
+        image: u64,
+    }
+    /// get.
+    Get {
+        /// A `Kind`.
+        kind: u32,
+        /// The key.
+        key: i32,
+        /// The call's flags: IPC_CREAT, IPC_EXCL, mode, SHM_*.
+        flags: i32,
+        /// Zero.
+        pad: u32,
+        /// nsems or size; 0 for queues. What the caller passed, unchecked (semget's nsems sign-extended).
+        size: u64,
+    }
+    /// An object.
+    Object {
+        /// A `Kind`.
+        kind: u32,
+        /// Its identifier.
+        id: i32,
+    }
+    /// Map an object.
+    Open {
+        /// A `Kind`: msg or sem.
+        kind: u32,
+        /// Its identifier.
+        id: i32,
+    }
+    /// IPC_SET.
+    Set {
+        /// A `Kind`.
+        kind: u32,
+        /// Its identifier.
+        id: i32,
+        /// New owner.
+        uid: u32,
+        /// New group.
+        gid: u32,
+        /// New mode; the low nine bits count.
+        mode: u32,
+        /// Zero.
+        pad: u32,
+        /// New msg_qbytes; queues only.
+        qbytes: u64,
+    }
+    /// State of an object.
+    Stat {
+        /// A `Kind`.
+        kind: u32,
+        /// Identifier, or index for the *_STAT commands.
+        id: i32,
+        /// A [`StatBy`].
+        by: u32,
+    }
+    /// Limits or usage of a kind.
+    Info {
+        /// A `Kind`.
+        kind: u32,
+        /// 0: IPC_INFO; 1: MSG_INFO, SEM_INFO, SHM_INFO.
+        usage: u32,
+    }
+    /// shmat.
+    Attach {
+        /// The segment.
+        id: i32,
+        /// shmat's flags; SHM_RDONLY and SHM_EXEC matter for permission.
+        flags: i32,
+    }
+    /// shmdt.
+    Detach {
+        /// What the attach answered.
+        token: u64,
+        /// 1: as if it had never been (the mapping failed): no dtime, no lpid.
+        undo: u32,
+        /// Zero.
+        pad: u32,
+    }
+    /// SHM_LOCK, SHM_UNLOCK.
+    ShmLock {
+        /// The segment.
+        id: i32,
+        /// 1: lock.
+        lock: u32,
+    }
+    /// A fork, named by its token.
+    Fork {
+        /// Random.
+        token: u64,
+    }
+    /// A fork's outcome.
+    Forked {
+        /// Its token.
+        token: u64,
+        /// The child, 0 if there is none.
+        pid: u32,
+        /// Zero.
+        pad: u32,
+    }
+    /// Wait for a death to be settled.
+    Settle {
+        /// The process that was reaped.
+        pid: u32,
+    }
+    /// A file of /proc.
+    Proc {
+        /// A [`ProcFile`].
+        file: u32,
+        /// 0 to read, 1 to write, 2 both.
+        access: u32,
+    }
+    /// semop by the broker. `nsops` operations follow.
+    SemOp {
+        /// The set.
+        id: i32,
+        /// How many operations follow.
+        nsops: u32,
+        /// When to give up, nanoseconds of CLOCK_MONOTONIC; u64::MAX never.
+        deadline: u64,
+    }
+    /// semctl by the broker: GETVAL, SETVAL, GETALL, SETALL, GETPID, GETNCNT, GETZCNT.
+    SemCtl {
+        /// The set.
+        id: i32,
+        /// Which semaphore.
+        semnum: i32,
+        /// Command.
+        cmd: i32,
+        /// SETVAL's value.
+        val: i32,
+    }
+    /// msgsnd by the broker. The text follows.
+    MsgSend {
+        /// The queue.
+        id: i32,
+        /// msgsnd's flags.
+        flags: i32,
+        /// Type.
+        mtype: i64,
+    }
+    /// msgrcv by the broker.
+    MsgReceive {
+        /// The queue.
+        id: i32,
+        /// msgrcv's flags.
+        flags: i32,
+        /// Wished type.
+        msgtyp: i64,
+        /// Longest text wanted.
+        size: u64,
+    }
+    /// A lock that does not come free.
+    Stuck {
+        /// A `Kind`.
+        kind: u32,
+        /// The object.
+        id: i32,
+        /// Who holds it, as the lock word says.
+        holder: u32,
+    }
+    /// A new limit.
+    SetLimit {
+        /// A [`Limit`].
+        limit: u32,
+        /// Zero.
+        pad: u32,
+        /// Its value; unsigned limits as their bits.
+        value: i64,
+    }
+    /// An object for listings.
+    Detail {
+        /// A `Kind`.
+        kind: u32,
+        /// Index: the first object at or above it is answered.
+        index: u32,
+    }
+}
+
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $enum:ident { $($(#[$vdoc:meta])* $name:ident = $n:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum $enum { $($(#[$vdoc])* $name = $n,)* }
+
+        impl $enum {
+            /// All values, in order.
+            pub const ALL: &'static [$enum] = &[$($enum::$name,)*];
+
+            /// The value with this number.
+            pub fn from_u32(n: u32) -> Option<$enum> {
+                match n { $($n => Some($enum::$name),)* _ => None }
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// How [`Stat`] names an object and whether permission is checked.
+    StatBy {
+        /// IPC_STAT: by identifier, read permission wanted.
+        Id = 0,
+        /// *_STAT: by index, read permission wanted.
+        Index = 1,
+        /// *_STAT_ANY: by index, no permission wanted.
+        IndexAny = 2,
+    }
+    /// The files of /proc that a namespace has of its own.
+    ProcFile {
+        /// /proc/sysvipc/msg
+        SysvipcMsg = 0,
+        /// /proc/sysvipc/sem
+        SysvipcSem = 1,
+        /// /proc/sysvipc/shm
+        SysvipcShm = 2,
+        /// /proc/sys/kernel/msgmax
+        Msgmax = 3,
+        /// /proc/sys/kernel/msgmnb
+        Msgmnb = 4,
+        /// /proc/sys/kernel/msgmni
+        Msgmni = 5,
+        /// /proc/sys/kernel/sem
+        Sem = 6,
+        /// /proc/sys/kernel/shmmax
+        Shmmax = 7,
+        /// /proc/sys/kernel/shmall
+        Shmall = 8,
+        /// /proc/sys/kernel/shmmni
+        Shmmni = 9,
+        /// /proc/sys/kernel/shm_rmid_forced
+        ShmRmidForced = 10,
+        /// /proc/sys/kernel/auto_msgmni
+        AutoMsgmni = 11,
+        /// /proc/sys/kernel/msg_next_id
+        MsgNextId = 12,
+        /// /proc/sys/kernel/sem_next_id
+        SemNextId = 13,
+        /// /proc/sys/kernel/shm_next_id
+        ShmNextId = 14,
+    }
+    /// The fields of `Limits`, in their order.
+    Limit {
+        /// msgmax
+        Msgmax = 0,
+        /// msgmnb
+        Msgmnb = 1,
+        /// msgmni
+        Msgmni = 2,
+        /// SEMMSL
+        Semmsl = 3,
+        /// SEMMNS
+        Semmns = 4,
+        /// SEMOPM
+        Semopm = 5,
+        /// SEMMNI
+        Semmni = 6,
+        /// shmmax
+        Shmmax = 7,
+        /// shmall
+        Shmall = 8,
+        /// shmmni
+        Shmmni = 9,
+        /// shm_rmid_forced
+        ShmRmidForced = 10,
+        /// auto_msgmni
+        AutoMsgmni = 11,
+        /// msg_next_id
+        MsgNextId = 12,
+        /// sem_next_id
+        SemNextId = 13,
+        /// shm_next_id
+        ShmNextId = 14,
+    }
+}
