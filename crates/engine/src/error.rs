@@ -1,0 +1,38 @@
+//! What an operation may answer.
+
+use ring3_abi::{Errno, Pid};
+
+/// Why an operation did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The kernel's answer for this case.
+    Errno(Errno),
+    /// The object is gone: EIDRM for whoever slept on it, a look into the directory for others.
+    Removed,
+    /// The object lives in another region now: open it again.
+    Moved,
+    /// The region holds what no operation writes. It is dead for this process: EIDRM.
+    Spoiled,
+    /// The region's lock does not come free; this process holds it. Nothing has happened: ask the broker, call again.
+    Stuck(Pid),
+    /// A table of the region is full. Nothing has happened: ask the broker for a larger one.
+    Full,
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Error {
+        Error::Errno(errno)
+    }
+}
+
+/// A result of the engine.
+pub type Result<T> = core::result::Result<T, Error>;
+
+/// How far an operation got.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// It is done.
+    Done(T),
+    /// It must wait: park on the ticket's seat, then resume.
+    Wait(crate::wait::Ticket),
+}

@@ -1,0 +1,145 @@
+//! The lock of a region: one word, held by a process.
+//!
+//! # Invariants
+//! L1. The word is 0 (free) or the holder's process number, with [`WAITERS`] if somebody may sleep on it.
+//! L2. Only a process that is registered with the broker takes it, so a holder that dies is found by its number.
+//! L3. Whoever slept takes it with WAITERS set, since others may sleep still.
+//!
+//! # Death
+//! The word keeps the dead holder's number. Nobody but `settle`, run by the broker for that very process, takes it
+//! over ([`seize`]), and it rolls the journal back before anything else. Waiters that lose patience ask the broker.
+
+use crate::atomic::{Acquire, AtomicU32, Relaxed, Release};
+use crate::error::{Error, Result};
+use crate::host::{Caller, Deadline, Host, Parked, Seat};
+use crate::object::{Header, LIVE, MOVED, REMOVED};
+use ring3_abi::Pid;
+
+/// Flag in the lock word: somebody may sleep on it.
+pub const WAITERS: u32 = 1 << 31;
+/// The holder's number in the lock word.
+pub const HOLDER: u32 = (1 << 22) - 1;
+
+/// How often a waiter looks at the word before it sleeps.
+const SPINS: u32 = 200;
+/// How many sleeps make a waiter doubt the holder. Each is cut short by the holder's wake-up.
+const PATIENCE: u32 = 4;
+
+/// A held lock. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Locked<'r, 'h, H: Host> {
+    header: &'r Header,
+    host: &'h H,
+}
+
+impl<H: Host> Drop for Locked<'_, '_, H> {
+    #[inline]
+    fn drop(&mut self) {
+        release(self.header, self.host);
+    }
+}
+
+/// Takes the lock of a live object.
+///
+/// # Errors
+/// `Stuck` after some patience; `Removed`, `Moved` if that is the region's state, `Spoiled` if it has none.
+#[inline]
+pub fn lock<'r, 'h, H: Host>(header: &'r Header, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
+    let locked = lock_any(header, host, who)?;
+    match header.state.load(Relaxed) {
+        LIVE => Ok(locked),
+        REMOVED => Err(Error::Removed),
+        MOVED => Err(Error::Moved),
+        _ => Err(Error::Spoiled),
+    }
+}
+
+/// Takes the lock whatever the object's state.
+#[inline]
+pub fn lock_any<'r, 'h, H: Host>(header: &'r Header, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
+    // ORDERING: Acquire pairs with the Release of release() and settle(): what the last holder wrote is seen.
+    if header.lock.compare_exchange(0, who.pid & HOLDER, Acquire, Relaxed).is_err() {
+        contend(header, host, who)?;
+    }
+    header.holder.store(who.tid, Relaxed);
+    Ok(Locked { header, host })
+}
+
+#[cold]
+fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
+    let mine = who.pid & HOLDER;
+    for _ in 0..SPINS {
+        if header.lock.load(Relaxed) == 0 && header.lock.compare_exchange(0, mine, Acquire, Relaxed).is_ok() {
+            return Ok(());
+        }
+        core::hint::spin_loop();
+    }
+    let mut slices = 0;
+    loop {
+        let seen = header.lock.load(Relaxed);
+        if seen == 0 {
+            if header.lock.compare_exchange(0, mine | WAITERS, Acquire, Relaxed).is_ok() {
+                return Ok(());
+            }
+            continue;
+        }
+        if seen & HOLDER == 0 {
+            return Err(Error::Spoiled);
+        }
+        if slices >= PATIENCE {
+            return Err(Error::Stuck(seen & HOLDER));
+        }
+        // The seat's two values: the word without and with the flag. The host sets the flag before it sleeps.
+        let seat = Seat {
+            word: &header.lock,
+            spinning: seen & !WAITERS,
+            parked: (seen & HOLDER) | WAITERS,
+            cpu: &header.lock_cpu,
+        };
+        if host.park(seat, Deadline::SHORT) != Parked::Woken {
+            slices += 1;
+        }
+    }
+}
+
+#[inline]
+fn release<H: Host>(header: &Header, host: &H) {
+    // ORDERING: Release pairs with lock()'s Acquire.
+    if header.lock.swap(0, Release) & WAITERS != 0 {
+        host.wake(&header.lock, 1, &header.lock_cpu);
+    }
+}
+
+/// Takes the lock over from a process that is dead (or whose image is gone), or takes it like anybody else if another holds it.
+/// Answers whether it was the dead process's.
+///
+/// # Errors
+/// `Stuck` if a living process keeps it.
+pub fn seize<'r, 'h, H: Host>(
+    header: &'r Header,
+    host: &'h H,
+    dead: Pid,
+    who: Caller,
+) -> Result<(Locked<'r, 'h, H>, bool)> {
+    let word = header.lock.load(Relaxed);
+    if word & HOLDER == dead & HOLDER && dead != 0 {
+        let mine = (who.pid & HOLDER) | WAITERS;
+        // ORDERING: Acquire, as lock(); the dead holder's stores are all visible once it is dead.
+        if swap_holder(&header.lock, word, mine, dead) {
+            header.holder.store(who.tid, Relaxed);
+            return Ok((Locked { header, host }, true));
+        }
+    }
+    Ok((lock_any(header, host, who)?, false))
+}
+
+/// Swaps the holder while it is `dead`; a waiter may set its flag in between.
+fn swap_holder(word: &AtomicU32, mut seen: u32, mine: u32, dead: Pid) -> bool {
+    while seen & HOLDER == dead & HOLDER {
+        match word.compare_exchange(seen, mine, Acquire, Relaxed) {
+            Ok(_) => return true,
+            Err(now) => seen = now,
+        }
+    }
+    false
+}

@@ -1,0 +1,47 @@
+//! What every region starts with: who it is, its state, its lock, its journal's length.
+
+use crate::atomic::{AtomicU32, AtomicU64};
+use crate::layout;
+
+layout! {
+    /// The first 128 bytes of a region.
+    Header[128] {
+        /// [`MAGIC`] and format version.
+        magic: AtomicU32,
+        /// [`LIVE`], [`REMOVED`] or [`MOVED`].
+        state: AtomicU32,
+        /// The object's identifier, for people who look at memory.
+        id: AtomicU32,
+        /// The object's kind, likewise.
+        kind: AtomicU32,
+        /// Time of creation or last change, seconds.
+        ctime: AtomicU64,
+        /// CPU + 1 of the last process that waited for the lock.
+        lock_cpu: AtomicU32,
+        /// CPU + 1 of the last process that slept or was woken here.
+        peer_cpu: AtomicU32,
+        /// Unused.
+        spare: [AtomicU32; 8],
+        /// The lock (`lock.rs`). Starts the second cache line.
+        lock: AtomicU32,
+        /// The thread that holds it, as it said after taking it.
+        holder: AtomicU32,
+        /// Entries in use in the journal (`journal.rs`).
+        journal_len: AtomicU32,
+        /// First free ticket + 1; 0 none (`wait.rs`).
+        ticket_free: AtomicU32,
+        /// Tickets never used so far start here.
+        ticket_fresh: AtomicU32,
+        /// Unused.
+        spare2: [AtomicU32; 11],
+    }
+}
+
+/// First word of a region: "R3" and the format's version.
+pub const MAGIC: u32 = 0x5233_0001;
+/// State of a region that is used.
+pub const LIVE: u32 = 1;
+/// State of a region whose object was removed.
+pub const REMOVED: u32 = 2;
+/// State of a region whose object has another region now.
+pub const MOVED: u32 = 3;

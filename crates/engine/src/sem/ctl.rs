@@ -1,0 +1,182 @@
+//! semctl's commands on values. semctl(2); kernel: semctl_main(), semctl_setval().
+
+use super::Set;
+use super::op::Ops;
+use super::word;
+use crate::atomic::Relaxed;
+use crate::error::{Error, Result};
+use crate::host::{Caller, Host};
+use crate::object::REMOVED;
+use ring3_abi::sem::SEMVMX;
+use ring3_abi::{Errno, Pid};
+
+/// Times of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Last successful semop, seconds; 0 never.
+    pub otime: i64,
+    /// Creation or last change, seconds.
+    pub ctime: i64,
+}
+
+impl<'r> Set<'r> {
+    /// The word of a semaphore, at a moment when no call on several semaphores is half done.
+    fn settled<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<word::Snapshot> {
+        let word = self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
+        let seen = word::read(word);
+        if !seen.slow() {
+            return Ok(seen);
+        }
+        let _locked = self.lock(host, who)?;
+        Ok(word::read(word))
+    }
+
+    /// GETVAL. # Errors: `EINVAL` (no such semaphore).
+    pub fn getval<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<i32> {
+        self.settled(host, who, num).map(word::Snapshot::value)
+    }
+
+    /// GETPID. # Errors: `EINVAL` (no such semaphore).
+    pub fn getpid<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<Pid> {
+        self.settled(host, who, num).map(word::Snapshot::pid)
+    }
+
+    /// GETVAL and GETPID through a mapping that may only be read: `None` if the lock would be needed.
+    pub fn peek(self, num: u32) -> Option<(i32, Pid)> {
+        let seen = word::read(self.word(num).ok()?);
+        (!seen.slow()).then_some((seen.value(), seen.pid()))
+    }
+
+    /// GETNCNT and GETZCNT: sleepers whose next obstacle is this semaphore. kernel: count_semcnt(), check_qop().
+    pub fn counts<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<(u32, u32)> {
+        self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
+        let _locked = self.lock(host, who)?;
+        let (mut more, mut zero) = (0, 0);
+        let tickets = self.tickets();
+        for item in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)) {
+            let (ticket, record) = item?;
+            let op = Ops::Sleeper { ticket, count: self.geometry.ops }.get(self, record.b.load(Relaxed))?;
+            if u32::from(op.sem_num) == num {
+                if op.sem_op == 0 { zero += 1 } else if op.sem_op < 0 { more += 1 }
+            }
+        }
+        Ok((more, zero))
+    }
+
+    /// GETALL: all values at one moment.
+    pub fn getall<H: Host>(self, host: &H, who: Caller, mut each: impl FnMut(u32, u16)) -> Result<()> {
+        let _locked = self.lock(host, who)?;
+        for num in 0..self.geometry.nsems {
+            word::enslow(self.word(num)?);
+        }
+        for num in 0..self.geometry.nsems {
+            each(num, word::read(self.word(num)?).value() as u16);
+        }
+        if self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0 {
+            for num in 0..self.geometry.nsems {
+                word::unslow(self.word(num)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// SETVAL. # Errors: `EINVAL` (no such semaphore), `ERANGE`.
+    pub fn setval<H: Host>(self, host: &H, who: Caller, num: u32, value: i32) -> Result<()> {
+        let word = self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
+        if !(0..=SEMVMX).contains(&value) {
+            return Err(Error::Errno(Errno::ERANGE));
+        }
+        let now = host.now();
+        let locked = self.lock(host, who)?;
+        let mut tx = self.change();
+        self.forgive(&mut tx, num)?;
+        let seen = word::enslow(word);
+        self.put(&mut tx, word, seen.with_value(value).with_pid(who.pid))?;
+        tx.set64(&self.header.ctime, now as u64)?;
+        tx.commit();
+        self.serve_after_set(host, now, locked, |set| {
+            if set.named(num)? { Ok(()) } else { Ok(word::unslow(word)) }
+        })
+    }
+
+    /// SETALL. `values` gives each semaphore's value; all are in range, or nothing is done. # Errors: `ERANGE`.
+    pub fn setall<H: Host>(self, host: &H, who: Caller, values: impl Fn(u32) -> u16) -> Result<()> {
+        if (0..self.geometry.nsems).any(|num| i32::from(values(num)) > SEMVMX) {
+            return Err(Error::Errno(Errno::ERANGE));
+        }
+        let now = host.now();
+        let locked = self.lock(host, who)?;
+        let mut tx = self.change();
+        self.forgive_all(&mut tx)?;
+        for num in 0..self.geometry.nsems {
+            let word = self.word(num)?;
+            let seen = word::enslow(word);
+            self.put(&mut tx, word, seen.with_value(i32::from(values(num))).with_pid(who.pid))?;
+        }
+        tx.set64(&self.header.ctime, now as u64)?;
+        tx.commit();
+        self.serve_after_set(host, now, locked, |_| Ok(()))
+    }
+
+    /// Serves sleepers after a value was set; only if somebody was served is it a semop in otime's eyes. kernel: do_smart_update().
+    fn serve_after_set<H: Host>(
+        self,
+        host: &H,
+        now: i64,
+        locked: crate::lock::Locked<'r, '_, H>,
+        after: impl FnOnce(Set<'r>) -> Result<()>,
+    ) -> Result<()> {
+        let mut served = self.served();
+        self.scan(host, &mut served)?;
+        if served.any {
+            let mut tx = self.change();
+            self.stamp(&mut tx, None, now)?;
+            tx.commit();
+        }
+        after(self)?;
+        drop(locked);
+        served.wake(host);
+        Ok(())
+    }
+
+    /// Times for IPC_STAT: otime is the latest of all semaphores. kernel: get_semotime().
+    pub fn stat(self) -> Result<Stat> {
+        let base = self.own.otime_base.load(Relaxed);
+        let mut latest = 0;
+        for num in 0..self.geometry.nsems {
+            latest = latest.max(word::read(self.word(num)?).time());
+        }
+        let otime = if latest == 0 { 0 } else { (base + latest - 1) as i64 };
+        Ok(Stat { otime, ctime: self.header.ctime.load(Relaxed) as i64 })
+    }
+
+    /// IPC_SET's part: the time of change.
+    pub fn set_ctime(self, now: i64) {
+        self.header.ctime.store(now as u64, Relaxed);
+    }
+
+    /// How many sleep on the set.
+    pub fn sleepers(self) -> u32 {
+        let tickets = self.tickets();
+        tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).count() as u32
+    }
+
+    /// IPC_RMID: every sleeper gets EIDRM, every later caller `Removed`. Doing it twice changes nothing.
+    pub fn remove<H: Host>(self, host: &H, who: Caller) -> Result<()> {
+        let locked = crate::lock::lock_any(self.header, host, who)?;
+        for num in 0..self.geometry.nsems {
+            word::enslow(self.word(num)?);
+        }
+        self.header.state.store(REMOVED, Relaxed);
+        for queue in [&self.own.alter, &self.own.zero] {
+            for item in self.tickets().walk(queue) {
+                let (ticket, _) = item?;
+                let mut tx = self.change();
+                self.tickets().serve(&mut tx, queue, ticket, Errno::EIDRM.0)?;
+                tx.commit();
+            }
+        }
+        drop(locked);
+        self.tickets().wake_all(host)
+    }
+}

@@ -1,0 +1,127 @@
+//! Semaphore sets. semop(2), semctl(2); kernel: ipc/sem.c.
+//!
+//! `word.rs` is one semaphore; `op.rs` does operations and decides who sleeps; `scan.rs` serves sleepers; `undo.rs` is what a process
+//! owes; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `transfer.rs` moves a set to another region.
+//!
+//! # Invariants
+//! I1. A call's operations change all their semaphores and adjustments in one change of the journal, or none.
+//! I2. Nobody sleeps who could go on: whoever changes a value scans the queues before giving the lock back.
+//! I3. Every semaphore that a ticket names is SLOW (`word.rs`), so no change of it misses the scan.
+
+pub mod ctl;
+pub mod layout;
+pub mod op;
+mod scan;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod undo;
+mod verify;
+pub mod word;
+
+pub use layout::Geometry;
+pub use settle::Undo;
+
+use crate::atomic::{AtomicU64, Relaxed};
+use crate::error::{Error, Result};
+use crate::host::{Caller, Host, Seat};
+use crate::journal::Tx;
+use crate::lock::{self, Locked};
+use crate::object::{Header, LIVE, MAGIC};
+use crate::region::Region;
+use crate::wait::{Ticket, Tickets};
+use layout::{Map, SET_HEADER, SetHeader};
+use ring3_abi::sem::Sembuf;
+use ring3_abi::{IpcId, Kind, Pid};
+
+/// A handle on a set's region. Copies name the same set.
+#[derive(Clone, Copy, Debug)]
+pub struct Set<'r> {
+    region: Region<'r>,
+    geometry: Geometry,
+    map: Map,
+    header: &'r Header,
+    own: &'r SetHeader,
+}
+
+impl<'r> Set<'r> {
+    /// A handle. # Errors: `Spoiled` if the region is shorter than the geometry says.
+    pub fn new(region: Region<'r>, geometry: Geometry) -> Result<Set<'r>> {
+        let map = Map::new(geometry);
+        if region.len() < map.len {
+            return Err(Error::Spoiled);
+        }
+        Ok(Set { region, geometry, map, header: region.at(0)?, own: region.at(SET_HEADER)? })
+    }
+
+    /// Makes a zeroed region a new set. The broker only.
+    pub fn format(self, id: IpcId, now: i64) -> Result<()> {
+        self.own.otime_base.store(now as u64, Relaxed);
+        self.own.epoch.store(1, Relaxed);
+        self.own.nsems.store(self.geometry.nsems, Relaxed);
+        self.header.ctime.store(now as u64, Relaxed);
+        self.header.id.store(id as u32, Relaxed);
+        self.header.kind.store(Kind::Sem as u32, Relaxed);
+        self.header.magic.store(MAGIC, Relaxed);
+        self.header.state.store(LIVE, crate::atomic::Release);
+        Ok(())
+    }
+
+    /// How many semaphores.
+    pub fn nsems(self) -> u32 {
+        self.geometry.nsems
+    }
+
+    /// The capacities.
+    pub fn geometry(self) -> Geometry {
+        self.geometry
+    }
+
+    /// Does one plain operation without the lock, if nothing stands in the way. `false`: call [`Set::semop`].
+    #[inline]
+    pub fn fast(self, pid: Pid, now: i64, op: &Sembuf) -> bool {
+        let Some(time) = self.time(now) else { return false };
+        match self.map.words.get(self.region, u32::from(op.sem_num)) {
+            Ok(word) => word::operate(word, op.sem_op, pid, time),
+            Err(_) => false,
+        }
+    }
+
+    /// A time as words hold it, if they can.
+    #[inline]
+    fn time(self, now: i64) -> Option<u64> {
+        let time = (now as u64).wrapping_sub(self.own.otime_base.load(Relaxed)).wrapping_add(1);
+        (1..=word::TIME_MAX).contains(&time).then_some(time)
+    }
+
+    #[inline]
+    fn word(self, num: u32) -> Result<&'r AtomicU64> {
+        self.map.words.get(self.region, num)
+    }
+
+    #[inline]
+    fn lock<'h, H: Host>(self, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
+        lock::lock(self.header, host, who)
+    }
+
+    #[inline]
+    fn change(self) -> Tx<'r> {
+        Tx::begin(self.region, self.header, self.map.journal)
+    }
+
+    #[inline]
+    fn tickets(self) -> Tickets<'r> {
+        Tickets { region: self.region, header: self.header, table: self.map.tickets }
+    }
+
+    /// Where the owner of a ticket sleeps.
+    pub fn seat(self, ticket: Ticket) -> Result<Seat<'r>> {
+        self.tickets().seat(ticket)
+    }
+
+    /// This thread's ticket, if it has one: to go on after the object moved.
+    pub fn find(self, who: Caller) -> Result<Option<Ticket>> {
+        self.tickets().find(who)
+    }
+}

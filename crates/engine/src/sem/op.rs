@@ -1,0 +1,283 @@
+//! semop: all operations of a call or none, and sleeping until they can be done. semop(2); kernel: do_semtimedop(), perform_atomic_semop().
+
+use super::Set;
+use super::word::{self, Snapshot};
+use crate::atomic::{AtomicU64, Relaxed};
+use crate::error::{Error, Result, Step};
+use crate::host::{Caller, Host, Parked};
+use crate::journal::Tx;
+use crate::lock;
+use crate::object::MOVED;
+use crate::wait::{DONE, PARKED, Sleeper, Ticket, WAITING};
+use ring3_abi::Errno;
+use ring3_abi::ipc::IPC_NOWAIT;
+use ring3_abi::sem::{SEM_UNDO, SEMVMX, Sembuf};
+
+/// How many slow operations keep a semaphore SLOW after the last that had to. kernel: USE_GLOBAL_LOCK_HYSTERESIS.
+const HYSTERESIS: u32 = 10;
+/// How many sleepers are looked at to find out whether one names a semaphore.
+const LOOKS: usize = 16;
+
+/// A call's operations: the caller's own, or a sleeper's in the region.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ops<'a> {
+    Call(&'a [Sembuf]),
+    Sleeper { ticket: Ticket, count: u32 },
+}
+
+/// Whose operations: they leave his process number, and change his undo row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) pid: u32,
+    pub(super) row: Option<u32>,
+}
+
+/// What came of trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// All were done, in the change at hand.
+    Done,
+    /// This one (its index) must wait.
+    Blocked(u32),
+    /// This one cannot be done.
+    Failed(Errno),
+}
+
+/// A ticket of a sleeper. Fields of `Sleeper`: a = operations, b = the one that blocks, c = flags, d = undo row + 1.
+pub(super) const ALTERS: u32 = 1;
+
+impl Ops<'_> {
+    pub(super) fn len(self) -> u32 {
+        match self {
+            Ops::Call(ops) => ops.len() as u32,
+            Ops::Sleeper { count, .. } => count,
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(self, set: Set<'_>, n: u32) -> Result<Sembuf> {
+        match self {
+            Ops::Call(ops) => ops.get(n as usize).copied().ok_or(Error::Spoiled),
+            Ops::Sleeper { ticket, .. } => {
+                let bits = set.stored(ticket, n)?.load(Relaxed);
+                Ok(Sembuf { sem_num: bits as u16, sem_op: (bits >> 16) as i16, sem_flg: (bits >> 32) as i16 })
+            }
+        }
+    }
+}
+
+impl<'r> Set<'r> {
+    /// semop: done, or a ticket to wait with.
+    ///
+    /// # Errors
+    /// `EFBIG` (no such semaphore), `ERANGE` (value or adjustment out of range), `EAGAIN` (IPC_NOWAIT); `Removed`, `Moved`, `Stuck`, `Full`.
+    pub fn semop<H: Host>(self, host: &H, who: Caller, ops: &[Sembuf]) -> Result<Step<()>> {
+        if ops.len() > self.geometry.ops as usize {
+            return Err(Error::Full);
+        }
+        if ops.iter().any(|op| u32::from(op.sem_num) >= self.geometry.nsems) {
+            return Err(Error::Errno(Errno::EFBIG));
+        }
+        let undo = ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0);
+        let alters = ops.iter().any(|op| op.sem_op != 0);
+        let now = host.now();
+        let locked = self.lock(host, who)?;
+        for op in ops {
+            word::enslow(self.word(u32::from(op.sem_num))?);
+        }
+        let row = if undo { Some(self.row(who.pid)?) } else { None };
+        let call = Ops::Call(ops);
+        let mut tx = self.change();
+        let step = match self.attempt(&mut tx, call, Owner { pid: who.pid, row })? {
+            Attempt::Done => {
+                self.stamp(&mut tx, ops.first(), now)?;
+                tx.commit();
+                let mut served = self.served();
+                if alters {
+                    self.scan(host, &mut served)?;
+                }
+                self.calm(ops, undo)?;
+                drop(locked);
+                served.wake(host);
+                return Ok(Step::Done(()));
+            }
+            Attempt::Failed(errno) => Err(Error::Errno(errno)),
+            Attempt::Blocked(n) => {
+                drop(tx);
+                let op = call.get(self, n)?;
+                if i32::from(op.sem_flg) & IPC_NOWAIT != 0 {
+                    Err(Error::Errno(Errno::EAGAIN))
+                } else {
+                    self.sleep(who, ops, alters, row, n, now).map(Step::Wait)
+                }
+            }
+        };
+        if !matches!(step, Ok(Step::Wait(_))) {
+            self.calm(ops, undo)?;
+        }
+        step
+    }
+
+    /// Goes on with a sleeping call.
+    ///
+    /// # Errors
+    /// What the server left (`EIDRM`, `ERANGE`, `EAGAIN`); `EINTR`, `EAGAIN` (timeout); `Moved`: find the ticket in the new region.
+    pub fn resume<H: Host>(self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
+        let _locked = lock::lock_any(self.header, host, who)?;
+        if self.header.state.load(Relaxed) == MOVED {
+            return Err(Error::Moved);
+        }
+        let record = self.tickets().own(ticket, who)?;
+        match record.state.load(Relaxed) {
+            DONE => {
+                let result = record.result.load(Relaxed) as u16;
+                let mut tx = self.change();
+                self.tickets().give(&mut tx, ticket)?;
+                tx.commit();
+                if result == 0 { Ok(Step::Done(())) } else { Err(Error::Errno(Errno(result))) }
+            }
+            WAITING | PARKED => match why {
+                Parked::Woken => {
+                    record.state.store(WAITING, Relaxed);
+                    Ok(Step::Wait(ticket))
+                }
+                Parked::TimedOut => self.leave(ticket, record).and(Err(Error::Errno(Errno::EAGAIN))),
+                Parked::Interrupted => self.leave(ticket, record).and(Err(Error::Errno(Errno::EINTR))),
+            },
+            _ => Err(Error::Spoiled),
+        }
+    }
+
+    /// Takes a ticket out of its queue and gives it back.
+    pub(super) fn leave(self, ticket: Ticket, record: &Sleeper) -> Result<()> {
+        let mut tx = self.change();
+        self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
+        self.tickets().give(&mut tx, ticket)?;
+        tx.commit();
+        Ok(())
+    }
+
+    /// The queue that a sleeper stands in.
+    pub(super) fn queue_of(self, record: &Sleeper) -> &'r crate::wait::Queue {
+        if record.c.load(Relaxed) & ALTERS != 0 { &self.own.alter } else { &self.own.zero }
+    }
+
+    /// Place of a sleeper's operation.
+    pub(super) fn stored(self, ticket: Ticket, n: u32) -> Result<&'r AtomicU64> {
+        let per = self.geometry.ops;
+        if n >= per {
+            return Err(Error::Spoiled);
+        }
+        let index = ticket.0.checked_mul(per).and_then(|at| at.checked_add(n)).ok_or(Error::Spoiled)?;
+        self.map.ops.get(self.region, index)
+    }
+
+    fn sleep(self, who: Caller, ops: &[Sembuf], alters: bool, row: Option<u32>, n: u32, now: i64) -> Result<Ticket> {
+        let mut tx = self.change();
+        let (ticket, record) = self.tickets().take(&mut tx, who, WAITING, now)?;
+        for (i, op) in ops.iter().enumerate() {
+            let bits = u64::from(op.sem_num)
+                | u64::from(op.sem_op as u16) << 16
+                | u64::from(op.sem_flg as u16) << 32;
+            self.stored(ticket, i as u32)?.store(bits, Relaxed);
+        }
+        record.a.store(ops.len() as u32, Relaxed);
+        record.b.store(n, Relaxed);
+        record.c.store(if alters { ALTERS } else { 0 }, Relaxed);
+        record.d.store(row.map_or(0, |row| row + 1), Relaxed);
+        let queue = if alters { &self.own.alter } else { &self.own.zero };
+        self.tickets().push(&mut tx, queue, ticket)?;
+        tx.commit();
+        Ok(ticket)
+    }
+
+    /// Tries a call's operations, one after the other, each seeing what those before it did. Unless all are done the change must be dropped.
+    pub(super) fn attempt(self, tx: &mut Tx<'r>, ops: Ops<'_>, owner: Owner) -> Result<Attempt> {
+        for n in 0..ops.len() {
+            let op = ops.get(self, n)?;
+            let num = u32::from(op.sem_num);
+            let word = self.word(num)?;
+            let seen = word::read(word);
+            let value = seen.value() + i32::from(op.sem_op);
+            if (op.sem_op == 0 && value != 0) || value < 0 {
+                return Ok(Attempt::Blocked(n));
+            }
+            if value > SEMVMX {
+                return Ok(Attempt::Failed(Errno::ERANGE));
+            }
+            if op.sem_flg & SEM_UNDO != 0 {
+                let row = owner.row.ok_or(Error::Spoiled)?;
+                if !self.adjust(tx, row, num, -i32::from(op.sem_op))? {
+                    return Ok(Attempt::Failed(Errno::ERANGE));
+                }
+            }
+            self.put(tx, word, seen.with_value(value).with_pid(owner.pid))?;
+        }
+        Ok(Attempt::Done)
+    }
+
+    #[inline]
+    pub(super) fn put(self, tx: &mut Tx<'r>, word: &AtomicU64, new: Snapshot) -> Result<()> {
+        tx.set64(word, new.bits())
+    }
+
+    /// Writes the time of a successful call where the kernel does: to the semaphore of the first operation. kernel: set_semotime().
+    pub(super) fn stamp(self, tx: &mut Tx<'r>, op: Option<&Sembuf>, now: i64) -> Result<()> {
+        let num = op.map_or(0, |op| u32::from(op.sem_num));
+        if self.time(now).is_none() {
+            self.rebase(tx, now)?;
+        }
+        let word = self.word(num)?;
+        let time = self.time(now).unwrap_or(word::TIME_MAX);
+        word::enslow(word);
+        self.put(tx, word, word::read(word).with_time(time))
+    }
+
+    /// Moves the zero of times so that `now` fits. Times too old or too new for the new zero become its first or last.
+    #[cold]
+    fn rebase(self, tx: &mut Tx<'r>, now: i64) -> Result<()> {
+        let old = self.own.otime_base.load(Relaxed);
+        let base = (now as u64).saturating_sub(word::TIME_MAX / 2);
+        for num in 0..self.geometry.nsems {
+            let word = self.word(num)?;
+            let seen = word::enslow(word);
+            if seen.time() != 0 {
+                let time = (old + seen.time()).saturating_sub(base).clamp(1, word::TIME_MAX);
+                self.put(tx, word, seen.with_time(time))?;
+            }
+        }
+        tx.set64(&self.own.otime_base, base)
+    }
+
+    /// After a slow operation: lets go of the semaphores that nobody waits for, unless slow operations come in rows.
+    fn calm(self, ops: &[Sembuf], undo: bool) -> Result<()> {
+        let left = if undo || ops.len() > 1 { HYSTERESIS } else { self.own.hysteresis.load(Relaxed).saturating_sub(1) };
+        self.own.hysteresis.store(left, Relaxed);
+        if left == 0 {
+            for op in ops {
+                if !self.named(u32::from(op.sem_num))? {
+                    word::unslow(self.word(u32::from(op.sem_num))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a sleeper names this semaphore, or may.
+    pub(super) fn named(self, num: u32) -> Result<bool> {
+        let tickets = self.tickets();
+        for (looks, item) in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).enumerate() {
+            let (ticket, record) = item?;
+            let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed) };
+            if looks >= LOOKS || ops.len() > LOOKS as u32 {
+                return Ok(true);
+            }
+            for n in 0..ops.len() {
+                if u32::from(ops.get(self, n)?.sem_num) == num {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,109 @@
+//! After a death: everything of the dead process is finished or undone, and whoever can go on is served. exit(2); kernel: exit_sem().
+//!
+//! # Death
+//! What a death in semop leaves, and who repairs it:
+//! - before the lock, or in the lock-free compare-and-swap: nothing, or the whole operation;
+//! - with the lock, before the commit: old values in the journal; rolled back here;
+//! - with the lock, after the commit: sleepers not served yet; the scan here serves them;
+//! - after the lock, before the wake-ups: sleepers that are served and sleep; woken here;
+//! - asleep: a ticket in a queue; taken out here.
+//!
+//! Settling twice changes nothing: the row is cleared in the change that applies it.
+
+use super::Set;
+use super::word;
+use crate::atomic::Relaxed;
+use crate::error::Result;
+use crate::host::{Caller, Host};
+use crate::journal::rollback;
+use crate::lock::seize;
+use crate::object::LIVE;
+use crate::wait::{FREE, PARKED, Ticket, WAITING};
+use ring3_abi::Pid;
+use ring3_abi::sem::SEMVMX;
+
+/// Whether a process's adjustments are applied: at its end, not when it executes another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// The process ended.
+    Apply,
+    /// Its image was replaced.
+    Keep,
+}
+
+impl<'r> Set<'r> {
+    /// Settles what process `dead` left here. Idempotent.
+    ///
+    /// # Errors
+    /// `Stuck` if a living process keeps the lock: try again later.
+    pub fn settle<H: Host>(self, host: &H, dead: Pid, who: Caller, undo: Undo) -> Result<()> {
+        let (locked, _) = seize(self.header, host, dead, who)?;
+        rollback(self.region, self.header, self.map.journal)?;
+        if self.header.state.load(Relaxed) == LIVE {
+            self.dismiss(dead)?;
+            if undo == Undo::Apply {
+                self.pay(dead, host.now())?;
+            }
+            let mut served = self.served();
+            self.scan(host, &mut served)?;
+        }
+        drop(locked);
+        self.tickets().wake_all(host)
+    }
+
+    /// Takes a process's tickets out of the queues.
+    fn dismiss(self, dead: Pid) -> Result<()> {
+        for index in 0..self.tickets().used() {
+            let ticket = Ticket(index);
+            let record = self.tickets().get(ticket)?;
+            if record.pid.load(Relaxed) != dead {
+                continue;
+            }
+            match record.state.load(Relaxed) {
+                FREE => {}
+                WAITING | PARKED => self.leave(ticket, record)?,
+                _ => {
+                    let mut tx = self.change();
+                    self.tickets().give(&mut tx, ticket)?;
+                    tx.commit();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a process's adjustments and frees its row, in one change.
+    fn pay(self, dead: Pid, now: i64) -> Result<()> {
+        let Some(row) = self.find_row(dead)? else { return Ok(()) };
+        let mut tx = self.change();
+        if self.counts_row(row)? {
+            for num in 0..self.geometry.nsems {
+                let owed = self.owed(row, num)?;
+                if owed != 0 {
+                    let word = self.word(num)?;
+                    let seen = word::enslow(word);
+                    let value = (seen.value() + owed).clamp(0, SEMVMX);
+                    self.put(&mut tx, word, seen.with_value(value).with_pid(dead))?;
+                }
+            }
+        }
+        self.stamp(&mut tx, None, now)?;
+        tx.set32(&self.key(row)?.pid, 0)?;
+        tx.commit();
+        Ok(())
+    }
+
+    /// Drops this thread's ticket, if it has one: a call that nobody will resume.
+    pub fn withdraw<H: Host>(self, host: &H, who: Caller) -> Result<()> {
+        let _locked = crate::lock::lock_any(self.header, host, who)?;
+        let Some(ticket) = self.tickets().find(who)? else { return Ok(()) };
+        let record = self.tickets().get(ticket)?;
+        if matches!(record.state.load(Relaxed), WAITING | PARKED) {
+            return self.leave(ticket, record);
+        }
+        let mut tx = self.change();
+        self.tickets().give(&mut tx, ticket)?;
+        tx.commit();
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! Undo rows: what a process owes the set when it ends. SEM_UNDO in semop(2); kernel: struct sem_undo, exit_sem().
+//!
+//! # Invariants
+//! U1. A value and its adjustment change in one change of the journal.
+//! U2. A process has at most one row: its key is within [`WINDOW`] places of the process number's own.
+//! U3. A row of another epoch than the set's counts as zero, whatever it holds (SETALL).
+
+use super::Set;
+use super::layout::RowKey;
+use crate::atomic::{AtomicU32, Relaxed};
+use crate::error::{Error, Result};
+use crate::journal::Tx;
+use ring3_abi::Pid;
+use ring3_abi::sem::SEMAEM;
+
+/// How far from its own place a process's row may stand.
+const WINDOW: u32 = 64;
+
+impl<'r> Set<'r> {
+    /// Places where a process's row may be.
+    fn window(self, pid: Pid) -> impl Iterator<Item = u32> {
+        let rows = self.geometry.rows;
+        let start = pid.wrapping_mul(0x9E37_79B1) % rows.max(1);
+        (0..WINDOW.min(rows)).map(move |n| (start + n) % rows)
+    }
+
+    /// The process's row, made if it has none. # Errors: `Full`.
+    pub(super) fn row(self, pid: Pid) -> Result<u32> {
+        let mut free = None;
+        for row in self.window(pid) {
+            match self.key(row)?.pid.load(Relaxed) {
+                owner if owner == pid => return Ok(row),
+                0 if free.is_none() => free = Some(row),
+                _ => {}
+            }
+        }
+        let row = free.ok_or(Error::Full)?;
+        let key = self.key(row)?;
+        let mut tx = self.change();
+        tx.set32(&key.epoch, self.own.epoch.load(Relaxed).wrapping_sub(1))?;
+        tx.set32(&key.pid, pid)?;
+        tx.commit();
+        Ok(row)
+    }
+
+    pub(super) fn find_row(self, pid: Pid) -> Result<Option<u32>> {
+        for row in self.window(pid) {
+            if self.key(row)?.pid.load(Relaxed) == pid {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    pub(super) fn key(self, row: u32) -> Result<&'r RowKey> {
+        self.map.keys.get(self.region, row)
+    }
+
+    #[inline]
+    fn cell(self, row: u32, num: u32) -> Result<&'r AtomicU32> {
+        self.map.adjustments.get(self.region, self.map.adjustment(self.geometry.nsems, row, num)?)
+    }
+
+    /// Whether a row's adjustments count (U3).
+    pub(super) fn counts_row(self, row: u32) -> Result<bool> {
+        Ok(self.key(row)?.epoch.load(Relaxed) == self.own.epoch.load(Relaxed))
+    }
+
+    /// A row's adjustment of a semaphore.
+    pub(super) fn owed(self, row: u32, num: u32) -> Result<i32> {
+        Ok(if self.counts_row(row)? { self.cell(row, num)?.load(Relaxed) as i32 } else { 0 })
+    }
+
+    /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
+    pub(super) fn adjust(self, tx: &mut Tx<'r>, row: u32, num: u32, by: i32) -> Result<bool> {
+        let owed = self.owed(row, num)?.saturating_add(by);
+        if !(-SEMAEM - 1..=SEMAEM).contains(&owed) {
+            return Ok(false);
+        }
+        if !self.counts_row(row)? {
+            // DEATH: while the epoch differs the row counts as zero, so clearing it needs no journal.
+            for n in 0..self.geometry.nsems {
+                self.cell(row, n)?.store(0, Relaxed);
+            }
+            tx.set32(&self.key(row)?.epoch, self.own.epoch.load(Relaxed))?;
+        }
+        tx.set32(self.cell(row, num)?, owed as u32)?;
+        Ok(true)
+    }
+
+    /// Forgets what everybody owes a semaphore. kernel: semctl_setval().
+    pub(super) fn forgive(self, tx: &mut Tx<'r>, num: u32) -> Result<()> {
+        for row in 0..self.geometry.rows {
+            if self.key(row)?.pid.load(Relaxed) != 0 && self.owed(row, num)? != 0 {
+                tx.set32(self.cell(row, num)?, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what everybody owes the set. kernel: semctl_main(), SETALL.
+    pub(super) fn forgive_all(self, tx: &mut Tx<'r>) -> Result<()> {
+        tx.set32(&self.own.epoch, self.own.epoch.load(Relaxed).wrapping_add(1))
+    }
+}

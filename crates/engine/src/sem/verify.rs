@@ -1,0 +1,80 @@
+//! Whether a set at rest is as its invariants say. For tests, and for `ring3 doctor` on a namespace.
+
+use super::Set;
+use super::op::{ALTERS, Attempt, Ops, Owner};
+use super::word;
+use crate::atomic::Relaxed;
+use crate::error::Result;
+use crate::wait::{DONE, FREE, HELD, PARKED, Ticket, WAITING};
+
+impl<'r> Set<'r> {
+    /// Checks the invariants. Nobody may be at work on the set.
+    pub fn verify(self) -> core::result::Result<(), &'static str> {
+        if self.header.lock.load(Relaxed) != 0 {
+            return Err("the lock is held");
+        }
+        if self.header.journal_len.load(Relaxed) != 0 {
+            return Err("the journal is not empty");
+        }
+        match self.verify_queues() {
+            Ok(Ok(())) => {}
+            Ok(Err(what)) => return Err(what),
+            Err(_) => return Err("a link leaves the region"),
+        }
+        self.verify_tickets().unwrap_or(Err("a ticket's record leaves the region"))
+    }
+
+    fn verify_queues(self) -> Result<core::result::Result<(), &'static str>> {
+        for (queue, alters) in [(&self.own.alter, ALTERS), (&self.own.zero, 0)] {
+            let mut last = 0;
+            for item in self.tickets().walk(queue) {
+                let (ticket, record) = item?;
+                if record.prev.load(Relaxed) != last {
+                    return Ok(Err("a queue's links disagree"));
+                }
+                if !matches!(record.state.load(Relaxed), WAITING | PARKED) {
+                    return Ok(Err("a ticket in a queue does not wait"));
+                }
+                if record.c.load(Relaxed) & ALTERS != alters {
+                    return Ok(Err("a ticket stands in the wrong queue"));
+                }
+                let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed) };
+                for n in 0..ops.len() {
+                    if !word::read(self.word(u32::from(ops.get(self, n)?.sem_num))?).slow() {
+                        return Ok(Err("a semaphore that a ticket names is not slow"));
+                    }
+                }
+                let owner = Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1) };
+                if !matches!(self.attempt(&mut self.change(), ops, owner)?, Attempt::Blocked(_)) {
+                    return Ok(Err("a ticket waits that could go on"));
+                }
+                last = ticket.0 + 1;
+            }
+            if queue.tail.load(Relaxed) != last {
+                return Ok(Err("a queue's tail is not its last ticket"));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn verify_tickets(self) -> Result<core::result::Result<(), &'static str>> {
+        let (mut queued, mut free) = (0, 0);
+        for index in 0..self.tickets().used() {
+            match self.tickets().get(Ticket(index))?.state.load(Relaxed) {
+                WAITING | PARKED => queued += 1,
+                FREE => free += 1,
+                DONE | HELD => {}
+                _ => return Ok(Err("a ticket has no state")),
+            }
+        }
+        if queued != self.sleepers() {
+            return Ok(Err("a ticket that waits stands in no queue"));
+        }
+        let (mut at, mut listed) = (self.header.ticket_free.load(Relaxed), 0);
+        while at != 0 && listed <= free {
+            at = self.tickets().get(Ticket(at - 1))?.next.load(Relaxed);
+            listed += 1;
+        }
+        Ok(if listed == free { Ok(()) } else { Err("the free tickets are not all listed") })
+    }
+}

@@ -1,0 +1,131 @@
+//! One semaphore, one word: value, last operation's process and time, and whether the lock rules it.
+//!
+//! # Invariants
+//! S1. With SLOW clear, the word changes by compare-and-swap from anywhere. With SLOW set, it changes only under the set's lock.
+//! S2. SLOW is set by fetch-or under the lock, and cleared under the lock, when no ticket names the semaphore.
+//! S3. The value is 0 to 32767; the time is seconds since the set's `otime_base`, plus 1, or 0 for never.
+//!
+//! # Death
+//! A compare-and-swap has happened or not. A SLOW bit that a dead process left set costs speed until the next slow operation.
+
+use crate::atomic::{AcqRel, Acquire, AtomicU64, Relaxed, Release};
+use ring3_abi::Pid;
+use ring3_abi::sem::SEMVMX;
+
+const VALUE: u64 = 0x7fff;
+const SLOW: u64 = 1 << 15;
+const PID_SHIFT: u32 = 16;
+const PID: u64 = (1 << 22) - 1;
+const TIME_SHIFT: u32 = 38;
+/// Largest time a word can hold.
+pub const TIME_MAX: u64 = (1 << 26) - 1;
+
+/// A semaphore at one moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot(u64);
+
+impl Snapshot {
+    /// The value.
+    #[inline]
+    pub fn value(self) -> i32 {
+        (self.0 & VALUE) as i32
+    }
+
+    /// The process of the last operation.
+    #[inline]
+    pub fn pid(self) -> Pid {
+        ((self.0 >> PID_SHIFT) & PID) as Pid
+    }
+
+    /// Time of the last operation, relative and plus 1; 0 never.
+    #[inline]
+    pub fn time(self) -> u64 {
+        self.0 >> TIME_SHIFT
+    }
+
+    /// Whether only the lock's holder may change the word.
+    #[inline]
+    pub fn slow(self) -> bool {
+        self.0 & SLOW != 0
+    }
+
+    /// The bits, for the journal.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// With another value (0 to SEMVMX).
+    #[inline]
+    pub fn with_value(self, value: i32) -> Snapshot {
+        debug_assert!((0..=SEMVMX).contains(&value));
+        Snapshot(self.0 & !VALUE | (value as u64 & VALUE))
+    }
+
+    /// With another process.
+    #[inline]
+    pub fn with_pid(self, pid: Pid) -> Snapshot {
+        Snapshot(self.0 & !(PID << PID_SHIFT) | (u64::from(pid) & PID) << PID_SHIFT)
+    }
+
+    /// With another time.
+    #[inline]
+    pub fn with_time(self, time: u64) -> Snapshot {
+        Snapshot(self.0 & (u64::MAX >> (64 - TIME_SHIFT)) | time.min(TIME_MAX) << TIME_SHIFT)
+    }
+
+    fn with_slow(self, slow: bool) -> Snapshot {
+        Snapshot(if slow { self.0 | SLOW } else { self.0 & !SLOW })
+    }
+}
+
+impl core::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}{} by {} at {}", self.value(), if self.slow() { " slow" } else { "" }, self.pid(), self.time())
+    }
+}
+
+/// Reads the word.
+#[inline]
+pub fn read(word: &AtomicU64) -> Snapshot {
+    // ORDERING: Acquire pairs with the Release half of every change: what the last one to post did before is seen.
+    Snapshot(word.load(Acquire))
+}
+
+/// Does one operation without the lock, if the word is not SLOW and the operation need not wait and stays in range.
+/// Answers whether it did.
+#[inline]
+pub fn operate(word: &AtomicU64, op: i16, pid: Pid, time: u64) -> bool {
+    let mut seen = Snapshot(word.load(Relaxed));
+    loop {
+        let value = seen.value() + i32::from(op);
+        if seen.slow() || !(0..=SEMVMX).contains(&value) || (op == 0 && value != 0) {
+            return false;
+        }
+        let new = seen.with_value(value).with_pid(pid).with_time(time);
+        // ORDERING: AcqRel: a post publishes what the caller did before, a wait sees what the poster did before.
+        match word.compare_exchange_weak(seen.0, new.0, AcqRel, Relaxed) {
+            Ok(_) => return true,
+            Err(now) => seen = Snapshot(now),
+        }
+    }
+}
+
+/// Puts the word under the lock's rule (S2). The caller holds the lock.
+#[inline]
+pub fn enslow(word: &AtomicU64) -> Snapshot {
+    let seen = read(word);
+    if seen.slow() {
+        return seen;
+    }
+    // ORDERING: AcqRel: no compare-and-swap succeeds after this one, and those before it are seen.
+    Snapshot(word.fetch_or(SLOW, AcqRel)).with_slow(true)
+}
+
+/// Frees the word from the lock's rule (S2). The caller holds the lock and no ticket names the semaphore.
+#[inline]
+pub fn unslow(word: &AtomicU64) {
+    let seen = Snapshot(word.load(Relaxed));
+    // ORDERING: Release publishes what was done under the lock to those who come without it.
+    word.store(seen.with_slow(false).0, Release);
+}
