@@ -229,6 +229,44 @@ impl<'r> Tickets<'r> {
     }
 }
 
+/// How many wake-ups are kept for after the lock; more are made under it.
+const KEPT: usize = 16;
+
+/// Those to wake once the lock is given back: a wake-up costs microseconds that nobody should wait for.
+#[derive(Debug)]
+pub struct Served<'r> {
+    tickets: Tickets<'r>,
+    kept: [u32; KEPT],
+    len: usize,
+}
+
+impl<'r> Served<'r> {
+    /// Nobody yet.
+    #[inline]
+    pub fn new(tickets: Tickets<'r>) -> Served<'r> {
+        Served { tickets, kept: [0; KEPT], len: 0 }
+    }
+
+    /// One more. The change that served it is committed, or will be before the lock is given back.
+    pub fn add<H: Host>(&mut self, host: &H, ticket: Ticket) {
+        match self.kept.get_mut(self.len) {
+            Some(place) => {
+                *place = ticket.0;
+                self.len += 1;
+            }
+            None => self.tickets.wake(host, ticket),
+        }
+    }
+
+    /// Wakes them. The lock is free again.
+    #[inline]
+    pub fn wake<H: Host>(self, host: &H) {
+        for &index in self.kept.iter().take(self.len) {
+            self.tickets.wake(host, Ticket(index));
+        }
+    }
+}
+
 /// A walk along a queue; may be continued after the ticket at hand was taken out.
 #[derive(Debug)]
 pub struct Walk<'r> {

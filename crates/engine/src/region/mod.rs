@@ -37,6 +37,9 @@ unsafe impl Layout for crate::atomic::AtomicU32 {}
 // SAFETY: the types themselves.
 unsafe impl Layout for crate::atomic::AtomicU64 {}
 
+// SAFETY: an array of them has their alignment and any bits are valid.
+unsafe impl<T: Layout, const N: usize> Layout for [T; N] {}
+
 /// Declares structures of atomics as layouts, and that they have the size that the format document says.
 #[macro_export]
 macro_rules! layout {

@@ -130,7 +130,7 @@ impl<'r> Set<'r> {
         self.scan(host, &mut served)?;
         if served.any {
             let mut tx = self.change();
-            self.stamp(&mut tx, None, now)?;
+            self.stamp(&mut tx, now)?;
             tx.commit();
         }
         after(self)?;

@@ -44,7 +44,7 @@ pub const OPS_PAGE: usize = 8;
 pub struct Geometry {
     /// Semaphores.
     pub nsems: u32,
-    /// Undo rows: processes that may owe the set something at one time.
+    /// Undo rows: processes that may owe the set something at one time. A power of two.
     pub rows: u32,
     /// Tickets: threads that may sleep on the set at one time.
     pub tickets: u32,
@@ -58,7 +58,7 @@ const PAGE: usize = 4096;
 impl Geometry {
     /// For a new set.
     pub fn for_set(nsems: u32, semopm: u32) -> Geometry {
-        let rows = (8 * 1024 * 1024 / (nsems.max(1) * 4)).clamp(64, 2048);
+        let rows = (8 * 1024 * 1024 / (nsems.max(1) * 4)).next_power_of_two().clamp(64, 2048);
         Geometry { nsems, rows, tickets: 1024, ops: semopm.clamp(1, 1 << 20) }
     }
 
@@ -81,7 +81,7 @@ impl Geometry {
     /// From the wire; `None` if no set is like that.
     pub fn decode(words: [u32; 8]) -> Option<Geometry> {
         let [nsems, rows, tickets, ops, ..] = words;
-        let sane = nsems <= 1 << 20 && rows <= 1 << 16 && tickets <= 1 << 16 && (1..=1 << 20).contains(&ops);
+        let sane = nsems <= 1 << 20 && rows <= 1 << 16 && tickets <= 1 << 16 && rows.is_power_of_two() && (1..=1 << 20).contains(&ops);
         sane.then_some(Geometry { nsems, rows, tickets, ops })
     }
 

@@ -25,11 +25,13 @@ pub(super) enum Ops<'a> {
     Sleeper { ticket: Ticket, count: u32 },
 }
 
-/// Whose operations: they leave his process number, and change his undo row.
+/// Whose operations: they leave his process number, change his undo row, and, in his own call, leave the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) pid: u32,
     pub(super) row: Option<u32>,
+    /// What the first operation's semaphore gets as its time, where the kernel writes it. kernel: set_semotime().
+    pub(super) time: Option<u64>,
 }
 
 /// What came of trying.
@@ -88,9 +90,9 @@ impl<'r> Set<'r> {
         let row = if undo { Some(self.row(who.pid)?) } else { None };
         let call = Ops::Call(ops);
         let mut tx = self.change();
-        let step = match self.attempt(&mut tx, call, Owner { pid: who.pid, row })? {
+        let time = Some(self.time_for(&mut tx, now)?);
+        let step = match self.attempt(&mut tx, call, Owner { pid: who.pid, row, time })? {
             Attempt::Done => {
-                self.stamp(&mut tx, ops.first(), now)?;
                 tx.commit();
                 let mut served = self.served();
                 if alters {
@@ -211,7 +213,11 @@ impl<'r> Set<'r> {
                     return Ok(Attempt::Failed(Errno::ERANGE));
                 }
             }
-            self.put(tx, word, seen.with_value(value).with_pid(owner.pid))?;
+            let mut new = seen.with_value(value).with_pid(owner.pid);
+            if let (0, Some(time)) = (n, owner.time) {
+                new = new.with_time(time);
+            }
+            self.put(tx, word, new)?;
         }
         Ok(Attempt::Done)
     }
@@ -221,16 +227,24 @@ impl<'r> Set<'r> {
         tx.set64(word, new.bits())
     }
 
-    /// Writes the time of a successful call where the kernel does: to the semaphore of the first operation. kernel: set_semotime().
-    pub(super) fn stamp(self, tx: &mut Tx<'r>, op: Option<&Sembuf>, now: i64) -> Result<()> {
-        let num = op.map_or(0, |op| u32::from(op.sem_num));
-        if self.time(now).is_none() {
-            self.rebase(tx, now)?;
+    /// The time as words hold it; moves their zero if it must.
+    #[inline]
+    fn time_for(self, tx: &mut Tx<'r>, now: i64) -> Result<u64> {
+        match self.time(now) {
+            Some(time) => Ok(time),
+            None => {
+                self.rebase(tx, now)?;
+                Ok(self.time(now).unwrap_or(word::TIME_MAX))
+            }
         }
-        let word = self.word(num)?;
-        let time = self.time(now).unwrap_or(word::TIME_MAX);
-        word::enslow(word);
-        self.put(tx, word, word::read(word).with_time(time))
+    }
+
+    /// Writes the time of a change that was no call: to the first semaphore, as the kernel does. kernel: set_semotime().
+    pub(super) fn stamp(self, tx: &mut Tx<'r>, now: i64) -> Result<()> {
+        let time = self.time_for(tx, now)?;
+        let word = self.word(0)?;
+        let seen = word::enslow(word);
+        self.put(tx, word, seen.with_time(time))
     }
 
     /// Moves the zero of times so that `now` fits. Times too old or too new for the new zero become its first or last.

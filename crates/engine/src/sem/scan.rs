@@ -5,52 +5,34 @@ use super::op::{ALTERS, Attempt, Ops, Owner};
 use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::host::Host;
-use crate::wait::{Sleeper, Ticket, Tickets};
+use crate::wait::{Served, Sleeper, Ticket};
 use ring3_abi::Errno;
 
-/// How many wake-ups are kept for after the lock; more are made under it.
-const KEPT: usize = 16;
-
-/// Those to wake once the lock is given back.
+/// Who was served, and whether anybody's operations were done.
 #[derive(Debug)]
-pub(super) struct Served<'r> {
-    tickets: Tickets<'r>,
-    kept: [u32; KEPT],
-    len: usize,
-    /// Whether anybody's operations were done.
+pub(super) struct Outcome<'r> {
+    served: Served<'r>,
     pub(super) any: bool,
 }
 
-impl Served<'_> {
-    fn add<H: Host>(&mut self, host: &H, ticket: Ticket) {
-        match self.kept.get_mut(self.len) {
-            Some(place) => {
-                *place = ticket.0;
-                self.len += 1;
-            }
-            None => self.tickets.wake(host, ticket),
-        }
-    }
-
+impl Outcome<'_> {
     /// Wakes them. The lock is free again.
     #[inline]
     pub(super) fn wake<H: Host>(self, host: &H) {
-        for &index in self.kept.iter().take(self.len) {
-            self.tickets.wake(host, Ticket(index));
-        }
+        self.served.wake(host);
     }
 }
 
 impl<'r> Set<'r> {
     #[inline]
-    pub(super) fn served(self) -> Served<'r> {
-        Served { tickets: self.tickets(), kept: [0; KEPT], len: 0, any: false }
+    pub(super) fn served(self) -> Outcome<'r> {
+        Outcome { served: Served::new(self.tickets()), any: false }
     }
 
     /// Serves everybody who can go on, in the kernel's order: waiters for zero first, then those who change values, first come first
     /// served, from the start again when one's success may concern an earlier one.
     #[inline]
-    pub(super) fn scan<H: Host>(self, host: &H, served: &mut Served<'r>) -> Result<()> {
+    pub(super) fn scan<H: Host>(self, host: &H, served: &mut Outcome<'r>) -> Result<()> {
         if self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0 {
             return Ok(());
         }
@@ -60,7 +42,7 @@ impl<'r> Set<'r> {
     }
 
     /// One walk along the queue of those who change values. Answers whether it must be walked again.
-    fn scan_alter<H: Host>(self, host: &H, served: &mut Served<'r>) -> Result<bool> {
+    fn scan_alter<H: Host>(self, host: &H, served: &mut Outcome<'r>) -> Result<bool> {
         let mut complex = false;
         for item in self.tickets().walk(&self.own.alter) {
             let (ticket, record) = item?;
@@ -76,7 +58,7 @@ impl<'r> Set<'r> {
     }
 
     /// Those who wait for zero: single operations first, as they stand before the complex ones in the kernel.
-    fn scan_zero<H: Host>(self, host: &H, served: &mut Served<'r>) -> Result<()> {
+    fn scan_zero<H: Host>(self, host: &H, served: &mut Outcome<'r>) -> Result<()> {
         for pass in [true, false] {
             for item in self.tickets().walk(&self.own.zero) {
                 let (ticket, record) = item?;
@@ -89,9 +71,9 @@ impl<'r> Set<'r> {
     }
 
     /// Tries a sleeper's operations; done or impossible, the sleeper is served.
-    fn serve<H: Host>(self, host: &H, served: &mut Served<'r>, ticket: Ticket, record: &Sleeper) -> Result<Attempt> {
+    fn serve<H: Host>(self, host: &H, served: &mut Outcome<'r>, ticket: Ticket, record: &Sleeper) -> Result<Attempt> {
         let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed).min(self.geometry.ops) };
-        let owner = Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1) };
+        let owner = Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1), time: None };
         let queue = if record.c.load(Relaxed) & ALTERS != 0 { &self.own.alter } else { &self.own.zero };
         let mut tx = self.change();
         let attempt = match self.attempt(&mut tx, ops, owner)? {
@@ -116,7 +98,7 @@ impl<'r> Set<'r> {
         tx.commit();
         served.any |= attempt == Attempt::Done;
         if wake {
-            served.add(host, ticket);
+            served.served.add(host, ticket);
         }
         Ok(attempt)
     }

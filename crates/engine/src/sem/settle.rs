@@ -87,7 +87,7 @@ impl<'r> Set<'r> {
                 }
             }
         }
-        self.stamp(&mut tx, None, now)?;
+        self.stamp(&mut tx, now)?;
         tx.set32(&self.key(row)?.pid, 0)?;
         tx.commit();
         Ok(())

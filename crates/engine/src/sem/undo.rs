@@ -20,8 +20,8 @@ impl<'r> Set<'r> {
     /// Places where a process's row may be.
     fn window(self, pid: Pid) -> impl Iterator<Item = u32> {
         let rows = self.geometry.rows;
-        let start = pid.wrapping_mul(0x9E37_79B1) % rows.max(1);
-        (0..WINDOW.min(rows)).map(move |n| (start + n) % rows)
+        let start = pid.wrapping_mul(0x9E37_79B1);
+        (0..WINDOW.min(rows)).map(move |n| start.wrapping_add(n) & rows.wrapping_sub(1))
     }
 
     /// The process's row, made if it has none. # Errors: `Full`.

@@ -44,7 +44,7 @@ impl<'r> Set<'r> {
                         return Ok(Err("a semaphore that a ticket names is not slow"));
                     }
                 }
-                let owner = Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1) };
+                let owner = Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1), time: None };
                 if !matches!(self.attempt(&mut self.change(), ops, owner)?, Attempt::Blocked(_)) {
                     return Ok(Err("a ticket waits that could go on"));
                 }

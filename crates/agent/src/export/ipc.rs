@@ -1,0 +1,67 @@
+//! The twelve calls of System V IPC, and syscall(3).
+
+use crate::libc::{answer, fail};
+use ring3_abi::Errno;
+use ring3_calls::{dispatch, life, msg, sem, shm};
+use ring3_os::arch;
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $call:expr;)*) => {$(
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name($($arg: $ty),*) -> $ret {
+            answer($call) as $ret
+        }
+    )*};
+}
+
+calls! {
+    /// msgget(2).
+    fn msgget(key: i32, flags: i32) -> i32 = msg::msgget(key, flags);
+    /// msgctl(2).
+    fn msgctl(id: i32, cmd: i32, buf: usize) -> i32 = msg::msgctl(id, cmd, buf);
+    /// semget(2).
+    fn semget(key: i32, nsems: i32, flags: i32) -> i32 = sem::semget(key, nsems, flags);
+    /// semop(2).
+    fn semop(id: i32, ops: usize, count: usize) -> i32 = sem::semop(id, ops, count);
+    /// semtimedop(2).
+    fn semtimedop(id: i32, ops: usize, count: usize, timeout: usize) -> i32 = sem::semtimedop(id, ops, count, timeout);
+    /// semctl(2). Its fourth argument is a union that travels like a word.
+    fn semctl(id: i32, num: i32, cmd: i32, arg: usize) -> i32 = sem::semctl(id, num, cmd, arg);
+    /// shmget(2).
+    fn shmget(key: i32, size: usize, flags: i32) -> i32 = shm::shmget(key, size, flags);
+    /// shmat(2).
+    fn shmat(id: i32, addr: usize, flags: i32) -> isize = shm::shmat(id, addr, flags);
+    /// shmdt(2).
+    fn shmdt(addr: usize) -> i32 = shm::shmdt(addr);
+    /// shmctl(2).
+    fn shmctl(id: i32, cmd: i32, buf: usize) -> i32 = shm::shmctl(id, cmd, buf);
+}
+
+/// msgsnd(2). A cancellation point.
+#[unsafe(no_mangle)]
+pub extern "C" fn msgsnd(id: i32, message: usize, size: usize, flags: i32) -> i32 {
+    life::cancellation_point();
+    answer(msg::msgsnd(id, message, size, flags)) as i32
+}
+
+/// msgrcv(2). A cancellation point.
+#[unsafe(no_mangle)]
+pub extern "C" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flags: i32) -> isize {
+    life::cancellation_point();
+    answer(msg::msgrcv(id, message, size, msgtyp, flags))
+}
+
+/// syscall(2): the numbers of System V IPC are ours, whatever else is the kernel's.
+#[unsafe(no_mangle)]
+pub extern "C" fn syscall(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
+    let raw = match dispatch::dispatch(number, [a, b, c, d, e, f]) {
+        Some(raw) => raw,
+        // SAFETY: the program asks for it, as it could itself.
+        None => unsafe { arch::syscall(number, [a, b, c, d, e, f]) },
+    };
+    match Errno::decode(raw) {
+        Ok(_) => raw,
+        Err(errno) => fail(errno),
+    }
+}

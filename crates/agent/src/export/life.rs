@@ -1,0 +1,175 @@
+//! fork, the wait functions, cancellation, and whatever changes who the process is.
+
+use crate::next;
+use ring3_calls::{creds, life};
+
+/// fork(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn fork() -> i32 {
+    let forking = life::before_fork();
+    let pid = next!(fork() -> i32);
+    forking.after(pid);
+    pid
+}
+
+/// fork(2) without handlers.
+#[unsafe(no_mangle)]
+pub extern "C" fn _Fork() -> i32 {
+    let forking = life::before_fork();
+    let pid = next!(_Fork() -> i32);
+    forking.after(pid);
+    pid
+}
+
+/// daemon(3): libc's own forks behind our back.
+#[unsafe(no_mangle)]
+pub extern "C" fn daemon(stay: i32, keep: i32) -> i32 {
+    match fork() {
+        -1 => return -1,
+        0 => {}
+        // SAFETY: ends the process, as daemon does.
+        _ => unsafe {
+            ring3_os::arch::syscall(ring3_os::arch::nr::EXIT_GROUP, [0; 6]);
+        },
+    }
+    if next!(setsid() -> i32) == -1 {
+        return -1;
+    }
+    if stay == 0 {
+        let _ = next!(chdir(c"/".as_ptr().cast() => *const u8) -> i32);
+    }
+    if keep == 0 {
+        const O_RDWR: i32 = 2;
+        let null = next!(open(c"/dev/null".as_ptr().cast() => *const u8, O_RDWR => i32, 0 => u32) -> i32);
+        if null == -1 {
+            return -1;
+        }
+        for fd in 0..3 {
+            let _ = next!(dup2(null => i32, fd => i32) -> i32);
+        }
+        if null > 2 {
+            let _ = next!(close(null => i32) -> i32);
+        }
+    }
+    0
+}
+
+/// wait(2).
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn wait(status: usize) -> i32 {
+    let pid = next!(wait(status => usize) -> i32);
+    life::reaped(pid);
+    pid
+}
+
+/// wait(2).
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn waitpid(which: i32, status: usize, options: i32) -> i32 {
+    let pid = next!(waitpid(which => i32, status => usize, options => i32) -> i32);
+    life::reaped(pid);
+    pid
+}
+
+/// wait3(2).
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn wait3(status: usize, options: i32, usage: usize) -> i32 {
+    let pid = next!(wait3(status => usize, options => i32, usage => usize) -> i32);
+    life::reaped(pid);
+    pid
+}
+
+/// wait4(2).
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn wait4(which: i32, status: usize, options: i32, usage: usize) -> i32 {
+    let pid = next!(wait4(which => i32, status => usize, options => i32, usage => usize) -> i32);
+    life::reaped(pid);
+    pid
+}
+
+/// waitid(2).
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn waitid(kind: i32, id: u32, info: usize, options: i32) -> i32 {
+    let done = next!(waitid(kind => i32, id => u32, info => usize, options => i32) -> i32);
+    if done == 0 && info != 0 {
+        // si_pid: the kernel has just written the structure.
+        if let Ok(pid) = ring3_os::user::read::<i32>(info + 12) {
+            life::reaped(pid);
+        }
+    }
+    done
+}
+
+/// system(3).
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn system(command: usize) -> i32 {
+    let status = next!(system(command => usize) -> i32);
+    life::reaped_somebody();
+    status
+}
+
+/// pclose(3).
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pclose(stream: usize) -> i32 {
+    let status = next!(pclose(stream => usize) -> i32);
+    life::reaped_somebody();
+    status
+}
+
+/// pthread_cancel(3): wakes the calls that sleep here.
+#[unsafe(no_mangle)]
+pub extern "C" fn pthread_cancel(thread: usize) -> i32 {
+    let result = next!(pthread_cancel(thread => usize) -> i32);
+    life::cancelled();
+    result
+}
+
+/// munmap(2): a program may unmap what it attached.
+#[unsafe(no_mangle)]
+pub extern "C" fn munmap(addr: usize, len: usize) -> i32 {
+    let done = next!(munmap(addr => usize, len => usize) -> i32);
+    if done == 0 && ring3_calls::shm::attached() {
+        ring3_calls::shm::unmapped(addr, len);
+    }
+    done
+}
+
+macro_rules! changers {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*);)*) => {$(
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name($($arg: $ty),*) -> i32 {
+            let result = next!($name($($arg => $ty),*) -> i32);
+            creds::changed();
+            result
+        }
+    )*};
+}
+
+changers! {
+    /// setuid(2).
+    fn setuid(uid: u32);
+    /// setgid(2).
+    fn setgid(gid: u32);
+    /// seteuid(2).
+    fn seteuid(uid: u32);
+    /// setegid(2).
+    fn setegid(gid: u32);
+    /// setreuid(2).
+    fn setreuid(real: u32, effective: u32);
+    /// setregid(2).
+    fn setregid(real: u32, effective: u32);
+    /// setresuid(2).
+    fn setresuid(real: u32, effective: u32, saved: u32);
+    /// setresgid(2).
+    fn setresgid(real: u32, effective: u32, saved: u32);
+    /// setgroups(2).
+    fn setgroups(count: usize, list: usize);
+    /// initgroups(3).
+    fn initgroups(user: usize, group: u32);
+    /// setfsuid(2).
+    fn setfsuid(uid: u32);
+    /// setfsgid(2).
+    fn setfsgid(gid: u32);
+    /// capset(2).
+    fn capset(header: usize, data: usize);
+}

@@ -1,0 +1,21 @@
+//! libring3.so: the front doors. Every exported function has libc's name and form, asks the sys layer, and sets errno.
+//!
+//! It needs no library, so one file serves programs of any libc; what it wants of the program's own libc it finds by
+//! name when it is first called (`libc.rs`). `exports.txt` lists what it exports, and nothing else may be.
+//!
+//! | what | file |
+//! | --- | --- |
+//! | before main, and how a panic ends | `start.rs` |
+//! | msgget … shmdt, syscall(3) | `export/ipc.rs` |
+//! | sigaction, signal, … | `export/signal.rs` |
+//! | fork, wait, pthread_cancel, setuid, … | `export/life.rs` |
+//! | exec, posix_spawn | `export/exec.rs` |
+//! | open, fopen, access, stat of our /proc files | `export/procfs.rs` |
+//! | the program's libc | `libc.rs` |
+//! | memcpy and its kin, for the compiler, hidden | `mem.rs` |
+#![cfg_attr(not(test), no_std)]
+
+pub mod export;
+mod libc;
+mod mem;
+mod start;

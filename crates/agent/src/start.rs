@@ -1,0 +1,45 @@
+//! Before main, and after a panic.
+
+use crate::libc;
+use core::sync::atomic::Ordering::Relaxed;
+use ring3_calls::{env, life};
+
+/// Runs before the program's own constructors, and does as little as it can.
+unsafe extern "C" fn start(argc: usize, argv: *const *const u8, envp: *const *const u8) {
+    let _ = (argc, argv);
+    let environ = libc::environ();
+    // glibc may not have set `environ` yet, but passes it; musl passes nothing, but has set it.
+    // SAFETY: either is an environment.
+    unsafe { env::capture(if environ.is_null() { envp } else { environ }) };
+    life::begin();
+    life::CANCELLATION.test.store(libc::test_cancel(), Relaxed);
+    life::CANCELLATION.push.store(libc::cleanup_push(), Relaxed);
+    life::CANCELLATION.pop.store(libc::cleanup_pop(), Relaxed);
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: unsafe extern "C" fn(usize, *const *const u8, *const *const u8) = start;
+
+// The compiled core library names an unwinder's helper. Nothing here unwinds, but a thread's cancellation passes through: "go on" is the answer.
+#[cfg(target_arch = "x86_64")]
+core::arch::global_asm!(
+    ".text",
+    ".globl rust_eh_personality",
+    ".hidden rust_eh_personality",
+    ".type rust_eh_personality,@function",
+    "rust_eh_personality:",
+    "mov eax, 8",
+    "ret",
+    ".size rust_eh_personality, . - rust_eh_personality",
+);
+
+/// There is no one to tell: the invariant that broke is ours, the process is a stranger's.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {
+        // SAFETY: ends the process with SIGABRT's status; numbers only.
+        unsafe { ring3_os::arch::syscall(ring3_os::arch::nr::EXIT_GROUP, [134, 0, 0, 0, 0, 0]) };
+    }
+}

@@ -1,0 +1,58 @@
+//! What a broker is given at its start and gives at its end, and its trace.
+
+use ring3_abi::Kind;
+use ring3_abi::limits::Limits;
+use ring3_wire::reply;
+use std::os::fd::OwnedFd;
+
+/// What a broker is started with.
+#[derive(Debug)]
+pub struct Config {
+    /// A listening SOCK_SEQPACKET socket.
+    pub listener: OwnedFd,
+    /// The namespace's name, for the log.
+    pub name: String,
+    /// Its limits.
+    pub limits: Limits,
+    /// Whoever keeps the namespace: once it sends a byte or hangs up, the broker ends when no client process is left.
+    pub keeper: Option<OwnedFd>,
+}
+
+/// An object that was left when the broker ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// Its kind.
+    pub kind: Kind,
+    /// What a listing would say of it.
+    pub detail: reply::Detail,
+}
+
+/// What was left when the broker ended.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Queues, sets and segments, each in the order of their indexes.
+    pub left: Vec<Left>,
+}
+
+/// The trace for people, on stderr, if RING3_LOG asks for it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    name: Option<String>,
+}
+
+impl Log {
+    /// A trace of the namespace with this name.
+    pub(crate) fn new(name: String) -> Log {
+        let traced = std::env::var_os("RING3_LOG").is_some_and(|level| level == "debug");
+        Log { name: traced.then_some(name) }
+    }
+
+    /// Writes a line.
+    pub(crate) fn line(&self, text: impl FnOnce() -> String) {
+        if let Some(name) = &self.name {
+            let line = format!("ring3 broker {name}: {}\n", text());
+            // Nobody can be told that the log cannot be written.
+            let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+        }
+    }
+}

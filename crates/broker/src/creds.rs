@@ -1,0 +1,181 @@
+//! Who asks, and what they may. kernel: ipcperms(), ipcctl_obtain_check(), ipc/util.c; credentials(7), capabilities(7).
+//!
+//! Process, effective user and effective group come with each packet and the kernel vouches for them. Supplementary groups and
+//! capabilities belong to a thread and are read from /proc only when the rest does not decide.
+
+use crate::object::Perm;
+use ring3_abi::{Gid, Pid, Uid};
+use ring3_engine::Caller;
+use std::cell::OnceCell;
+use std::fs;
+
+/// A capability's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Capability {
+    IpcLock = 14,
+    IpcOwner = 15,
+    SysAdmin = 21,
+    SysResource = 24,
+    CheckpointRestore = 40,
+}
+
+/// What /proc says of a thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// Real user: whose locked memory counts.
+    pub(crate) real_uid: Uid,
+    groups: Vec<Gid>,
+    /// Effective capabilities; none for a process in another user namespace than the broker's, where they mean nothing here.
+    capabilities: u64,
+}
+
+/// A request's sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Creds {
+    /// The process.
+    pub(crate) pid: Pid,
+    /// The thread, as it claims. It can only name one of its own process.
+    pub(crate) tid: Pid,
+    /// Effective user.
+    pub(crate) uid: Uid,
+    /// Effective group.
+    pub(crate) gid: Gid,
+    status: OnceCell<Status>,
+}
+
+impl Creds {
+    /// Takes what came with a packet.
+    pub(crate) fn new(pid: Pid, tid: Pid, uid: Uid, gid: Gid) -> Creds {
+        Creds { pid, tid: if tid == 0 { pid } else { tid }, uid, gid, status: OnceCell::new() }
+    }
+
+    /// The same as the engine's caller.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { pid: self.pid, tid: self.tid }
+    }
+
+    /// What /proc says; nothing at all if it cannot be read.
+    pub(crate) fn status(&self) -> &Status {
+        self.status.get_or_init(|| Status::read(self.pid, self.tid).unwrap_or_default())
+    }
+
+    /// Whether a group is the effective or a supplementary one. kernel: in_group_p().
+    pub(crate) fn in_group(&self, gid: Gid) -> bool {
+        self.gid == gid || self.status().groups.contains(&gid)
+    }
+
+    /// Whether a capability is effective in the broker's user namespace.
+    pub(crate) fn capable(&self, capability: Capability) -> bool {
+        self.status().capabilities >> capability as u32 & 1 == 1
+    }
+
+    /// Whether all of `flags`' permission bits, in whichever of the three positions, are granted.
+    pub(crate) fn permits(&self, perm: &Perm, flags: i32) -> bool {
+        let wanted = ring3_abi::ipc::requested(flags);
+        if wanted == 0 {
+            return true;
+        }
+        let refuses = |granted: u32| wanted & !granted & 7 != 0;
+        let granted = if self.uid == perm.cuid || self.uid == perm.uid {
+            perm.mode >> 6
+        } else if refuses(perm.mode >> 3) == refuses(perm.mode) {
+            // Group and others fare alike: no need to know the groups.
+            perm.mode
+        } else if self.in_group(perm.cgid) || self.in_group(perm.gid) {
+            perm.mode >> 3
+        } else {
+            perm.mode
+        };
+        !refuses(granted) || self.capable(Capability::IpcOwner)
+    }
+
+    /// Whether the caller may change or remove the object.
+    pub(crate) fn controls(&self, perm: &Perm) -> bool {
+        self.uid == perm.cuid || self.uid == perm.uid || self.capable(Capability::SysAdmin)
+    }
+}
+
+impl Status {
+    fn read(pid: Pid, tid: Pid) -> Option<Status> {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+        let mut status = Status::parse(&text);
+        if !same_user_namespace(pid) {
+            status.capabilities = 0;
+        }
+        Some(status)
+    }
+
+    fn parse(text: &str) -> Status {
+        let mut status = Status::default();
+        for line in text.lines() {
+            let Some((name, rest)) = line.split_once(':') else { continue };
+            match name {
+                "Uid" => status.real_uid = numbers(rest).next().unwrap_or(u32::MAX),
+                "Groups" => status.groups = numbers(rest).collect(),
+                "CapEff" => status.capabilities = u64::from_str_radix(rest.trim(), 16).unwrap_or(0),
+                _ => {}
+            }
+        }
+        status
+    }
+}
+
+fn numbers(text: &str) -> impl Iterator<Item = u32> {
+    text.split_ascii_whitespace().filter_map(|word| word.parse().ok())
+}
+
+fn same_user_namespace(pid: Pid) -> bool {
+    let of = |who: &str| fs::read_link(format!("/proc/{who}/ns/user")).ok();
+    // Kernels without user namespaces have no such file at all.
+    match (of("self"), of(&pid.to_string())) {
+        (Some(ours), Some(theirs)) => ours == theirs,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// The soft limit of locked memory of a process, bytes; `None` unlimited. What cannot be read counts as 0.
+pub(crate) fn locked_memory_limit(pid: Pid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Max locked memory"));
+    match line.and_then(|rest| rest.split_ascii_whitespace().next()) {
+        Some("unlimited") => None,
+        Some(number) => Some(number.parse().unwrap_or(0)),
+        None => Some(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(who: (Uid, Gid, &[Gid], u64), mode: u32, flags: i32, want: bool) {
+        let perm = Perm { uid: 10, gid: 20, cuid: 11, cgid: 21, mode, ..Perm::default() };
+        let creds = Creds::new(1, 1, who.0, who.1);
+        let status = Status { real_uid: who.0, groups: who.2.to_vec(), capabilities: who.3 };
+        creds.status.set(status).expect("not read yet");
+        assert_eq!(creds.permits(&perm, flags), want, "{who:?} mode {mode:o} flags {flags:o}");
+    }
+
+    #[test]
+    fn owner_group_others_and_the_capability() {
+        check((10, 0, &[], 0), 0o600, 0o600, true);
+        check((11, 0, &[], 0), 0o400, 0o200, false);
+        check((10, 20, &[], 0), 0o066, 0o400, false);
+        check((12, 20, &[], 0), 0o060, 0o006, true);
+        check((12, 0, &[21], 0), 0o040, 0o004, true);
+        check((12, 0, &[21], 0), 0o004, 0o004, false);
+        check((12, 0, &[22], 0), 0o004, 0o004, true);
+        check((12, 0, &[], 0), 0o660, 0o004, false);
+        check((12, 0, &[], 1 << 15), 0, 0o666, true);
+        check((12, 0, &[], 0), 0, 0o1000, true);
+    }
+
+    #[test]
+    fn status_is_read_from_its_text() {
+        let text = "Name:\tx\nUid:\t1\t2\t3\t4\nGroups:\t5 6 \nCapEff:\t0000000000008000\n";
+        let want = Status { real_uid: 1, groups: vec![5, 6], capabilities: 1 << 15 };
+        assert_eq!(Status::parse(text), want);
+    }
+}

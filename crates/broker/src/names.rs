@@ -1,0 +1,181 @@
+//! Keys and identifiers of one kind. svipc(7); kernel: ipc_idr_alloc(), ipc_addid(), ipc_rmid(), ipc/util.c.
+//!
+//! # Invariants
+//! N1. An identifier is index + 32768 × sequence. Indexes are given out in a cycle, at least [`MIN_CYCLE`] long; the sequence rises when the
+//!     cycle starts again. So a stale identifier is not soon another object's.
+//! N2. A key other than IPC_PRIVATE names at most one object.
+
+use ring3_abi::ipc::{IPC_PRIVATE, IPCMNI, MIN_CYCLE, SEQ_MAX, SEQ_SHIFT, index_of, make_id};
+use ring3_abi::{IpcId, Key};
+use std::collections::HashMap;
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub(crate) struct Names<T> {
+    slots: Vec<Option<(IpcId, Key, T)>>,
+    keys: HashMap<Key, usize>,
+    in_use: usize,
+    sequence: u32,
+    last_index: Option<usize>,
+    /// Where the cyclic search starts.
+    cursor: usize,
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Names<T> {
+        Names { slots: Vec::new(), keys: HashMap::new(), in_use: 0, sequence: 0, last_index: None, cursor: 0 }
+    }
+}
+
+impl<T> Names<T> {
+    /// How many objects there are.
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// The highest index in use.
+    pub(crate) fn highest(&self) -> Option<usize> {
+        self.slots.len().checked_sub(1)
+    }
+
+    /// The object with a key.
+    pub(crate) fn by_key(&self, key: Key) -> Option<IpcId> {
+        let index = *self.keys.get(&key)?;
+        self.slots.get(index)?.as_ref().map(|slot| slot.0)
+    }
+
+    /// The identifier of the object at an index. Like the kernel's, the index may come inside an identifier of any sequence.
+    pub(crate) fn at(&self, index: i32) -> Option<IpcId> {
+        self.slots.get(index_of(index)?)?.as_ref().map(|slot| slot.0)
+    }
+
+    /// The object with an identifier, sequence included.
+    pub(crate) fn get(&self, id: IpcId) -> Option<&T> {
+        let slot = self.slots.get(index_of(id)?)?.as_ref()?;
+        (slot.0 == id).then_some(&slot.2)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn get_mut(&mut self, id: IpcId) -> Option<&mut T> {
+        let slot = self.slots.get_mut(index_of(id)?)?.as_mut()?;
+        (slot.0 == id).then_some(&mut slot.2)
+    }
+
+    /// All objects in the order of their indexes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (IpcId, &T)> {
+        self.slots.iter().flatten().map(|slot| (slot.0, &slot.2))
+    }
+
+    /// Gives an object an identifier: the wished one (its index or the next free one), or the next of the cycle. `None`: there is none left
+    /// under `limit`, which is at most [`IPCMNI`].
+    pub(crate) fn add(&mut self, key: Key, wish: Option<IpcId>, limit: usize, object: T) -> Option<IpcId> {
+        if self.in_use >= limit.min(IPCMNI) {
+            return None;
+        }
+        let id = match wish {
+            Some(wish) => {
+                let index = self.free_from(index_of(wish)?, IPCMNI)?;
+                make_id(index, wish.cast_unsigned() >> SEQ_SHIFT)
+            }
+            None => self.next()?,
+        };
+        let index = index_of(id)?;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.slots[index] = Some((id, key, object));
+        if key != IPC_PRIVATE {
+            self.keys.insert(key, index);
+        }
+        self.in_use += 1;
+        Some(id)
+    }
+
+    fn next(&mut self) -> Option<IpcId> {
+        let end = (self.in_use * 3 / 2).clamp(MIN_CYCLE, IPCMNI);
+        let index = self.free_from(self.cursor, end).or_else(|| self.free_from(0, end))?;
+        self.cursor = index + 1;
+        if self.last_index.is_some_and(|last| index <= last) {
+            self.sequence = (self.sequence + 1) % SEQ_MAX;
+        }
+        self.last_index = Some(index);
+        Some(make_id(index, self.sequence))
+    }
+
+    fn free_from(&self, start: usize, end: usize) -> Option<usize> {
+        (start..end).find(|&index| self.slots.get(index).is_none_or(Option::is_none))
+    }
+
+    /// Takes an object away.
+    pub(crate) fn remove(&mut self, id: IpcId) -> Option<T> {
+        self.get(id)?;
+        self.forget_key(id);
+        let (_, _, object) = self.slots.get_mut(index_of(id)?)?.take()?;
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+        self.in_use -= 1;
+        Some(object)
+    }
+
+    /// Makes an object private: nobody finds it by key any more.
+    pub(crate) fn forget_key(&mut self, id: IpcId) {
+        let Some(index) = index_of(id) else { return };
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut).filter(|slot| slot.0 == id)
+        else {
+            return;
+        };
+        let key = std::mem::replace(&mut slot.1, IPC_PRIVATE);
+        if key != IPC_PRIVATE {
+            self.keys.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(names: &mut Names<()>, key: Key) -> IpcId {
+        names.add(key, None, 32000, ()).expect("room")
+    }
+
+    /// What Linux 6.18 answered in a fresh IPC namespace.
+    #[test]
+    fn identifiers_as_the_kernel_gives_them() {
+        let mut names = Names::default();
+        assert_eq!([add(&mut names, 0), add(&mut names, 0), add(&mut names, 0)], [0, 1, 2]);
+        names.remove(1);
+        assert_eq!(add(&mut names, 0), 3);
+        assert!(names.get(1).is_none() && names.get(32768).is_none() && names.at(5 * 32768 + 2) == Some(2));
+        let more: Vec<IpcId> = (0..70).map(|_| add(&mut names, 0)).collect();
+        assert_eq!((more[57], more[59], more[60], more[69]), (61, 63, 64, 73));
+    }
+
+    #[test]
+    fn the_sequence_rises_when_the_cycle_starts_again() {
+        let mut names = Names::default();
+        let ids: Vec<IpcId> = (0..70)
+            .map(|_| {
+                let id = add(&mut names, 0);
+                names.remove(id);
+                id
+            })
+            .collect();
+        assert_eq!(ids[60..70], [60, 61, 62, 63, 32768, 32769, 32770, 32771, 32772, 32773]);
+        assert_eq!((names.in_use(), names.highest()), (0, None));
+    }
+
+    #[test]
+    fn wishes_keys_and_limits() {
+        let mut names = Names::default();
+        assert_eq!(names.add(7, Some(2 * 32768 + 5), 2, ()), Some(2 * 32768 + 5));
+        assert_eq!(names.add(8, Some(5), 2, ()), Some(6));
+        assert_eq!(names.add(9, None, 2, ()), None);
+        assert_eq!((names.by_key(7), names.by_key(8), names.by_key(9)), (Some(2 * 32768 + 5), Some(6), None));
+        names.forget_key(6);
+        assert_eq!((names.by_key(8), names.highest()), (None, Some(6)));
+        names.remove(6);
+        assert_eq!((names.highest(), names.add(8, None, 2, ())), (Some(5), Some(0)));
+    }
+}

@@ -1,0 +1,282 @@
+//! A namespace's state, and the few operations that every handler needs.
+//!
+//! # Invariants
+//! S1. The directory says what `names` says; whoever changes an object publishes it before anybody is answered.
+//! S2. An attachment is counted once: in a process, or in a fork whose child is not known yet.
+
+use crate::arena::Arenas;
+use crate::failure::errno;
+use crate::host::BrokerHost;
+use crate::names::Names;
+use crate::object::{Body, Object};
+use crate::process::{ConnId, Process};
+use crate::regions::{Mapping, memory_file, read_only, seal};
+use crate::segment::pages_in;
+use ring3_abi::ipc::index_of;
+use ring3_abi::limits::Limits;
+use ring3_abi::{Errno, IpcId, Kind, Pid, Uid};
+use ring3_engine::directory::{Directory, Writer};
+use ring3_engine::msg::Queue;
+use ring3_engine::sem::{Set, Undo};
+use ring3_engine::{Error, Host};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mm::MapFlags;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+
+/// Name of the directory's file, as /proc/PID/maps shows it.
+pub(crate) const DIRECTORY_NAME: &str = "ring3-directory";
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// This is the answer.
+    Errno(Errno),
+    /// A region's lock does not come free: the request is tried again soon. It has changed nothing yet.
+    Later,
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Trouble {
+        Trouble::Errno(errno)
+    }
+}
+
+/// A fork announced by its parent whose child is not known yet.
+#[derive(Debug)]
+pub(crate) struct PendingFork {
+    pub(crate) conn: ConnId,
+    pub(crate) token: u64,
+    pub(crate) parent: Pid,
+    pub(crate) attachments: BTreeMap<u64, IpcId>,
+}
+
+/// A settlement that waits for a region's lock.
+#[derive(Debug)]
+pub(crate) struct Debt {
+    pub(crate) pid: Pid,
+    pub(crate) kind: Kind,
+    pub(crate) id: IpcId,
+    pub(crate) undo: Undo,
+}
+
+/// The namespace.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) host: BrokerHost,
+    pub(crate) owner: Uid,
+    limits: Limits,
+    directory: Mapping,
+    directory_file: OwnedFd,
+    directory_inode: u64,
+    names: [Names<Object>; 3],
+    pub(crate) arenas: Arenas,
+    pub(crate) processes: BTreeMap<Pid, Process>,
+    pub(crate) forks: Vec<PendingFork>,
+    pub(crate) debts: Vec<Debt>,
+    pub(crate) used_sems: u64,
+    pub(crate) shm_pages: u64,
+    /// Pages kept by SHM_LOCK, by real user.
+    pub(crate) locked_pages: HashMap<Uid, u64>,
+    pub(crate) last_token: u64,
+}
+
+impl Namespace {
+    /// An empty namespace.
+    pub(crate) fn new(limits: Limits) -> Result<Namespace, Errno> {
+        let file = memory_file(DIRECTORY_NAME, MemfdFlags::empty())?;
+        rustix::fs::ftruncate(&file, Directory::len() as u64).map_err(errno)?;
+        let directory = Mapping::new(&file, Directory::len(), MapFlags::empty())?;
+        seal(&file, SealFlags::GROW | SealFlags::FUTURE_WRITE)?;
+        let directory_inode = rustix::fs::fstat(&file).map_err(errno)?.st_ino;
+        let owner = rustix::process::geteuid().as_raw();
+        let region = directory.region(0, Directory::len()).ok_or(Errno::ENOMEM)?;
+        Writer::format(region, owner, &limits).map_err(|_| Errno::ENOMEM)?;
+        Ok(Namespace {
+            host: BrokerHost::new(),
+            owner,
+            limits,
+            directory,
+            directory_file: read_only(&file)?,
+            directory_inode,
+            names: Default::default(),
+            arenas: Arenas::default(),
+            processes: BTreeMap::new(),
+            forks: Vec::new(),
+            debts: Vec::new(),
+            used_sems: 0,
+            shm_pages: 0,
+            locked_pages: HashMap::new(),
+            last_token: 0,
+        })
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn now(&self) -> i64 {
+        self.host.now()
+    }
+
+    /// The directory, for writing. `None` cannot be: it was formatted when it was made.
+    pub(crate) fn directory(&self) -> Option<Writer<'_>> {
+        Writer::open(self.directory.region(0, Directory::len())?).ok()
+    }
+
+    /// A read-only descriptor of the directory, and its inode.
+    pub(crate) fn directory_file(&self) -> (&OwnedFd, u64) {
+        (&self.directory_file, self.directory_inode)
+    }
+
+    /// The limits.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sets limits and tells everybody.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        if let Some(directory) = self.directory() {
+            directory.set_limits(&limits);
+        }
+    }
+
+    /// The objects of a kind.
+    pub(crate) fn names(&self, kind: Kind) -> &Names<Object> {
+        &self.names[kind as usize]
+    }
+
+    /// The same, to be changed. Whoever does publishes it (S1).
+    pub(crate) fn names_mut(&mut self, kind: Kind) -> &mut Names<Object> {
+        &mut self.names[kind as usize]
+    }
+
+    /// An object.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is none with this identifier. kernel: ipc_obtain_object_check().
+    pub(crate) fn object(&self, kind: Kind, id: IpcId) -> Result<&Object, Errno> {
+        self.names(kind).get(id).ok_or(Errno::EINVAL)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn object_mut(&mut self, kind: Kind, id: IpcId) -> Result<&mut Object, Errno> {
+        self.names_mut(kind).get_mut(id).ok_or(Errno::EINVAL)
+    }
+
+    /// Writes into the directory what there is at an identifier's index now, and answers the version.
+    pub(crate) fn publish(&self, kind: Kind, id: IpcId) -> u64 {
+        let Some((directory, index)) = self.directory().zip(index_of(id)) else { return 0 };
+        let names = self.names(kind);
+        directory.set_usage(kind, names.in_use() as u32, names.highest().map(|index| index as u32));
+        directory.set_totals(self.used_sems, self.shm_pages);
+        let entry = names.get(id).map(Object::entry);
+        directory.put(kind, index, entry.as_ref()).unwrap_or(0)
+    }
+
+    /// The version that the directory gives an object.
+    pub(crate) fn version(&self, kind: Kind, id: IpcId) -> u64 {
+        self.directory()
+            .zip(index_of(id))
+            .map_or(0, |(directory, index)| directory.reader().version(kind, index))
+    }
+
+    /// A queue's region.
+    pub(crate) fn queue(&self, id: IpcId) -> Result<Queue<'_>, Error> {
+        match self.names(Kind::Msg).get(id).map(|object| &object.body) {
+            Some(&Body::Queue { range, geometry }) => {
+                Queue::new(self.arenas.region(range).ok_or(Error::Spoiled)?, geometry)
+            }
+            _ => Err(Error::Removed),
+        }
+    }
+
+    /// A set's region.
+    pub(crate) fn set(&self, id: IpcId) -> Result<Set<'_>, Error> {
+        match self.names(Kind::Sem).get(id).map(|object| &object.body) {
+            Some(&Body::Set { range, geometry }) => {
+                Set::new(self.arenas.region(range).ok_or(Error::Spoiled)?, geometry)
+            }
+            _ => Err(Error::Removed),
+        }
+    }
+
+    /// Runs an engine operation on an object; a lock held by the dead is freed, then it is tried once more.
+    pub(crate) fn attempt<T>(
+        &mut self,
+        kind: Kind,
+        id: IpcId,
+        operation: impl Fn(&Namespace) -> Result<T, Error>,
+    ) -> Result<T, Trouble> {
+        let mut result = operation(self);
+        if let Err(Error::Stuck(holder)) = result {
+            self.rescue(kind, id, holder);
+            result = operation(self);
+        }
+        result.map_err(|error| match error {
+            Error::Errno(errno) => Trouble::Errno(errno),
+            Error::Stuck(_) => Trouble::Later,
+            Error::Full => Trouble::Errno(Errno::ENOMEM),
+            Error::Removed | Error::Moved | Error::Spoiled => Trouble::Errno(Errno::EIDRM),
+        })
+    }
+
+    /// Notes that a process has a region from now on.
+    pub(crate) fn note_user(&mut self, kind: Kind, id: IpcId, pid: Pid) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let Some(object) = self.names[kind as usize].get_mut(id) else { return };
+        process.objects.insert((kind, id));
+        object.users.insert(pid);
+    }
+
+    /// The same, and that it may reach the range.
+    pub(crate) fn note_opened(&mut self, kind: Kind, id: IpcId, pid: Pid) {
+        self.note_user(kind, id, pid);
+        let range = self.names(kind).get(id).and_then(Object::range);
+        if let Some((range, process)) = range.zip(self.processes.get_mut(&pid)) {
+            process.ranges.insert(range);
+            self.arenas.opened(range, id, pid);
+        }
+    }
+
+    /// Takes an object out of the world: its names, its counts, its memory.
+    pub(crate) fn forget(&mut self, kind: Kind, id: IpcId) {
+        let Some(object) = self.names_mut(kind).remove(id) else { return };
+        match &object.body {
+            Body::Queue { .. } => {}
+            Body::Set { geometry, .. } => self.used_sems -= u64::from(geometry.nsems),
+            Body::Segment(segment) => {
+                self.shm_pages -= pages_in(segment.size);
+                if let Some(locked) = &segment.locked {
+                    self.unlock_pages(locked.user, pages_in(segment.size));
+                }
+            }
+        }
+        self.publish(kind, id);
+        for pid in &object.users {
+            if let Some(process) = self.processes.get_mut(pid) {
+                process.objects.remove(&(kind, id));
+            }
+        }
+        if let Some(range) = object.range() {
+            self.arenas.retire(range);
+        }
+    }
+
+    /// Takes pages off a user's account of locked ones.
+    pub(crate) fn unlock_pages(&mut self, user: Uid, pages: u64) {
+        if let Some(count) = self.locked_pages.get_mut(&user) {
+            *count = count.saturating_sub(pages);
+        }
+    }
+
+    /// Destroys a segment that has no attachment and is to go then. kernel: shm_may_destroy().
+    pub(crate) fn destroy_if_due(&mut self, id: IpcId) {
+        let forced = self.limits.shm_rmid_forced != 0;
+        let due = self.names(Kind::Shm).get(id).is_some_and(|object| {
+            let marked = object.perm.mode & ring3_abi::shm::SHM_DEST != 0;
+            object.segment().is_some_and(|segment| segment.nattch == 0) && (forced || marked)
+        });
+        if due {
+            self.forget(Kind::Shm, id);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The processes that the broker knows.
+
+use crate::arena::RangeId;
+use ring3_abi::{IpcId, Kind, Pid};
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::os::fd::OwnedFd;
+
+/// Names a connection for as long as the broker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnId(pub(crate) u64);
+
+/// Which image of a process the broker has to do with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Image {
+    /// Introduced by this random number.
+    Known(u64),
+    /// Born of a fork, or replaced: it has not introduced itself.
+    New,
+}
+
+/// A process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Becomes readable when the process ends. It never refers to another process.
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) image: Image,
+    /// It said that it is about to exec.
+    pub(crate) leaving: bool,
+    /// Its own connections.
+    pub(crate) conns: HashSet<ConnId>,
+    /// Its name, once it was asked for.
+    name: Option<[u8; 16]>,
+    /// The last attach, and the segment's atime and lpid before it: for one that could not be mapped.
+    pub(crate) last_attach: Option<(u64, i64, Pid)>,
+    /// Segments it has attached, by token. A forked child has its parent's tokens.
+    pub(crate) attachments: BTreeMap<u64, IpcId>,
+    /// Objects it has opened, removed ones too.
+    pub(crate) objects: HashSet<(Kind, IpcId)>,
+    /// Ranges it may reach.
+    pub(crate) ranges: HashSet<RangeId>,
+}
+
+impl Process {
+    /// Looks a process up. `None`: it is gone and reaped.
+    pub(crate) fn find(pid: Pid, image: Image) -> Option<Process> {
+        let raw = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
+        Some(Process {
+            pidfd,
+            image,
+            leaving: false,
+            conns: HashSet::new(),
+            name: None,
+            last_attach: None,
+            attachments: BTreeMap::new(),
+            objects: HashSet::new(),
+            ranges: HashSet::new(),
+        })
+    }
+
+    /// Its name (comm), zero-padded, as it was when it was first asked for.
+    pub(crate) fn name(&mut self, pid: Pid) -> [u8; 16] {
+        *self.name.get_or_insert_with(|| name_of(pid))
+    }
+
+    /// Takes note of an image that introduces itself.
+    pub(crate) fn introduce(&mut self, image: u64) {
+        self.image = Image::Known(image);
+        self.leaving = false;
+        self.name = None;
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_dead(&self) -> bool {
+        crate::client::is_readable(&self.pidfd)
+    }
+}
+
+/// The process's name (comm), zero-padded.
+fn name_of(pid: Pid) -> [u8; 16] {
+    let mut name = [0; 16];
+    let text = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    for (to, from) in name.iter_mut().take(15).zip(text.iter().take_while(|&&byte| byte != b'\n')) {
+        *to = *from;
+    }
+    name
+}
+
+/// The parent of a process.
+pub(crate) fn parent_of(pid: Pid) -> Option<Pid> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so what follows starts at the last one.
+    text.rsplit_once(") ")?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether the process has a file mapped whose inode is `inode` and whose name has `name` in it. `None`: it may not be asked.
+pub(crate) fn maps_file(pid: Pid, name: &str, inode: u64) -> Option<bool> {
+    let text = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let found = text.lines().any(|line| {
+        line.contains(name) && line.split_ascii_whitespace().nth(4).is_some_and(|n| n.parse() == Ok(inode))
+    });
+    Some(found)
+}

@@ -1,0 +1,156 @@
+//! Files mapped as regions: the broker's only unsafe file.
+//!
+//! # Conditions
+//! M1. A [`Mapping`] owns its address range; the range is mapped from construction to drop, and moves only through `&mut self`.
+//! M2. Its file cannot shrink: the constructors are given files sealed against that, or such as nobody else can truncate.
+#![allow(unsafe_code)]
+
+use crate::failure::errno;
+use ring3_abi::Errno;
+use ring3_engine::msg::Piece;
+use ring3_engine::{Error, Region};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::mm::{Advice, MapFlags, MlockFlags, MremapFlags, ProtFlags};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// A shared, writable mapping of the beginning of a file.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    /// Maps `len` bytes of a file that is at least so long and cannot shrink (M2).
+    pub(crate) fn new(file: impl AsFd, len: usize, flags: MapFlags) -> Result<Mapping, Errno> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: no address is asked for, so nothing that is mapped is replaced.
+        let at =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED | flags, file, 0) }
+                .map_err(errno)?;
+        Ok(Mapping { base: NonNull::new(at.cast()).ok_or(Errno::ENOMEM)?, len })
+    }
+
+    /// Maps more of the same file, perhaps somewhere else.
+    pub(crate) fn grow(&mut self, len: usize) -> Result<(), Errno> {
+        // SAFETY: M1: the old range is ours, and `&mut self` means that no Region of it is alive.
+        let at =
+            unsafe { rustix::mm::mremap(self.base.as_ptr().cast(), self.len, len, MremapFlags::MAYMOVE) }
+                .map_err(errno)?;
+        self.base = NonNull::new(at.cast()).ok_or(Errno::ENOMEM)?;
+        self.len = len;
+        Ok(())
+    }
+
+    /// A range of it, or `None` if it does not lie within.
+    pub(crate) fn region(&self, offset: usize, len: usize) -> Option<Region<'_>> {
+        offset.checked_add(len).filter(|&end| end <= self.len)?;
+        // SAFETY: in bounds of a mapping that lives as long as the borrow (M1) of a file that cannot shrink (M2); nothing
+        // here makes references into it. R1 to R3 of the engine.
+        Some(unsafe { Region::new(self.base.add(offset), len) })
+    }
+
+    /// Keeps the pages that have contents in memory, and those that get some through this mapping.
+    pub(crate) fn lock(&self, ranges: &[(usize, usize)]) -> Result<(), Errno> {
+        // SAFETY: locking changes no contents; the range is ours (M1).
+        unsafe { rustix::mm::mlock_with(self.base.as_ptr().cast(), self.len, MlockFlags::ONFAULT) }
+            .map_err(errno)?;
+        self.populate(ranges);
+        Ok(())
+    }
+
+    /// Brings pages of these ranges (offset, length) into the mapping.
+    pub(crate) fn populate(&self, ranges: &[(usize, usize)]) {
+        for &(offset, len) in ranges {
+            let Some(len) = self.len.checked_sub(offset).map(|room| room.min(len)) else { continue };
+            // SAFETY: in bounds; reading pages in changes no contents.
+            // A failure leaves pages where they are, which is what was before.
+            let _ = unsafe {
+                rustix::mm::madvise(self.base.add(offset).as_ptr().cast(), len, Advice::LinuxPopulateRead)
+            };
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: M1: ours, and nobody borrows it any more. It cannot fail for a range that is mapped whole.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Makes a memory file that nobody but its owner may reopen for writing.
+pub(crate) fn memory_file(name: &str, extra: MemfdFlags) -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | extra;
+    // Kernels before 6.3 do not know NOEXEC_SEAL.
+    let file = rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL)
+        .or_else(|failed| match failed {
+            rustix::io::Errno::INVAL => rustix::fs::memfd_create(name, flags),
+            other => Err(other),
+        })
+        .map_err(errno)?;
+    rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(errno)?;
+    Ok(file)
+}
+
+/// Forbids to shrink the file, whatever else `seals` says, and to add further seals.
+pub(crate) fn seal(file: impl AsFd, seals: SealFlags) -> Result<(), Errno> {
+    rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::SEAL | seals).map_err(errno)
+}
+
+/// A descriptor of the same file through which it cannot be written.
+pub(crate) fn read_only(file: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+}
+
+/// How many pages of a file are in the page cache, or `None` on kernels without cachestat(2) (before 6.5).
+pub(crate) fn cached_pages(file: impl AsFd) -> Option<u64> {
+    const CACHESTAT: usize = 451;
+    let range = [0u64; 2];
+    let mut counts = [0u64; 5];
+    let fd = file.as_fd().as_raw_fd() as usize;
+    // SAFETY: cachestat reads a struct of two and writes one of five 64-bit numbers, both ours.
+    let raw = unsafe {
+        ring3_os::arch::syscall(
+            CACHESTAT,
+            [fd, range.as_ptr() as usize, counts.as_mut_ptr() as usize, 0, 0, 0],
+        )
+    };
+    Errno::decode(raw).ok().map(|_| counts[0])
+}
+
+/// Copies a text into a queue's region.
+pub(crate) fn copy_in(
+    pieces: impl Iterator<Item = Result<Piece, Error>>,
+    mut text: &[u8],
+) -> Result<(), Error> {
+    for piece in pieces {
+        let piece = piece?;
+        let (now, rest) = text.split_at_checked(piece.len).ok_or(Error::Spoiled)?;
+        // SAFETY: the engine has checked that the piece lies in the mapping; it is memory for raw copies (M1, R2).
+        unsafe { std::ptr::copy_nonoverlapping(now.as_ptr(), piece.ptr, now.len()) };
+        text = rest;
+    }
+    Ok(())
+}
+
+/// Copies the first `len` bytes of a text out of a queue's region.
+pub(crate) fn copy_out(
+    pieces: impl Iterator<Item = Result<Piece, Error>>,
+    len: usize,
+) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    for piece in pieces {
+        let piece = piece?;
+        let wanted = piece.len.min(len - text.len());
+        let at = text.len();
+        text.resize(at + wanted, 0);
+        if let Some(room) = text.get_mut(at..) {
+            // SAFETY: as in copy_in; `room` has `wanted` bytes.
+            unsafe { std::ptr::copy_nonoverlapping(piece.ptr.cast_const(), room.as_mut_ptr(), wanted) };
+        }
+    }
+    Ok(text)
+}

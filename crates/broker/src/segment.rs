@@ -1,0 +1,192 @@
+//! A shared memory segment: one memfd, and who is attached. shmget(2), shmop(2), shmctl(2); kernel: newseg(), ipc/shm.c.
+//!
+//! The memory is the program's own; the broker maps it only to keep its pages (SHM_LOCK) or to reserve huge ones.
+
+use crate::creds::{Capability, Creds};
+use crate::failure::errno;
+use crate::regions::{Mapping, cached_pages, memory_file, read_only, seal};
+use ring3_abi::shm::{SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_NORESERVE, SHM_RDONLY};
+use ring3_abi::{Errno, Key, Pid, Uid};
+use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
+use rustix::mm::MapFlags;
+use std::fs;
+use std::os::fd::OwnedFd;
+
+/// Size of a small page.
+pub(crate) const PAGE: u64 = 4096;
+
+/// Memory kept by SHM_LOCK.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    /// Whose locked memory it counts as.
+    pub(crate) user: Uid,
+    /// Keeps the pages.
+    mapping: Mapping,
+}
+
+/// A segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    file: OwnedFd,
+    /// Size as asked for, bytes.
+    pub(crate) size: u64,
+    /// Page size of the file, bytes.
+    pub(crate) page: u64,
+    pub(crate) atime: i64,
+    pub(crate) dtime: i64,
+    pub(crate) ctime: i64,
+    pub(crate) cpid: Pid,
+    pub(crate) lpid: Pid,
+    pub(crate) nattch: u64,
+    pub(crate) locked: Option<Locked>,
+    /// The process that made it is alive: with shm_rmid_forced the segment then lives without attachments.
+    pub(crate) fostered: bool,
+}
+
+/// Small pages in `size` bytes.
+pub(crate) fn pages_in(size: u64) -> u64 {
+    size / PAGE + u64::from(!size.is_multiple_of(PAGE))
+}
+
+impl Segment {
+    /// Makes the file of a segment.
+    ///
+    /// # Errors
+    /// `EINVAL` for a huge page size that the machine has not or a size no file can have; `EPERM` for huge pages without CAP_IPC_LOCK or
+    /// the group of vm.hugetlb_shm_group; `ENOMEM`.
+    pub(crate) fn create(key: Key, size: u64, flags: i32, creds: &Creds, now: i64) -> Result<Segment, Errno> {
+        let name = format!("SYSV{key:08x}");
+        let (file, page) = match flags & SHM_HUGETLB {
+            0 => (memory_file(&name, MemfdFlags::empty())?, PAGE),
+            _ => huge_file(&name, flags, creds)?,
+        };
+        let len = size.checked_next_multiple_of(page).filter(|&len| i64::try_from(len).is_ok());
+        let len = len.ok_or(Errno::EINVAL)?;
+        if page == PAGE {
+            commit(len, flags)?;
+        }
+        rustix::fs::ftruncate(&file, len).map_err(errno)?;
+        seal(&file, SealFlags::GROW)?;
+        if page != PAGE && flags & SHM_NORESERVE == 0 {
+            // Mapping a file of huge pages reserves them, and they stay reserved for the file.
+            Mapping::new(&file, len as usize, MapFlags::empty())?;
+        }
+        Ok(Segment {
+            file,
+            size,
+            page,
+            atime: 0,
+            dtime: 0,
+            ctime: now,
+            cpid: creds.pid,
+            lpid: 0,
+            nattch: 0,
+            locked: None,
+            fostered: true,
+        })
+    }
+
+    /// A descriptor to attach it by.
+    pub(crate) fn descriptor(&self, shmat_flags: i32) -> Result<OwnedFd, Errno> {
+        if shmat_flags & SHM_RDONLY != 0 {
+            return read_only(&self.file);
+        }
+        self.file.try_clone().map_err(|_| Errno::EMFILE)
+    }
+
+    /// Length of the file, bytes.
+    fn len(&self) -> u64 {
+        self.size.next_multiple_of(self.page)
+    }
+
+    /// Whether it has huge pages, which are never swapped.
+    pub(crate) fn is_huge(&self) -> bool {
+        self.page != PAGE
+    }
+
+    /// Pages in memory and pages swapped out.
+    pub(crate) fn resident(&self) -> (u64, u64) {
+        let held =
+            rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_blocks.cast_unsigned() * 512 / PAGE);
+        if self.is_huge() {
+            return (held, 0);
+        }
+        let cached = cached_pages(&self.file).map_or(held, |pages| pages.min(held));
+        (cached, held - cached)
+    }
+
+    /// Keeps its pages in memory: those with contents now, the rest when [`Segment::refresh`] finds them.
+    pub(crate) fn lock(&mut self, user: Uid) -> Result<(), Errno> {
+        let mapping = Mapping::new(&self.file, self.len() as usize, MapFlags::NORESERVE)?;
+        mapping.lock(&self.contents())?;
+        self.locked = Some(Locked { user, mapping });
+        Ok(())
+    }
+
+    /// Keeps pages too that got contents since.
+    pub(crate) fn refresh(&self) {
+        if let Some(locked) = &self.locked {
+            locked.mapping.populate(&self.contents());
+        }
+    }
+
+    /// The ranges (offset, length) of the file that have contents.
+    fn contents(&self) -> Vec<(usize, usize)> {
+        // Descriptors of clients share this one's file position, but nobody uses it.
+        let mut ranges = Vec::new();
+        let mut at = 0;
+        while let Ok(start) = rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
+            let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start)).unwrap_or(self.len());
+            if end <= start {
+                break;
+            }
+            ranges.push((start as usize, (end - start) as usize));
+            at = end;
+        }
+        ranges
+    }
+}
+
+/// kernel: hugetlb_file_setup().
+fn huge_file(name: &str, flags: i32, creds: &Creds) -> Result<(OwnedFd, u64), Errno> {
+    let log = flags >> SHM_HUGE_SHIFT & SHM_HUGE_MASK;
+    let size = MemfdFlags::from_bits_retain(log.cast_unsigned() << SHM_HUGE_SHIFT);
+    let file = memory_file(name, MemfdFlags::HUGETLB | size).map_err(|failed| match failed {
+        Errno::ENODEV => Errno::EINVAL,
+        other => other,
+    })?;
+    if !creds.capable(Capability::IpcLock) && !creds.in_group(huge_group()) {
+        return Err(Errno::EPERM);
+    }
+    let page = rustix::fs::fstat(&file).map_err(errno)?.st_blksize.cast_unsigned();
+    Ok((file, page.max(PAGE)))
+}
+
+fn huge_group() -> u32 {
+    number_in("/proc/sys/vm/hugetlb_shm_group").and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+}
+
+fn number_in(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Whether the machine would account for so much memory, as it does when the kernel makes a segment (a memfd is not accounted for before
+/// its pages are touched). kernel: __vm_enough_memory().
+fn commit(len: u64, flags: i32) -> Result<(), Errno> {
+    let policy = number_in("/proc/sys/vm/overcommit_memory").unwrap_or(0);
+    let room = match policy {
+        0 if flags & SHM_NORESERVE == 0 => {
+            let info = rustix::system::sysinfo();
+            (info.totalram + info.totalswap).saturating_mul(u64::from(info.mem_unit))
+        }
+        2 => meminfo("CommitLimit:").saturating_sub(meminfo("Committed_AS:")).saturating_mul(1024),
+        _ => u64::MAX,
+    };
+    if len > room { Err(Errno::ENOMEM) } else { Ok(()) }
+}
+
+fn meminfo(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,423 @@
+//! The loop: events in, requests in the order of their arrival, answers out.
+//!
+//! # Invariants
+//! V1. Before a request is handled, everything that happened before it and that its sender can know of is done: deaths, hang-ups of
+//!     images that said they would go, writes to files of limits, and notes (one-way requests) that arrived on any connection.
+//! V2. A connection has at most one request in hand; whoever sends a second one before the answer loses the connection.
+//! V3. What waits for a lock or sleeps is looked at every millisecond; with nothing to look at, the loop sleeps without end.
+
+use crate::client::{Arrival, Conn, Request, has_hung_up, is_readable, prepare};
+use crate::config::{Config, Left, Log, Report};
+use crate::failure::Failure;
+use crate::handle::query;
+use crate::host::monotonic;
+use crate::namespace::{Namespace, Trouble};
+use crate::process::ConnId;
+use crate::procfs::Written;
+use crate::sleepers::Sleeping;
+use ring3_abi::{IpcId, Kind, Pid};
+use ring3_engine::Parked;
+use ring3_wire::{MAX_PACKET, Op, decode};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::fs::Timespec;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Listener,
+    Keeper,
+    Deaths,
+    Pipe,
+    Conn(ConnId),
+}
+
+impl Source {
+    fn encode(self) -> EventData {
+        EventData::new_u64(match self {
+            Source::Listener => 0,
+            Source::Keeper => 1,
+            Source::Deaths => 2,
+            Source::Pipe => 3,
+            Source::Conn(ConnId(n)) => n + 4,
+        })
+    }
+
+    fn decode(data: EventData) -> Source {
+        match data.u64() {
+            0 => Source::Listener,
+            1 => Source::Keeper,
+            2 => Source::Deaths,
+            3 => Source::Pipe,
+            n => Source::Conn(ConnId(n - 4)),
+        }
+    }
+}
+
+/// How many packets a connection may have read in one go.
+const BURST: usize = 64;
+/// How often what waits is looked at.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+/// How often what waits for a lock is tried again, nanoseconds.
+const RETRY: u64 = 5_000_000;
+/// How often segments under SHM_LOCK are looked at for pages that came since.
+const REFRESH: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// A running broker.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) ns: Namespace,
+    pub(crate) log: Log,
+    listener: OwnedFd,
+    keeper: Option<OwnedFd>,
+    events: OwnedFd,
+    /// The pidfds, apart from the rest so that they can be asked alone.
+    pub(crate) deaths: OwnedFd,
+    pub(crate) conns: BTreeMap<ConnId, Conn>,
+    last_conn: u64,
+    pub(crate) sleeping: Vec<Sleeping>,
+    later: Vec<Request>,
+    /// When `later` and the debts are tried again: each try may cost the patience for a lock.
+    retry_at: u64,
+    written: Vec<Written>,
+    /// Processes that said they are about to exec.
+    pub(crate) leaving: BTreeSet<Pid>,
+    /// The keeper has called or is gone.
+    called: bool,
+    pub(crate) over: bool,
+    buffer: Vec<u8>,
+}
+
+/// Runs a namespace until its keeper calls and no client is left, or until it is told to end.
+///
+/// # Errors
+/// What the machine refuses: memory files, epoll.
+pub fn serve(config: Config) -> Result<Report, Failure> {
+    let mut server = Server::new(config)?;
+    while !server.is_over() {
+        server.turn()?;
+    }
+    Ok(server.report())
+}
+
+impl Server {
+    fn new(config: Config) -> Result<Server, Failure> {
+        raise_limits();
+        let made = |errno: ring3_abi::Errno| Errno::from_raw_os_error(i32::from(errno.0));
+        let ns = Namespace::new(config.limits).map_err(made).map_err(Failure::when("make the directory"))?;
+        let create =
+            || epoll::create(CreateFlags::CLOEXEC).map_err(Failure::when("create an epoll instance"));
+        let server = Server {
+            ns,
+            log: Log::new(config.name),
+            listener: config.listener,
+            keeper: config.keeper,
+            events: create()?,
+            deaths: create()?,
+            conns: BTreeMap::new(),
+            last_conn: 0,
+            sleeping: Vec::new(),
+            later: Vec::new(),
+            retry_at: 0,
+            written: Vec::new(),
+            leaving: BTreeSet::new(),
+            called: false,
+            over: false,
+            buffer: vec![0; MAX_PACKET],
+        };
+        server.watch(&server.listener, Source::Listener).map_err(Failure::when("watch the socket"))?;
+        server.watch(&server.deaths, Source::Deaths).map_err(Failure::when("watch processes"))?;
+        if let Some(keeper) = &server.keeper {
+            server.watch(keeper, Source::Keeper).map_err(Failure::when("watch the keeper"))?;
+        }
+        Ok(server)
+    }
+
+    fn watch(&self, fd: impl AsFd, source: Source) -> Result<(), Errno> {
+        epoll::add(&self.events, fd, source.encode(), EventFlags::IN)
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self) -> Result<(), Failure> {
+        let patience = self.patience();
+        let mut requests = Vec::new();
+        self.sweep(patience, &mut requests)?;
+        // A second look: notes that were sent before a request of the first (V1).
+        self.sweep(Some(Timespec::default()), &mut requests)?;
+        if monotonic() >= self.retry_at {
+            // In front of the new ones.
+            requests.splice(0..0, std::mem::take(&mut self.later));
+            self.ns.settle_debts();
+            self.retry_at = monotonic() + RETRY;
+        }
+        for request in requests {
+            self.catch_up();
+            self.answer(request);
+        }
+        self.catch_up();
+        self.poll_sleepers();
+        self.refresh_locked();
+        Ok(())
+    }
+
+    /// How long the loop may sleep; `None`: without end (V3).
+    fn patience(&self) -> Option<Timespec> {
+        let waits = !self.later.is_empty()
+            || !self.sleeping.is_empty()
+            || !self.ns.debts.is_empty()
+            || !self.leaving.is_empty();
+        if waits {
+            Some(TICK)
+        } else if self.ns.locked_pages.values().any(|&pages| pages > 0) {
+            Some(REFRESH)
+        } else {
+            None
+        }
+    }
+
+    /// Takes what has arrived: notes are done at once, requests put into line.
+    fn sweep(&mut self, patience: Option<Timespec>, requests: &mut Vec<Request>) -> Result<(), Failure> {
+        let mut found = Vec::with_capacity(64);
+        match epoll::wait(&self.events, rustix::buffer::spare_capacity(&mut found), patience.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Failure::when("wait for events")(errno)),
+        }
+        for event in found {
+            match Source::decode(event.data) {
+                Source::Listener => self.accept(),
+                Source::Keeper => self.keeper_called(),
+                Source::Deaths | Source::Pipe => {}
+                Source::Conn(conn) => self.read(conn, requests),
+            }
+        }
+        self.settle_the_dead();
+        self.drain_written();
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        while is_readable(&self.listener) {
+            let Ok(fd) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+            self.adopt(fd);
+        }
+    }
+
+    /// Takes a connection.
+    pub(crate) fn adopt(&mut self, fd: OwnedFd) {
+        let conn = ConnId(self.last_conn + 1);
+        if prepare(&fd) && self.watch(&fd, Source::Conn(conn)).is_ok() {
+            self.last_conn += 1;
+            self.conns.insert(conn, Conn { fd, owner: None });
+        }
+    }
+
+    fn keeper_called(&mut self) {
+        self.called = true;
+        if let Some(keeper) = &self.keeper {
+            // Level-triggered: it would be heard for ever.
+            let _ = epoll::delete(&self.events, keeper);
+        }
+    }
+
+    /// Reads a connection up to its next request.
+    pub(crate) fn read(&mut self, conn: ConnId, requests: &mut Vec<Request>) {
+        for _ in 0..BURST {
+            let Some(there) = self.conns.get(&conn) else { return };
+            let request = match there.receive(conn, &mut self.buffer) {
+                Arrival::Packet(request) => request,
+                Arrival::Nothing => return,
+                Arrival::Over => return self.hang_up(conn),
+            };
+            let Ok(packet) = decode(&request.bytes) else { return self.hang_up(conn) };
+            self.own(conn, request.creds.pid);
+            match self.note(&request, &packet) {
+                Some(true) => {}
+                Some(false) => return self.hang_up(conn),
+                None if self.has_in_hand(conn, requests) => return self.hang_up(conn),
+                None => return requests.push(request),
+            }
+        }
+    }
+
+    /// Whether a request of this connection waits for its answer (V2).
+    fn has_in_hand(&self, conn: ConnId, requests: &[Request]) -> bool {
+        requests.iter().chain(&self.later).any(|request| request.conn == conn)
+            || self.sleeping.iter().any(|sleeping| sleeping.conn == conn)
+    }
+
+    /// The first known process to speak on a connection owns it.
+    fn own(&mut self, conn: ConnId, pid: Pid) {
+        let Some(there) = self.conns.get_mut(&conn).filter(|there| there.owner.is_none()) else { return };
+        if let Some(process) = self.ns.processes.get_mut(&pid) {
+            there.owner = Some(pid);
+            process.conns.insert(conn);
+        }
+    }
+
+    /// Does all that happened before a request (V1).
+    fn catch_up(&mut self) {
+        self.settle_the_dead();
+        self.drain_written();
+        self.confirm_execs();
+    }
+
+    /// Settles every process that has ended.
+    pub(crate) fn settle_the_dead(&mut self) {
+        loop {
+            let mut found = Vec::with_capacity(64);
+            let now = Timespec::default();
+            let waited = epoll::wait(&self.deaths, rustix::buffer::spare_capacity(&mut found), Some(&now));
+            if waited.is_err() || found.is_empty() {
+                return;
+            }
+            for event in found {
+                let Ok(pid) = Pid::try_from(event.data.u64()) else { continue };
+                if let Some(process) = self.ns.processes.get(&pid) {
+                    // What cannot be settled at once is tried by timer, not by this event again.
+                    let _ = epoll::delete(&self.deaths, &process.pidfd);
+                }
+                self.bury(pid);
+            }
+        }
+    }
+
+    /// Settles a dead process.
+    pub(crate) fn bury(&mut self, pid: Pid) {
+        self.log.line(|| format!("process {pid} has ended"));
+        self.sleeping.retain(|sleeping| sleeping.creds.pid != pid);
+        self.leaving.remove(&pid);
+        self.ns.settle_death(pid);
+    }
+
+    /// Puts in force what was written to files of limits.
+    fn drain_written(&mut self) {
+        let ns = &mut self.ns;
+        self.written.retain_mut(|written| written.drain(ns));
+    }
+
+    /// Watches a file of limits that is open for writing.
+    pub(crate) fn watch_written(&mut self, written: Written) {
+        // Not watched, it is still drained before each request.
+        let _ = self.watch(&written.fd, Source::Pipe);
+        self.written.push(written);
+    }
+
+    /// Finds out which of the processes that were about to exec have done so.
+    pub(crate) fn confirm_execs(&mut self) {
+        for pid in std::mem::take(&mut self.leaving) {
+            let conns: Vec<ConnId> = self
+                .ns
+                .processes
+                .get(&pid)
+                .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
+            for conn in conns {
+                if self.conns.get(&conn).is_some_and(|there| has_hung_up(&there.fd)) {
+                    // Nobody waits for answers there any more.
+                    self.read(conn, &mut Vec::new());
+                }
+            }
+            let Some(process) = self.ns.processes.get(&pid).filter(|process| process.leaving) else {
+                continue;
+            };
+            if !process.is_dead() && self.ns.image_is_gone(pid) {
+                self.ns.settle_exec(pid);
+            } else {
+                self.leaving.insert(pid);
+            }
+        }
+    }
+
+    /// Sends a request's answer, or puts it off.
+    fn answer(&mut self, request: Request) {
+        let Ok(packet) = decode(&request.bytes) else { return };
+        let result = match self.handle(&request, &packet) {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => return,
+            Err((Trouble::Errno(errno), value)) => Err((errno, value)),
+            Err((Trouble::Later, _)) => return self.later.push(request),
+        };
+        self.log.line(|| {
+            let errno = result.as_ref().err().map(|failed| failed.0);
+            format!("{} of {} (uid {}): {errno:?}", op_name(packet.op), request.creds.pid, request.creds.uid)
+        });
+        self.reply(request.conn, packet.tag, &result);
+    }
+
+    /// Sends an answer; a client that does not take it loses its connection.
+    pub(crate) fn reply(
+        &mut self,
+        conn: ConnId,
+        tag: u32,
+        result: &Result<crate::client::Answer, (ring3_abi::Errno, i64)>,
+    ) {
+        let taken = self.conns.get(&conn).is_none_or(|there| there.send(tag, result));
+        if !taken {
+            self.hang_up(conn);
+        }
+    }
+
+    fn poll_sleepers(&mut self) {
+        let mut at = 0;
+        while let Some(sleeping) = self.sleeping.get_mut(at) {
+            match sleeping.poll(&mut self.ns, Parked::Woken) {
+                None => at += 1,
+                Some(result) => {
+                    let over = self.sleeping.swap_remove(at);
+                    self.reply(over.conn, over.tag, &result.map_err(|errno| (errno, 0)));
+                }
+            }
+        }
+    }
+
+    fn refresh_locked(&self) {
+        if self.ns.locked_pages.values().any(|&pages| pages > 0) {
+            for (_, object) in self.ns.names(Kind::Shm).iter() {
+                object.segment().into_iter().for_each(crate::segment::Segment::refresh);
+            }
+        }
+    }
+
+    /// Whether there is nothing left to do.
+    fn is_over(&self) -> bool {
+        self.over || self.called && self.clients() == 0
+    }
+
+    /// How many client processes live.
+    pub(crate) fn clients(&self) -> usize {
+        self.ns.processes.values().filter(|process| !process.is_dead()).count()
+    }
+
+    /// What is left, after all that is dead is settled.
+    fn report(mut self) -> Report {
+        self.settle_the_dead();
+        self.ns.settle_debts();
+        let mut left = Vec::new();
+        for kind in Kind::ALL {
+            let ids: Vec<IpcId> = self.ns.names(kind).iter().map(|(id, _)| id).collect();
+            left.extend(
+                ids.into_iter()
+                    .filter_map(|id| query::detail_of(&mut self.ns, kind, id).ok())
+                    .map(|detail| Left { kind, detail }),
+            );
+        }
+        Report { left }
+    }
+}
+
+fn op_name(op: Op) -> String {
+    format!("{op:?}").to_lowercase()
+}
+
+/// Raises what the command's limits should not lower: descriptors (one a class and one a process), the size of files (memory files are meant
+/// to be sparse), locked memory (SHM_LOCK is counted by client).
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    for resource in [Resource::Nofile, Resource::Fsize, Resource::Memlock] {
+        let maximum = getrlimit(resource).maximum;
+        // Refused, the old limit stays: objects then fail with ENOMEM earlier.
+        let _ = setrlimit(resource, Rlimit { current: maximum, maximum });
+    }
+}

@@ -1,0 +1,28 @@
+//! From a system call's number to its function: one table for every front door that is entered by number.
+
+use crate::{msg, sem, shm};
+use ring3_abi::Errno;
+use ring3_os::arch::nr;
+
+/// Does a system call, if it is one of ours; answers as the kernel would, a value or a negated error number.
+pub fn dispatch(number: usize, a: [usize; 6]) -> Option<isize> {
+    // Arguments come in registers of 64 bits, of which the kernel takes as many bits as the parameter has.
+    let int = |n: usize| a.get(n).map_or(0, |word| *word as i32);
+    let word = |n: usize| a.get(n).copied().unwrap_or(0);
+    let result = match number {
+        nr::MSGGET => msg::msgget(int(0), int(1)),
+        nr::MSGSND => msg::msgsnd(int(0), word(1), word(2), int(3)),
+        nr::MSGRCV => msg::msgrcv(int(0), word(1), word(2), word(3) as i64, int(4)),
+        nr::MSGCTL => msg::msgctl(int(0), int(1), word(2)),
+        nr::SEMGET => sem::semget(int(0), int(1), int(2)),
+        nr::SEMOP => sem::semop(int(0), word(1), word(2)),
+        nr::SEMTIMEDOP => sem::semtimedop(int(0), word(1), word(2), word(3)),
+        nr::SEMCTL => sem::semctl(int(0), int(1), int(2), word(3)),
+        nr::SHMGET => shm::shmget(int(0), word(1), int(2)),
+        nr::SHMAT => shm::shmat(int(0), word(1), int(2)),
+        nr::SHMDT => shm::shmdt(word(0)),
+        nr::SHMCTL => shm::shmctl(int(0), int(1), word(2)),
+        _ => return None,
+    };
+    Some(result.map_or_else(Errno::encode, |value| value as isize))
+}

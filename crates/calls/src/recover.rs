@@ -1,0 +1,41 @@
+//! What a call does about an error of the engine that is no answer yet.
+
+use crate::broker;
+use crate::objects::Object;
+use ring3_abi::{Errno, Kind};
+use ring3_engine::Error;
+use ring3_os::process;
+
+/// What a call has tried so far to get over errors of the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Tries {
+    /// The broker was asked for a larger region.
+    grown: bool,
+    /// Naps while the broker was between marking a region and telling so.
+    naps: u32,
+}
+
+/// Naps before a region that is said to have moved, but never gets a successor, counts as gone: some seconds.
+const NAPS: u32 = 100_000;
+
+/// What to do about an error of the engine: nothing (call again), or it is the call's answer.
+#[cold]
+pub(crate) fn recover(kind: Kind, object: &Object, error: Error, tries: &mut Tries) -> Result<(), Errno> {
+    match error {
+        Error::Errno(errno) => Err(errno),
+        Error::Removed => Err(Errno::EIDRM),
+        Error::Spoiled if object.is_current(kind) => Err(Errno::EIDRM),
+        Error::Moved if object.is_current(kind) => {
+            tries.naps += 1;
+            process::nap();
+            if tries.naps < NAPS { Ok(()) } else { Err(Errno::EIDRM) }
+        }
+        Error::Moved | Error::Spoiled => Ok(()),
+        Error::Stuck(holder) => broker::stuck(kind, object.id, holder),
+        Error::Full if !tries.grown => {
+            tries.grown = true;
+            broker::grow(kind, object.id)
+        }
+        Error::Full => Err(Errno::ENOMEM),
+    }
+}

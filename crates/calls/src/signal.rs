@@ -1,0 +1,330 @@
+//! The program's signal handlers, wrapped. sigaction(2); kernel: do_sigaction(), handle_signal().
+//!
+//! The kernel knows the agent's wrapper; the program reads back what it installed. Why: `docs/signals-and-sections.md`.
+//!
+//! # Invariants
+//! G1. The table says what the program wants, for every signal whose `known` is set; others are as the kernel says.
+//! G2. The table belongs to one process. A vfork child shares its memory but not its dispositions: it goes straight to the kernel
+//!     and leaves the table alone (`life::is_ours`).
+//! G3. Once armed, the kernel's handler of SIGSEGV and SIGBUS is the wrapper, whatever the program wants.
+
+use crate::section;
+use crate::life;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
+use ring3_abi::Errno;
+use ring3_os::arch::signal::{Frame, restorer};
+use ring3_os::arch::{self, nr, syscall};
+use ring3_os::process;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Default action.
+pub const SIG_DFL: usize = 0;
+/// Ignored.
+pub const SIG_IGN: usize = 1;
+/// The handler takes three arguments.
+pub const SA_SIGINFO: u64 = 4;
+/// Interrupted calls go on, where they can.
+pub const SA_RESTART: u64 = 0x1000_0000;
+/// The signal is not blocked in its own handler.
+pub const SA_NODEFER: u64 = 0x4000_0000;
+/// Once only.
+pub const SA_RESETHAND: u64 = 0x8000_0000;
+const SA_RESTORER: u64 = 0x0400_0000;
+
+const SIGBUS: i32 = 7;
+const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
+const SIGSTOP: i32 = 19;
+/// Signals that glibc keeps for itself.
+const LIBC_OWN: [i32; 2] = [32, 33];
+/// Those that an instruction raises: blocked, they would end the process.
+const SYNCHRONOUS: u64 = bit(4) | bit(5) | bit(SIGBUS) | bit(8) | bit(SIGSEGV);
+const SIGNALS: usize = 65;
+
+const fn bit(sig: i32) -> u64 {
+    1 << (sig - 1)
+}
+
+/// The kernel's `struct sigaction`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Action {
+    /// SIG_DFL, SIG_IGN or a function.
+    pub handler: usize,
+    /// SA_*.
+    pub flags: u64,
+    /// Filled in here.
+    pub restorer: usize,
+    /// Blocked while the handler runs.
+    pub mask: u64,
+}
+
+/// What the program wants of one signal.
+struct Wish {
+    /// Even: stable; odd: being written.
+    version: AtomicU32,
+    known: AtomicU32,
+    handler: AtomicUsize,
+    flags: AtomicU64,
+    mask: AtomicU64,
+}
+
+static WISHES: [Wish; SIGNALS] = [const {
+    Wish {
+        version: AtomicU32::new(0),
+        known: AtomicU32::new(0),
+        handler: AtomicUsize::new(0),
+        flags: AtomicU64::new(0),
+        mask: AtomicU64::new(0),
+    }
+}; SIGNALS];
+
+/// Whether SIGSEGV and SIGBUS serve the agent's copies (G3).
+static ARMED: AtomicU32 = AtomicU32::new(0);
+
+impl Wish {
+    fn read(&self) -> Option<Action> {
+        loop {
+            // ORDERING: Acquire pairs with write(): the fields belong to the version.
+            let version = self.version.load(Acquire);
+            let action = Action {
+                handler: self.handler.load(Relaxed),
+                flags: self.flags.load(Relaxed),
+                restorer: 0,
+                mask: self.mask.load(Relaxed),
+            };
+            let known = self.known.load(Relaxed) != 0;
+            core::sync::atomic::fence(Acquire);
+            if version & 1 == 0 && self.version.load(Relaxed) == version {
+                return known.then_some(action);
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Writes the wish. In a section, so that no handler of this thread finds it half written.
+    fn write(&self, action: &Action) {
+        let _section = section::enter();
+        // ORDERING: AcqRel orders the odd version before the fields, Release the fields before the even one.
+        while self.version.fetch_or(1, core::sync::atomic::Ordering::AcqRel) & 1 == 1 {
+            core::hint::spin_loop();
+        }
+        self.handler.store(action.handler, Relaxed);
+        self.flags.store(action.flags, Relaxed);
+        self.mask.store(action.mask, Relaxed);
+        self.known.store(1, Relaxed);
+        self.version.fetch_add(1, Release);
+    }
+}
+
+fn wish(sig: i32) -> Result<&'static Wish, Errno> {
+    usize::try_from(sig).ok().filter(|&n| n > 0).and_then(|n| WISHES.get(n)).ok_or(Errno::EINVAL)
+}
+
+/// rt_sigaction as the kernel has it.
+fn kernel_action(sig: i32, new: Option<&Action>, old: Option<&mut Action>) -> Result<(), Errno> {
+    let new = new.map_or(0, |action| core::ptr::from_ref(action) as usize);
+    let old = old.map_or(0, |action| core::ptr::from_mut(action) as usize);
+    // SAFETY: both are null or structures of ours; the handlers named are the program's, or the wrapper.
+    let raw = unsafe { syscall(nr::RT_SIGACTION, [sig as usize, new, old, 8, 0, 0]) };
+    Errno::decode(raw).map(|_| ())
+}
+
+fn wrapper_address() -> usize {
+    wrapper as *const () as usize
+}
+
+/// What the kernel is told for a wish: the wrapper in place of a handler. SA_RESETHAND is the wrapper's to do, since a deferred
+/// signal comes twice.
+fn told(sig: i32, wish: &Action) -> Action {
+    let wrapped = wish.handler != SIG_DFL && wish.handler != SIG_IGN;
+    let armed = ARMED.load(Relaxed) != 0 && (sig == SIGSEGV || sig == SIGBUS);
+    let handler = if wrapped || armed { wrapper_address() } else { wish.handler };
+    let flags = if wrapped || armed { (wish.flags | SA_SIGINFO) & !SA_RESETHAND } else { wish.flags };
+    Action { handler, flags: flags | SA_RESTORER, restorer: restorer(), mask: wish.mask }
+}
+
+/// What the program wants of a signal now.
+fn current(sig: i32) -> Result<Action, Errno> {
+    if let Some(action) = wish(sig)?.read() {
+        // libc always gives a restorer, and the kernel shows it.
+        return Ok(Action { flags: action.flags | SA_RESTORER, restorer: restorer(), ..action });
+    }
+    let mut old = Action::default();
+    kernel_action(sig, None, Some(&mut old))?;
+    Ok(old)
+}
+
+/// sigaction, with the kernel's structure.
+///
+/// # Errors
+/// `EINVAL`: no such signal, or one that cannot be caught.
+pub fn sigaction(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
+    let place = wish(sig)?;
+    let old = current(sig)?;
+    let Some(new) = new else { return Ok(old) };
+    if LIBC_OWN.contains(&sig) || sig == SIGKILL || sig == SIGSTOP || !life::is_ours() {
+        let plain = Action { flags: new.flags | SA_RESTORER, restorer: restorer(), ..*new };
+        kernel_action(sig, Some(&plain), None)?;
+        return Ok(old);
+    }
+    let new = Action { flags: new.flags & !SA_RESTORER, ..*new };
+    // The wish first: a signal that comes in between finds the new handler, as after the call.
+    place.write(&new);
+    kernel_action(sig, Some(&told(sig, &new)), None)?;
+    Ok(old)
+}
+
+/// libc's `struct sigaction` on 64-bit machines: handler, 128 bytes of mask, flags, restorer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct LibcAction {
+    handler: usize,
+    mask: [u64; 16],
+    flags: i32,
+    pad: i32,
+    restorer: usize,
+}
+
+/// sigaction with libc's structures at the caller's addresses (0: none).
+///
+/// # Errors
+/// As [`sigaction`]; `EFAULT`.
+pub fn libc_sigaction(sig: i32, new: usize, old: usize) -> Result<(), Errno> {
+    let wanted = if new == 0 {
+        None
+    } else {
+        let a: LibcAction = ring3_os::user::read(new)?;
+        let flags = u64::from(a.flags as u32);
+        Some(Action { handler: a.handler, flags, restorer: 0, mask: a.mask[0] })
+    };
+    let was = sigaction(sig, wanted.as_ref())?;
+    if old == 0 {
+        return Ok(());
+    }
+    // Only the first word of the mask is the kernel's; the others stay as the caller has them, as libc leaves them.
+    ring3_os::user::write(old, &was.handler)?;
+    ring3_os::user::write(old + 8, &was.mask)?;
+    ring3_os::user::write(old + 136, &(was.flags as i32))?;
+    ring3_os::user::write(old + 144, &was.restorer)
+}
+
+/// Makes bad pointers give EFAULT: SIGSEGV and SIGBUS come to the wrapper from now on.
+pub fn arm_faults() {
+    if ARMED.load(Relaxed) != 0 || !life::is_ours() {
+        return;
+    }
+    let _section = section::enter();
+    for sig in [SIGSEGV, SIGBUS] {
+        if let Ok(action) = current(sig)
+            && let Ok(place) = wish(sig)
+        {
+            if place.read().is_none() {
+                place.write(&Action { flags: action.flags & !SA_RESTORER, ..action });
+            }
+            ARMED.store(1, Relaxed);
+            // On the alternate stack if the program has one, and without blocking anything: a fault in a copy is no event of the program's.
+            let mut told = told(sig, &action);
+            if action.handler == SIG_DFL || action.handler == SIG_IGN {
+                told.flags |= SA_NODEFER | 0x0800_0000 | SA_RESTART;
+                told.mask = 0;
+            }
+            let _ = kernel_action(sig, Some(&told), None);
+        }
+    }
+}
+
+/// Around exec: a handler becomes the default by itself, an ignored signal must stay ignored although the wrapper stands for it.
+pub(crate) fn before_exec(leaving: bool) {
+    if ARMED.load(Relaxed) == 0 {
+        return;
+    }
+    for sig in [SIGSEGV, SIGBUS] {
+        if let Ok(action) = current(sig)
+            && action.handler == SIG_IGN
+        {
+            let plain = Action { flags: action.flags | SA_RESTORER, restorer: restorer(), ..action };
+            let _ = kernel_action(sig, Some(&if leaving { plain } else { told(sig, &action) }), None);
+        }
+    }
+}
+
+/// rt_sigprocmask(SIG_SETMASK).
+pub(crate) fn set_mask(mask: u64) {
+    // SAFETY: the mask is ours.
+    unsafe { syscall(nr::RT_SIGPROCMASK, [2, (&raw const mask) as usize, 0, 8, 0, 0]) };
+}
+
+/// Sends a signal to this thread as it came.
+///
+/// # Safety
+/// `info` is a siginfo_t.
+unsafe fn again(sig: i32, info: *const u8) {
+    let (pid, tid) = (process::pid() as usize, process::tid() as usize);
+    // SAFETY: the kernel copies the siginfo_t.
+    unsafe { syscall(nr::RT_TGSIGQUEUEINFO, [pid, tid, sig as usize, info as usize, 0, 0]) };
+}
+
+/// What the kernel calls for every handler of the program.
+unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
+    // SAFETY: the kernel's third argument.
+    let frame = unsafe { Frame::new(context) };
+    if (sig == SIGSEGV || sig == SIGBUS)
+        && let Some(exit) = arch::copy::fixup(frame.pc())
+    {
+        frame.set_pc(exit);
+        return;
+    }
+    let thread = section::thread();
+    // SAFETY: si_code is the third word of a siginfo_t; positive: raised by the kernel for an instruction.
+    let raised_here = bit(sig) & SYNCHRONOUS != 0 && unsafe { info.cast::<i32>().add(2).read() } > 0;
+    if thread.busy() && !raised_here {
+        // DEFER (N1): blocked for the interrupted context, so the kernel keeps it until the section's end.
+        thread.defer(frame.mask());
+        frame.set_mask(!SYNCHRONOUS | bit(sig));
+        // SAFETY: the kernel's siginfo_t.
+        unsafe { block_and_send(sig, info) };
+        return;
+    }
+    section::conclude(thread);
+    if let Some(exit) = arch::unpark(frame.pc()) {
+        frame.set_pc(exit);
+    }
+    let Ok(Some(action)) = wish(sig).map(Wish::read) else { return };
+    // SAFETY: the program's own handler, called as the kernel would.
+    unsafe { run(sig, info, context, &action, raised_here) };
+}
+
+/// Blocks the signal for the rest of this handler too (SA_NODEFER), then sends it again.
+unsafe fn block_and_send(sig: i32, info: *const u8) {
+    let all = u64::MAX & !SYNCHRONOUS | bit(sig);
+    // SAFETY: SIG_BLOCK with a mask of ours.
+    unsafe { syscall(nr::RT_SIGPROCMASK, [0, (&raw const all) as usize, 0, 8, 0, 0]) };
+    // SAFETY: by the caller's promise.
+    unsafe { again(sig, info) };
+}
+
+/// Does what the program wants of a signal.
+unsafe fn run(sig: i32, info: *mut u8, context: *mut u8, action: &Action, raised_here: bool) {
+    match action.handler {
+        SIG_IGN if !raised_here => {}
+        SIG_DFL | SIG_IGN => {
+            // Only faults come here: the default ends the process, at the instruction if it raised the signal.
+            let plain = Action { handler: SIG_DFL, flags: SA_RESTORER, restorer: restorer(), mask: 0 };
+            let _ = kernel_action(sig, Some(&plain), None);
+            if !raised_here {
+                // SAFETY: the kernel's siginfo_t.
+                unsafe { again(sig, info) };
+            }
+        }
+        handler => {
+            if action.flags & SA_RESETHAND != 0 {
+                let _ = sigaction(sig, Some(&Action { handler: SIG_DFL, ..*action }));
+            }
+            // SAFETY: the program installed this address as a handler of this form; extra arguments are harmless in the C ABI.
+            let handler: unsafe extern "C" fn(i32, *mut u8, *mut u8) = unsafe { core::mem::transmute(handler) };
+            // SAFETY: as the kernel would call it.
+            unsafe { handler(sig, info, context) };
+        }
+    }
+}

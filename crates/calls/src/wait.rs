@@ -1,0 +1,141 @@
+//! How a call sleeps: outside any section, so that handlers run; inside one whenever it touches the object.
+//!
+//! # Invariants
+//! T1. While a call sleeps its record is armed: a handler of the program runs only after `conclude` has ended the call. So a handler may
+//!     make calls of its own, or jump away and never come back, and no ticket is left behind.
+//! T2. The record is reached through one raw pointer, by this thread only: its loop, or a handler that interrupts the loop
+//!     while the record is armed.
+
+use crate::host::{self, Perch};
+use crate::section::{self, Section, Waiting};
+use crate::{broker, graves};
+use core::sync::atomic::Ordering::Relaxed;
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::{Deadline, Error, Parked, Seat, Step, Ticket};
+use ring3_os::process;
+
+/// A call that can sleep.
+pub(crate) trait Sleeping {
+    /// What it answers.
+    type Value;
+    /// The object's kind.
+    const KIND: Kind;
+    /// The object.
+    fn id(&self) -> IpcId;
+    /// Where it sleeps.
+    fn seat(&self, ticket: Ticket) -> Result<Seat<'static>, Error>;
+    /// Goes on.
+    fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<Self::Value>, Error>;
+    /// Finds the object's new region and the ticket there. # Errors: `EIDRM`, `EACCES`.
+    fn follow(&mut self) -> Result<Ticket, Errno>;
+    /// Whether the region is still the object's.
+    fn is_current(&self) -> bool;
+}
+
+/// Whether pthread_cancel may end the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    /// A cancellation point.
+    Point,
+    /// None.
+    Never,
+}
+
+/// A sleeping call. `head` comes first: the section knows the record by it.
+#[repr(C)]
+struct Record<'a, S: Sleeping> {
+    head: Waiting,
+    perch: Perch,
+    call: &'a mut S,
+    ticket: Ticket,
+    outcome: Option<Result<S::Value, Errno>>,
+}
+
+/// Sleeps until the call is done.
+pub(crate) fn wait<S: Sleeping>(
+    section: Section,
+    call: &mut S,
+    ticket: Ticket,
+    until: Deadline,
+    cancel: Cancel,
+) -> Result<S::Value, Errno> {
+    let mut record =
+        Record { head: Waiting::new(conclude::<S>), perch: Perch::new(), call, ticket, outcome: None };
+    let record = &raw mut record;
+    let mut section = section;
+    let _asleep = graves::stay();
+    loop {
+        // SAFETY: T2; the record lives until this function returns.
+        let seat = match unsafe { (*record).call.seat((*record).ticket) } {
+            Ok(seat) => seat,
+            Err(_) => return Err(Errno::EIDRM),
+        };
+        // SAFETY: the record lives, and is disarmed before it ends.
+        unsafe { section::arm(&section, record.cast()) };
+        drop(section);
+        // SAFETY: T2; the perch is all atomics, so a conclusion in between changes nothing under a reference.
+        let perch = (cancel == Cancel::Point).then(|| unsafe { &(*record).perch });
+        let why = host::sleep(seat, until, record.cast(), perch);
+        section = section::enter();
+        section::disarm(&section);
+        // SAFETY: T2; nobody else comes here now.
+        let record = unsafe { &mut *record };
+        record.perch.leave();
+        if let Some(outcome) = record.outcome.take() {
+            return outcome;
+        }
+        if let Some(outcome) = record.go_on(why) {
+            return outcome;
+        }
+    }
+}
+
+impl<S: Sleeping> Record<'_, S> {
+    /// Resumes; `None`: sleep again. Inside a section.
+    fn go_on(&mut self, why: Parked) -> Option<Result<S::Value, Errno>> {
+        let mut tries = 0;
+        loop {
+            match self.call.resume(self.ticket, why) {
+                Ok(Step::Done(value)) => return Some(Ok(value)),
+                Ok(Step::Wait(ticket)) => {
+                    self.ticket = ticket;
+                    return None;
+                }
+                Err(Error::Errno(errno)) => return Some(Err(errno)),
+                Err(Error::Removed) => return Some(Err(Errno::EIDRM)),
+                Err(Error::Spoiled) if self.call.is_current() => return Some(Err(Errno::EIDRM)),
+                // The broker marks the region first and the directory next.
+                Err(Error::Moved) if self.call.is_current() => process::nap(),
+                Err(Error::Moved | Error::Spoiled) => match self.call.follow() {
+                    Ok(ticket) => self.ticket = ticket,
+                    Err(errno) => return Some(Err(errno)),
+                },
+                Err(Error::Stuck(holder)) => {
+                    if let Err(errno) = broker::stuck(S::KIND, self.call.id(), holder) {
+                        return Some(Err(errno));
+                    }
+                }
+                Err(Error::Full) => return Some(Err(Errno::ENOMEM)),
+            }
+            tries += 1;
+            if tries > 100_000 {
+                return Some(Err(Errno::EIDRM));
+            }
+        }
+    }
+}
+
+/// Ends a sleeping call because a handler is about to run (T1).
+///
+/// # Safety
+/// The section's wrapper passes the armed record, on the record's own thread, once.
+unsafe fn conclude<S: Sleeping>(waiting: *mut Waiting) {
+    let _section = section::enter();
+    // SAFETY: T2: the record's loop is interrupted; `waiting` is the record's first field.
+    let record = unsafe { &mut *waiting.cast::<Record<'_, S>>() };
+    record.perch.leave();
+    if let Some(outcome) = record.go_on(Parked::Interrupted) {
+        record.outcome = Some(outcome);
+        record.head.concluded.store(1, Relaxed);
+    }
+}

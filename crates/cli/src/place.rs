@@ -1,0 +1,333 @@
+//! Where namespaces live: one directory each, with socket, agent and lock.
+//!
+//! The base is `$RING3_DIR`; else /run/ring3 for root, whose programs change user and must still reach it; else
+//! `$XDG_RUNTIME_DIR/ring3`; else /tmp/ring3-UID. A namespace is a directory in it:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `sock` | the broker listens here; anybody may connect, the broker looks at credentials |
+//! | `libring3.so` | the agent (or, where the base is mounted noexec, a link to it) |
+//! | `lock` | flock(2) held by the broker and whoever keeps it |
+//!
+//! # Invariants
+//! P1. Whoever makes or clears a namespace holds `<base>/.lock`.
+//! P2. A namespace whose lock is free, seen under P1, is dead: its lock is taken before P1's is let go.
+//!
+//! # Death
+//! A namespace whose processes were all killed stays as a directory with a free lock; the next start clears it.
+
+use crate::agent;
+use crate::fault::{Fault, Result, plain};
+use rustix::fs::{FlockOperation, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::env;
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Longest path a Unix socket address holds, without its NUL.
+const LONGEST_SOCKET: usize = 107;
+
+/// A namespace's directory, existing or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its directory.
+    pub(crate) dir: PathBuf,
+}
+
+/// A namespace that was just made: nobody serves it yet.
+pub(crate) struct Fresh {
+    /// Where.
+    pub(crate) namespace: Namespace,
+    /// The listening socket.
+    pub(crate) listener: OwnedFd,
+    /// The lock, held.
+    pub(crate) lock: OwnedFd,
+}
+
+/// The directory that holds this caller's namespaces. It need not exist.
+pub(crate) fn base() -> PathBuf {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(dir) = set("RING3_DIR") {
+        return std::path::absolute(&dir).unwrap_or(dir);
+    }
+    if root() {
+        return PathBuf::from("/run/ring3");
+    }
+    match set("XDG_RUNTIME_DIR") {
+        Some(dir) if dir.is_dir() => dir.join("ring3"),
+        _ => PathBuf::from(format!("/tmp/ring3-{}", uid())),
+    }
+}
+
+/// The caller's effective user.
+pub(crate) fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn root() -> bool {
+    uid() == 0
+}
+
+/// A name for a private namespace.
+pub(crate) fn private_name() -> String {
+    let mut random = [0; 4];
+    // Without /dev/urandom the process number alone must do: under P1 a clash is only an error.
+    let _ = File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut random));
+    format!("run-{}-{:08x}", std::process::id(), u32::from_ne_bytes(random))
+}
+
+impl Namespace {
+    /// The namespace `name` of this caller.
+    pub(crate) fn named(name: &str) -> Result<Namespace> {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.bytes().all(fine) {
+            return Err(Fault::new(format!("{name:?} cannot name a namespace"))
+                .remedy("take letters, digits, '.', '_' and '-', at most 64")
+                .status(2));
+        }
+        Ok(Namespace { name: name.to_string(), dir: base().join(name) })
+    }
+
+    /// The socket's path.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("sock")
+    }
+
+    /// The agent's path.
+    pub(crate) fn library(&self) -> PathBuf {
+        self.dir.join("libring3.so")
+    }
+
+    /// Where a trace goes when nobody said where: beside the namespace, so that it outlives it.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.with_file_name(format!("{}.log", self.name))
+    }
+
+    /// Waits until its broker has ended, as far as this user may look, and clears what it left.
+    pub(crate) fn wait_gone(&self) {
+        let lock = rustix::fs::open(self.dir.join("lock"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        if let Ok(lock) = lock
+            && rustix::fs::flock(&lock, FlockOperation::LockExclusive).is_ok()
+            && self.dir.join("lock").exists()
+        {
+            self.remove();
+        }
+    }
+
+    /// Complains that it is not there.
+    pub(crate) fn missing(&self) -> Fault {
+        let looked = self.dir.parent().unwrap_or(&self.dir).display();
+        Fault::new(format!("no namespace {:?} (looked in {looked})", self.name))
+            .remedy(format!("start it with: ring3 serve {}", self.name))
+    }
+
+    /// Whether somebody serves it.
+    pub(crate) fn served(&self) -> bool {
+        crate::client::dial(&self.socket()).is_ok()
+    }
+
+    /// Makes it: clears what is dead, then directory, lock, agent and socket.
+    pub(crate) fn create(self) -> Result<Fresh> {
+        if self.socket().as_os_str().len() > LONGEST_SOCKET {
+            return Err(Fault::new(format!("the path {} is too long for a socket", self.socket().display()))
+                .remedy("set RING3_DIR to a shorter one"));
+        }
+        let base = base();
+        let _making = lock_base(&base)?;
+        sweep(&base);
+        match fs::create_dir(&self.dir) {
+            Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Fault::new(format!("namespace {:?} is being served already", self.name)).remedy(
+                    format!(
+                        "join it with: ring3 run --in {0} -- CMD, or end it with: ring3 stop {0}",
+                        self.name
+                    ),
+                ));
+            }
+            Err(why) => return Err(Fault::file("make", &self.dir, why)),
+            Ok(()) => {}
+        }
+        let made = furnish(&self);
+        if made.is_err() {
+            remove(&self.dir);
+        }
+        let (listener, lock) = made?;
+        Ok(Fresh { namespace: self, listener, lock })
+    }
+
+    /// Removes it from the disk, and the base when it was the last thing in it.
+    pub(crate) fn remove(&self) {
+        remove(&self.dir);
+        let Some(base) = self.dir.parent() else { return };
+        if let Ok(_making) = lock_base(base) {
+            let alone = |entries: fs::ReadDir| entries.flatten().all(|entry| entry.file_name() == ".lock");
+            if fs::read_dir(base).is_ok_and(alone) {
+                let _ = fs::remove_file(base.join(".lock"));
+                // A directory that the user named is the user's; and it may have filled up meanwhile.
+                let _ = if told() { Ok(()) } else { fs::remove_dir(base) };
+            }
+        }
+    }
+}
+
+/// Whether the user named the base.
+fn told() -> bool {
+    env::var_os("RING3_DIR").is_some_and(|dir| !dir.is_empty())
+}
+
+/// Makes a directory of the caller's, or checks that one can be trusted. `named`: by the user, so it may be a link or root's.
+fn make_own(dir: &Path, named: bool) -> Result<()> {
+    let mode = if root() { 0o755 } else { 0o700 };
+    let made = fs::DirBuilder::new().recursive(named).mode(mode).create(dir);
+    if let Err(why) = made
+        && why.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(Fault::file("make", dir, why).remedy("set RING3_DIR to a directory of yours"));
+    }
+    let found = if named { fs::metadata(dir) } else { fs::symlink_metadata(dir) };
+    let found = found.map_err(|why| Fault::file("look at", dir, why))?;
+    let bad = match () {
+        () if !found.is_dir() => "is no directory",
+        () if found.uid() != uid() && !(named && found.uid() == 0) => "belongs to another user",
+        () if found.mode() & 0o022 != 0 => "can be written by others",
+        () => return Ok(()),
+    };
+    Err(Fault::new(format!("{} {bad}, so it cannot be trusted", dir.display()))
+        .remedy("remove it, or set RING3_DIR to a directory of yours"))
+}
+
+/// Makes the base if need be and takes P1's lock, which is let go when the file is dropped.
+fn lock_base(base: &Path) -> Result<File> {
+    let path = base.join(".lock");
+    loop {
+        make_own(base, told())?;
+        let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = match open {
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other.map_err(|why| Fault::file("open", &path, why))?,
+        };
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|why| Fault::file("lock", &path, why))?;
+        // Whoever held it may have removed it: then a lock on it says nothing.
+        let same = |now: fs::Metadata| file.metadata().is_ok_and(|ours| ours.ino() == now.ino());
+        if fs::metadata(&path).is_ok_and(same) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Clears the namespaces that nobody serves (P2). What cannot be cleared stays: it is another user's.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for dir in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if dead(&dir.path()) {
+            remove(&dir.path());
+        }
+    }
+}
+
+/// Whether the namespace in `dir` has a lock that nobody holds, or none at all.
+fn dead(dir: &Path) -> bool {
+    let path = dir.join("lock");
+    match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(why) => why == Errno::NOENT && namespace_like(dir),
+    }
+}
+
+/// Whether a directory without a lock can only be a namespace half made or half removed: there is nothing else in it.
+fn namespace_like(dir: &Path) -> bool {
+    const OURS: [&str; 3] = ["sock", "libring3.so", "lock"];
+    fs::read_dir(dir).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| OURS.iter().any(|name| entry.file_name() == *name)))
+    })
+}
+
+/// Fills a new directory. The lock comes first (P2).
+fn furnish(namespace: &Namespace) -> Result<(OwnedFd, OwnedFd)> {
+    let dir = &namespace.dir;
+    let lock = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join("lock"));
+    let lock = lock.map_err(|why| Fault::file("make a lock in", dir, why))?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|why| Fault::file("lock", &dir.join("lock"), why))?;
+    fs::set_permissions(dir, Permissions::from_mode(0o755))
+        .map_err(|why| Fault::file("open up", dir, why))?;
+    install_agent(namespace)?;
+    Ok((listen(&namespace.socket())?, lock.into()))
+}
+
+/// Writes the agent where programs may map it: here, or, when this file system is noexec, where it is not.
+fn install_agent(namespace: &Namespace) -> Result<()> {
+    let path = namespace.library();
+    if !noexec(&namespace.dir) {
+        return write_agent(&path);
+    }
+    for dir in elsewhere() {
+        let file = dir.join(format!("libring3-{}.so", namespace.name));
+        if make_own(&dir, false).is_ok() && !noexec(&dir) && write_agent(&file).is_ok() {
+            return symlink(&file, &path).map_err(|why| Fault::file("link", &path, why));
+        }
+    }
+    Err(Fault::new(format!(
+        "programs cannot map the agent: {} is on a noexec file system",
+        namespace.dir.display()
+    ))
+    .remedy("set RING3_DIR to a directory that is not"))
+}
+
+/// Directories for the agent when the base is noexec.
+fn elsewhere() -> [PathBuf; 2] {
+    ["/tmp", "/var/tmp"].map(|dir| Path::new(dir).join(format!("ring3-{}", uid())))
+}
+
+fn noexec(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+fn write_agent(path: &Path) -> Result<()> {
+    // What a dead namesake left is replaced, not written through: the name may be a link.
+    let _ = fs::remove_file(path);
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
+        file.write_all(agent::LIBRARY)?;
+        file.set_permissions(Permissions::from_mode(0o755))
+    };
+    write().map_err(|why| Fault::file("write the agent", path, why))
+}
+
+/// Binds and listens.
+fn listen(path: &Path) -> Result<OwnedFd> {
+    let bind = || -> rustix::io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        rustix::net::listen(&socket, 4096)?;
+        Ok(socket)
+    };
+    let socket = bind().map_err(|why| Fault::file("listen at", path, why))?;
+    fs::set_permissions(path, Permissions::from_mode(0o666))
+        .map_err(|why| Fault::file("open up", path, why))?;
+    Ok(socket)
+}
+
+/// Removes a namespace's directory, and the agent when it stands elsewhere.
+fn remove(dir: &Path) {
+    if let Ok(target) = fs::read_link(dir.join("libring3.so"))
+        && elsewhere().iter().any(|place| target.parent() == Some(place))
+    {
+        let _ = fs::remove_file(&target);
+        // Only when it is empty: other namespaces' agents may be there.
+        let _ = target.parent().map(fs::remove_dir);
+    }
+    if let Err(why) = fs::remove_dir_all(dir)
+        && why.kind() != std::io::ErrorKind::NotFound
+    {
+        eprintln!("ring3: cannot remove {}: {}", dir.display(), plain(&why));
+    }
+}

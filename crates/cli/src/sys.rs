@@ -1,0 +1,269 @@
+//! What the standard library and rustix do not do: signals as a wrapper needs them, and a few kernel questions.
+//!
+//! One of two files with unsafe code here (the other, `bench/sysv.rs`, calls libc's System V functions).
+//! This process has one thread; that is what most arguments below rest on (S1).
+//!
+//! S1. No thread is started before or beside these calls (`broker.rs` starts one, after them).
+//! S2. Between fork and exec only async-signal-safe functions run.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::{MaybeUninit, offset_of, zeroed};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// SIGPIPE's disposition when this program was started; Rust's runtime changes it before `main`.
+static FIRST_SIGPIPE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+extern "C" fn remember_sigpipe() {
+    FIRST_SIGPIPE.store(disposition(libc::SIGPIPE), Ordering::Relaxed);
+}
+
+#[used]
+// SAFETY: the section holds pointers to functions without arguments that are called once before main; so is this.
+#[unsafe(link_section = ".init_array")]
+static REMEMBER_SIGPIPE: extern "C" fn() = remember_sigpipe;
+
+/// The handler word of a signal: `SIG_DFL`, `SIG_IGN` or a function.
+fn disposition(signal: i32) -> usize {
+    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: `old` is writable and zeroes are a valid sigaction; nothing is changed.
+    unsafe {
+        libc::sigaction(signal, null(), old.as_mut_ptr());
+        old.assume_init().sa_sigaction
+    }
+}
+
+/// Sets a signal to `SIG_DFL` or `SIG_IGN`.
+fn set_disposition(signal: i32, handler: usize) {
+    // SAFETY: zeroes are a valid sigaction, and the handler is one of the two constants (or what was there).
+    unsafe {
+        let mut new: libc::sigaction = zeroed();
+        new.sa_sigaction = handler;
+        libc::sigaction(signal, &new, null_mut());
+    }
+}
+
+/// A signal that came, and from whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Its number.
+    pub(crate) signal: i32,
+    /// The sender's process, when a process sent it (kill, sigqueue, tgkill); else the kernel did.
+    pub(crate) sender: Option<i32>,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    /// A signal came.
+    Signal(Arrival),
+    /// The other descriptor can be read.
+    Readable,
+    /// The time passed, or the wait was interrupted.
+    Nothing,
+}
+
+/// The signals as they were before this process took them over; a program it starts gets them back.
+pub(crate) struct Signals {
+    mask: libc::sigset_t,
+    sigchld: usize,
+    arrivals: OwnedFd,
+}
+
+impl Signals {
+    /// Takes all signals over, to be waited for. Those that stop, continue or report a fault stay as they are.
+    pub(crate) fn take() -> io::Result<Signals> {
+        let sigchld = disposition(libc::SIGCHLD);
+        set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+        // SAFETY: the sets are plain values that sigfillset and sigprocmask fill in (S1); the descriptor is new.
+        unsafe {
+            let mut waited: libc::sigset_t = zeroed();
+            libc::sigfillset(&mut waited);
+            for signal in [
+                libc::SIGTSTP,
+                libc::SIGTTIN,
+                libc::SIGTTOU,
+                libc::SIGCONT,
+                libc::SIGSEGV,
+                libc::SIGBUS,
+                libc::SIGILL,
+                libc::SIGFPE,
+                libc::SIGTRAP,
+                libc::SIGABRT,
+                libc::SIGSYS,
+            ] {
+                libc::sigdelset(&mut waited, signal);
+            }
+            let mut mask: libc::sigset_t = zeroed();
+            libc::sigprocmask(libc::SIG_BLOCK, &waited, &mut mask);
+            let arrivals = libc::signalfd(-1, &waited, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            check(arrivals.into())?;
+            Ok(Signals { mask, sigchld, arrivals: OwnedFd::from_raw_fd(arrivals) })
+        }
+    }
+
+    /// Waits for the next signal, for `also` to be readable (or hung up), or for `within` to pass.
+    pub(crate) fn next(&self, also: Option<BorrowedFd<'_>>, within: Option<Duration>) -> Event {
+        use rustix::event::{PollFd, PollFlags, Timespec};
+        let limit = within.and_then(|time| Timespec::try_from(time).ok());
+        let ready = [Some(self.arrivals.as_fd()), also].into_iter().flatten();
+        let mut polled: Vec<PollFd<'_>> =
+            ready.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        if rustix::event::poll(&mut polled, limit.as_ref()).is_err() {
+            return Event::Nothing;
+        }
+        if polled.first().is_some_and(|signals| !signals.revents().is_empty())
+            && let Some(arrival) = self.read()
+        {
+            return Event::Signal(arrival);
+        }
+        match polled.get(1) {
+            Some(other) if !other.revents().is_empty() => Event::Readable,
+            _ => Event::Nothing,
+        }
+    }
+
+    /// One signal from the descriptor, if there is one.
+    fn read(&self) -> Option<Arrival> {
+        let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
+        rustix::io::read(&self.arrivals, &mut info).ok().filter(|len| *len == info.len())?;
+        let word =
+            |at: usize| info.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+        let code = word(offset_of!(libc::signalfd_siginfo, ssi_code))?;
+        let sent = matches!(code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
+        let pid = word(offset_of!(libc::signalfd_siginfo, ssi_pid))?;
+        let signal = word(offset_of!(libc::signalfd_siginfo, ssi_signo))?;
+        Some(Arrival { signal, sender: sent.then_some(pid) })
+    }
+
+    /// Makes `command` start with the signals as they were before [`Signals::take`].
+    pub(crate) fn give_to(&self, command: &mut Command) {
+        let (mask, sigchld) = (self.mask, self.sigchld);
+        let sigpipe = FIRST_SIGPIPE.load(Ordering::Relaxed);
+        // SAFETY: S2: sigaction and sigprocmask are async-signal-safe, and nothing is allocated.
+        unsafe {
+            command.pre_exec(move || {
+                set_disposition(
+                    libc::SIGPIPE,
+                    if sigpipe == libc::SIG_IGN { sigpipe } else { libc::SIG_DFL },
+                );
+                set_disposition(
+                    libc::SIGCHLD,
+                    if sigchld == libc::SIG_IGN { sigchld } else { libc::SIG_DFL },
+                );
+                libc::sigprocmask(libc::SIG_SETMASK, &mask, null_mut());
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Gives `command`, which replaces this process, SIGPIPE as it was in the beginning.
+pub(crate) fn give_sigpipe_to(command: &mut Command) {
+    let sigpipe = FIRST_SIGPIPE.load(Ordering::Relaxed);
+    // SAFETY: S2: sigaction is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            set_disposition(libc::SIGPIPE, if sigpipe == libc::SIG_IGN { sigpipe } else { libc::SIG_DFL });
+            Ok(())
+        });
+    }
+}
+
+/// This same program, to be executed again; also when its file has been replaced meanwhile.
+pub(crate) fn myself() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("ring3");
+    command
+}
+
+/// Gives this process the name that `ps` shows; after [`myself`] it would be "exe".
+pub(crate) fn set_name(name: &CStr) {
+    // A wrong name is no reason to fail.
+    let _ = rustix::thread::set_name(name);
+}
+
+/// Sends any signal, real-time ones included, to a process or (negative) a group.
+pub(crate) fn kill(pid: i32, signal: i32) {
+    // SAFETY: kill has no memory arguments.
+    unsafe {
+        libc::kill(pid, signal);
+    }
+}
+
+/// Closes every descriptor from `first` on. The caller owns none of them.
+pub(crate) fn close_from(first: u32) {
+    // SAFETY: called by the broker's process before it has opened anything itself: those descriptors were
+    // inherited and no Rust value owns one.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, 0);
+    }
+}
+
+/// Whether the kernel would take this seccomp action in a filter. seccomp(2), SECCOMP_GET_ACTION_AVAIL.
+pub(crate) fn seccomp_has(action: u32) -> io::Result<()> {
+    const GET_ACTION_AVAIL: libc::c_ulong = 2;
+    // SAFETY: the kernel reads one u32 at the given address.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0, &raw const action) })
+}
+
+/// Whether the kernel and its policy let this process trace a child of its own: it is seized and let go. ptrace(2).
+pub(crate) fn ptrace_child(pid: i32) -> io::Result<()> {
+    // SAFETY: SEIZE and DETACH take no addresses; the process is the caller's child and stays unharmed.
+    unsafe {
+        check(libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0))?;
+        check(libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0))?;
+        check(libc::waitpid(pid, null_mut(), libc::__WALL).into())?;
+        check(libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0))
+    }
+}
+
+/// Whether a futex call gets through to the kernel: a wait for a value that is not there must say EAGAIN. futex(2).
+pub(crate) fn futex_answers() -> io::Result<()> {
+    let word = 1_u32;
+    // SAFETY: the word lives through the call, which cannot sleep: its value differs from the expected one.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_futex, &raw const word, libc::FUTEX_WAIT, 0, null::<u8>()) };
+    match check(answer) {
+        Err(why) if why.raw_os_error() == Some(libc::EAGAIN) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether the kernel has System V IPC and lets this process ask: a queue that cannot exist is looked up. msgget(2).
+pub(crate) fn kernel_sysv() -> io::Result<()> {
+    let mut limits = MaybeUninit::<[u8; 256]>::zeroed();
+    // SAFETY: IPC_INFO writes a msginfo (32 bytes) into a buffer of 256.
+    check(unsafe { libc::syscall(libc::SYS_msgctl, 0, libc::IPC_INFO, limits.as_mut_ptr()) })
+}
+
+/// Whether the kernel advertises the fsgsbase instructions to user space (AT_HWCAP2, bit 1 on x86-64).
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn fsgsbase() -> bool {
+    // SAFETY: getauxval has no memory arguments.
+    unsafe { libc::getauxval(libc::AT_HWCAP2) & 2 != 0 }
+}
+
+/// Whether the processor has rdpid (CPUID leaf 7, ecx bit 22).
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn rdpid() -> bool {
+    std::arch::x86_64::__cpuid_count(7, 0).ecx & (1 << 22) != 0
+}
+
+/// A raw answer as a result.
+fn check(answer: libc::c_long) -> io::Result<()> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Moves this process to a System V namespace of its own in the kernel. unshare(2).
+pub(crate) fn own_kernel_ipc() -> io::Result<()> {
+    // SAFETY: unshare has no memory arguments, and no object is in use yet.
+    check(unsafe { libc::unshare(libc::CLONE_NEWIPC) }.into())
+}

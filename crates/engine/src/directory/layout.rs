@@ -1,0 +1,96 @@
+//! The directory's layout: one page of settings, one of process bits, then for each kind key heads and entries.
+//!
+//! All numbers are atomics; all links are index + 1, so that zeroed memory is an empty directory.
+
+use crate::atomic::{AtomicU32, AtomicU64};
+use crate::layout;
+use crate::region::Table;
+use ring3_abi::Kind;
+use ring3_abi::ipc::IPCMNI;
+
+/// First word of a directory: "R3d" and the format's version.
+pub const MAGIC: u32 = 0x5233_6401;
+
+/// How many fields `Limits` has.
+pub const LIMITS: usize = 15;
+
+/// How many words hold a bit for each process number modulo 32768.
+pub const PID_WORDS: usize = IPCMNI / 64;
+
+/// How many chains the keys of a kind are spread over.
+pub const CHAINS: u32 = 16384;
+
+layout! {
+    /// The first 256 bytes.
+    Head[256] {
+        /// [`MAGIC`].
+        magic: AtomicU32,
+        /// The user that the broker runs as, who owns the namespace.
+        owner: AtomicU32,
+        /// The fields of `Limits`, in their order.
+        limits: [AtomicU64; LIMITS],
+        /// Objects in use, by kind.
+        in_use: [AtomicU32; 3],
+        /// Highest index in use + 1, by kind; 0 none.
+        highest: [AtomicU32; 3],
+        /// Semaphores in all sets.
+        used_sems: AtomicU64,
+        /// Pages in all segments.
+        shm_pages: AtomicU64,
+        /// Unused.
+        spare: [AtomicU64; 11],
+    }
+    /// One object: a line of its own, so that no two objects share one.
+    Slot[64] {
+        /// Odd while the rest is being written; rises with every change.
+        version: AtomicU64,
+        /// msg: 0; sem: semaphores; shm: size as asked for.
+        size: AtomicU64,
+        /// The identifier.
+        id: AtomicU32,
+        /// The key.
+        key: AtomicU32,
+        /// Owner's user.
+        uid: AtomicU32,
+        /// Owner's group.
+        gid: AtomicU32,
+        /// Creator's user.
+        cuid: AtomicU32,
+        /// Creator's group.
+        cgid: AtomicU32,
+        /// Permission bits; for segments also SHM_DEST and SHM_LOCKED.
+        mode: AtomicU32,
+        /// 1: there is such an object.
+        present: AtomicU32,
+        /// Index + 1 of the next object whose key is in the same chain.
+        next: AtomicU32,
+        /// Unused.
+        spare: [AtomicU32; 3],
+    }
+}
+
+const PAGE: usize = 4096;
+const HEADS: usize = CHAINS as usize * 4;
+const SLOTS: usize = IPCMNI * 64;
+
+/// Length of a directory, bytes.
+pub const LEN: usize = 2 * PAGE + 3 * (HEADS + SLOTS);
+
+/// The bits of processes.
+pub(super) const PIDS: Table<AtomicU64> = Table::new(PAGE, PID_WORDS as u32);
+
+/// The heads of a kind's key chains.
+pub(super) const fn heads(kind: Kind) -> Table<AtomicU32> {
+    Table::new(2 * PAGE + kind as usize * (HEADS + SLOTS), CHAINS)
+}
+
+/// A kind's entries.
+pub(super) const fn slots(kind: Kind) -> Table<Slot> {
+    Table::new(heads(kind).end(), IPCMNI as u32)
+}
+
+/// The chain that a key is in.
+pub(super) fn chain(key: i32) -> u32 {
+    // Fibonacci hashing: the top 14 bits of the product.
+    (key as u32).wrapping_mul(0x9E37_79B9) >> 18
+}

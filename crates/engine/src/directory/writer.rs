@@ -1,0 +1,144 @@
+//! The broker's side of the directory.
+
+use super::layout::{CHAINS, Head, MAGIC, Slot, chain, heads, slots};
+use super::{Directory, Entry, limit_words};
+use crate::atomic::{Relaxed, Release, fence};
+use crate::error::Result;
+use crate::region::Region;
+use ring3_abi::ipc::{IPC_PRIVATE, IPCMNI};
+use ring3_abi::limits::Limits;
+use ring3_abi::{Key, Kind, Pid, Uid};
+
+/// A directory that may be written. There is one in the world for each directory: the broker's.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'r> {
+    directory: Directory<'r>,
+}
+
+impl<'r> Writer<'r> {
+    /// Makes a directory of zeroed memory.
+    ///
+    /// # Errors
+    /// `Spoiled` if the mapping is too short.
+    pub fn format(region: Region<'r>, owner: Uid, limits: &Limits) -> Result<Writer<'r>> {
+        let head = region.at::<Head>(0)?;
+        head.owner.store(owner, Relaxed);
+        // ORDERING: Release pairs with Directory::new's Acquire.
+        head.magic.store(MAGIC, Release);
+        let writer = Writer { directory: Directory::new(region)? };
+        writer.set_limits(limits);
+        Ok(writer)
+    }
+
+    /// Takes a formatted directory again.
+    ///
+    /// # Errors
+    /// `Spoiled` if it is none.
+    pub fn open(region: Region<'r>) -> Result<Writer<'r>> {
+        Ok(Writer { directory: Directory::new(region)? })
+    }
+
+    /// The same, for reading.
+    pub fn reader(self) -> Directory<'r> {
+        self.directory
+    }
+
+    /// Writes what there is at an index now (`None`: nothing) and answers the new version.
+    ///
+    /// # Errors
+    /// `Spoiled` if there is no such index.
+    pub fn put(self, kind: Kind, index: usize, entry: Option<&Entry>) -> Result<u64> {
+        let at = u32::try_from(index).unwrap_or(u32::MAX);
+        let slot = slots(kind).get(self.directory.region, at)?;
+        let before = (slot.present.load(Relaxed) == 1).then(|| slot.key.load(Relaxed) as i32);
+        let after = entry.map(|entry| entry.key);
+        if before != after {
+            self.unlink(kind, at, slot, before)?;
+        }
+        let version = change(slot, entry);
+        if before != after {
+            self.link(kind, at, slot, after)?;
+        }
+        Ok(version)
+    }
+
+    fn link(self, kind: Kind, at: u32, slot: &Slot, key: Option<Key>) -> Result<()> {
+        let Some(key) = key.filter(|&key| key != IPC_PRIVATE) else { return Ok(()) };
+        let head = heads(kind).get(self.directory.region, chain(key) % CHAINS)?;
+        slot.next.store(head.load(Relaxed), Relaxed);
+        // ORDERING: Release pairs with by_key's Acquire: who finds the link finds the slot written.
+        head.store(at.saturating_add(1), Release);
+        Ok(())
+    }
+
+    fn unlink(self, kind: Kind, at: u32, slot: &Slot, key: Option<Key>) -> Result<()> {
+        let Some(key) = key.filter(|&key| key != IPC_PRIVATE) else { return Ok(()) };
+        let mut link = heads(kind).get(self.directory.region, chain(key) % CHAINS)?;
+        for _ in 0..IPCMNI {
+            match link.load(Relaxed) {
+                0 => break,
+                n if n == at.saturating_add(1) => {
+                    link.store(slot.next.load(Relaxed), Release);
+                    break;
+                }
+                n => link = &slots(kind).get(self.directory.region, n.wrapping_sub(1))?.next,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the limits.
+    pub fn set_limits(self, limits: &Limits) {
+        let Some(head) = self.directory.head() else { return };
+        for (word, value) in head.limits.iter().zip(limit_words(limits)) {
+            word.store(value, Relaxed);
+        }
+    }
+
+    /// Writes how many objects of a kind there are, and the highest index among them.
+    pub fn set_usage(self, kind: Kind, in_use: u32, highest: Option<u32>) {
+        let Some(head) = self.directory.head() else { return };
+        if let (Some(used), Some(high)) = (head.in_use.get(kind as usize), head.highest.get(kind as usize)) {
+            used.store(in_use, Relaxed);
+            high.store(highest.map_or(0, |index| index.saturating_add(1)), Relaxed);
+        }
+    }
+
+    /// Writes how many semaphores all sets have, and how many pages all segments.
+    pub fn set_totals(self, used_sems: u64, shm_pages: u64) {
+        if let Some(head) = self.directory.head() {
+            head.used_sems.store(used_sems, Relaxed);
+            head.shm_pages.store(shm_pages, Relaxed);
+        }
+    }
+
+    /// Sets or clears a process's bit.
+    pub fn set_registered(self, pid: Pid, known: bool) {
+        let Some((word, bit)) = self.directory.pid_word(pid) else { return };
+        let old = word.load(Relaxed);
+        // One writer: no read-modify-write needed. ORDERING: Release pairs with registered()'s Acquire.
+        word.store(if known { old | bit } else { old & !bit }, Release);
+    }
+}
+
+/// Rewrites a slot's fields under an odd version.
+fn change(slot: &Slot, entry: Option<&Entry>) -> u64 {
+    let odd = slot.version.load(Relaxed) | 1;
+    slot.version.store(odd, Relaxed);
+    // ORDERING: the fence keeps the fields behind the odd version; the Release store below keeps them before the even one.
+    fence(Release);
+    slot.present.store(u32::from(entry.is_some()), Relaxed);
+    if let Some(entry) = entry {
+        slot.id.store(entry.id as u32, Relaxed);
+        slot.key.store(entry.key as u32, Relaxed);
+        slot.uid.store(entry.uid, Relaxed);
+        slot.gid.store(entry.gid, Relaxed);
+        slot.cuid.store(entry.cuid, Relaxed);
+        slot.cgid.store(entry.cgid, Relaxed);
+        slot.mode.store(entry.mode, Relaxed);
+        slot.size.store(entry.size, Relaxed);
+    }
+    let even = odd.wrapping_add(1);
+    slot.version.store(even, Release);
+    even
+}

@@ -1,0 +1,102 @@
+//! msgctl's commands on a queue. msgctl(2); kernel: msgctl_down(), msgctl_stat().
+
+use super::Queue;
+use super::layout::halves;
+use crate::atomic::Relaxed;
+use crate::error::Result;
+use crate::host::{Caller, Host};
+use crate::object::{LIVE, REMOVED};
+use crate::wait::Served;
+use ring3_abi::{Errno, Pid};
+
+/// A queue's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Last send, seconds; 0 never.
+    pub stime: i64,
+    /// Last receive, seconds; 0 never.
+    pub rtime: i64,
+    /// Creation or last change, seconds.
+    pub ctime: i64,
+    /// Bytes queued.
+    pub cbytes: u64,
+    /// Messages queued.
+    pub qnum: u64,
+    /// Bytes allowed.
+    pub qbytes: u64,
+    /// Process of the last send.
+    pub lspid: Pid,
+    /// Process of the last receive.
+    pub lrpid: Pid,
+}
+
+impl<'r> Queue<'r> {
+    /// IPC_STAT, at a moment when no call is half done.
+    pub fn stat<H: Host>(self, host: &H, who: Caller) -> Result<Stat> {
+        let _locked = self.lock(host, who)?;
+        Ok(self.read_stat())
+    }
+
+    /// IPC_STAT through a mapping that may only be read: `None` if a call is at work, or the queue is not here any more.
+    pub fn peek(self) -> Option<Stat> {
+        let quiet = |_: &()| self.header.lock.load(crate::atomic::Acquire) == 0;
+        let stat = Some(()).filter(quiet).map(|()| self.read_stat())?;
+        crate::atomic::fence(crate::atomic::Acquire);
+        (quiet(&()) && self.header.state.load(Relaxed) == LIVE).then_some(stat)
+    }
+
+    fn read_stat(self) -> Stat {
+        let (cbytes, qnum) = halves(self.own.counts.load(Relaxed));
+        let (lspid, sent) = halves(self.own.sent.load(Relaxed));
+        let (lrpid, taken) = halves(self.own.taken.load(Relaxed));
+        let base = self.own.base.load(Relaxed) as i64;
+        let time = |stamp: u32| if stamp == 0 { 0 } else { base.saturating_add(i64::from(stamp - 1)) };
+        Stat {
+            stime: time(sent),
+            rtime: time(taken),
+            ctime: self.header.ctime.load(Relaxed) as i64,
+            cbytes: u64::from(cbytes),
+            qnum: u64::from(qnum),
+            qbytes: self.own.qbytes.load(Relaxed),
+            lspid,
+            lrpid,
+        }
+    }
+
+    /// IPC_SET's part: bytes allowed, the time of change; sleeping senders go on as far as there is room now.
+    pub fn set_qbytes<H: Host>(self, host: &H, who: Caller, qbytes: u64) -> Result<()> {
+        let now = host.now();
+        let locked = self.lock(host, who)?;
+        let mut tx = self.change();
+        tx.set64(&self.own.qbytes, qbytes)?;
+        tx.set64(&self.header.ctime, now as u64)?;
+        tx.commit();
+        let mut served = Served::new(self.tickets());
+        self.admit(host, &mut served, now)?;
+        drop(locked);
+        served.wake(host);
+        Ok(())
+    }
+
+    /// IPC_RMID: every sleeper gets EIDRM, every later caller `Removed`. Doing it twice changes nothing.
+    pub fn remove<H: Host>(self, host: &H, who: Caller) -> Result<()> {
+        let locked = crate::lock::lock_any(self.header, host, who)?;
+        self.header.state.store(REMOVED, Relaxed);
+        for queue in [&self.own.senders, &self.own.receivers] {
+            for item in self.tickets().walk(queue) {
+                let (ticket, _) = item?;
+                let mut tx = self.change();
+                self.tickets().serve(&mut tx, queue, ticket, Errno::EIDRM.0)?;
+                tx.commit();
+            }
+        }
+        drop(locked);
+        self.tickets().wake_all(host)
+    }
+
+    /// How many sleep here: senders, receivers.
+    pub fn sleepers(self) -> (u32, u32) {
+        let count = |queue| self.tickets().walk(queue).count() as u32;
+        (count(&self.own.senders), count(&self.own.receivers))
+    }
+}

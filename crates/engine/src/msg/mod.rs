@@ -1,0 +1,120 @@
+//! Message queues. msgop(2), msgctl(2); kernel: ipc/msg.c.
+//!
+//! `store.rs` is where texts live; `index.rs` finds messages by type; `order.rs` is the queue itself; `send.rs` and `receive.rs` are the
+//! calls; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `transfer.rs` moves a queue to another region.
+//!
+//! # Invariants
+//! I1. A call puts its message into the queue, into a receiver's hands, or into its own ticket, in one change of the journal.
+//! I2. No receiver sleeps whose wish a queued message fits; no sender sleeps whose message fits the queue and comes before those that went in.
+//! I3. A ticket that owns a slot names it in `a`; what the ticket is for stands in `b`.
+
+pub mod ctl;
+mod index;
+pub mod layout;
+mod order;
+pub mod receive;
+pub mod send;
+mod settle;
+pub mod store;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod verify;
+
+pub use ctl::Stat;
+pub use layout::Geometry;
+pub use receive::{Parcel, Received, Room, Wish};
+pub use send::Draft;
+pub use store::{Piece, Pieces};
+
+use crate::atomic::Relaxed;
+use crate::error::{Error, Result};
+use crate::host::{Caller, Host, Seat};
+use crate::journal::Tx;
+use crate::lock::{self, Locked};
+use crate::object::{Header, LIVE, MAGIC};
+use crate::region::Region;
+use crate::wait::{Sleeper, Ticket, Tickets};
+use layout::{Map, QUEUE_HEADER, QueueHeader, pair};
+use ring3_abi::{IpcId, Kind, Pid};
+
+/// How many bytes of text are staged at most: a longer one is reserved, copied, posted; and comes as a parcel.
+pub const STAGE: usize = layout::BLOCK;
+
+/// A ticket's purpose (`Sleeper::b`): it waits for a message.
+const RECEIVER: u32 = 0;
+/// It waits for room; its message is in `a`.
+const SENDER: u32 = 1;
+/// Its owner is copying a text into `a`.
+const DRAFT: u32 = 2;
+/// Its owner is copying the text of `a`.
+const PARCEL: u32 = 3;
+
+/// A handle on a queue's region. Copies name the same queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue<'r> {
+    region: Region<'r>,
+    geometry: Geometry,
+    map: Map,
+    header: &'r Header,
+    own: &'r QueueHeader,
+}
+
+impl<'r> Queue<'r> {
+    /// A handle. # Errors: `Spoiled` if the region is shorter than the geometry says.
+    pub fn new(region: Region<'r>, geometry: Geometry) -> Result<Queue<'r>> {
+        let map = Map::new(geometry);
+        if region.len() < map.len {
+            return Err(Error::Spoiled);
+        }
+        Ok(Queue { region, geometry, map, header: region.at(0)?, own: region.at(QUEUE_HEADER)? })
+    }
+
+    /// Makes a zeroed region a new queue. The broker only.
+    pub fn format(self, id: IpcId, qbytes: u64, now: i64) -> Result<()> {
+        self.own.qbytes.store(qbytes, Relaxed);
+        self.own.base.store(now as u64, Relaxed);
+        self.header.ctime.store(now as u64, Relaxed);
+        self.header.id.store(id as u32, Relaxed);
+        self.header.kind.store(Kind::Msg as u32, Relaxed);
+        self.header.magic.store(MAGIC, Relaxed);
+        self.header.state.store(LIVE, crate::atomic::Release);
+        Ok(())
+    }
+
+    /// The capacities.
+    pub fn geometry(self) -> Geometry {
+        self.geometry
+    }
+
+    #[inline]
+    fn lock<'h, H: Host>(self, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
+        lock::lock(self.header, host, who)
+    }
+
+    #[inline]
+    fn change(self) -> Tx<'r> {
+        Tx::begin(self.region, self.header, self.map.journal)
+    }
+
+    #[inline]
+    fn tickets(self) -> Tickets<'r> {
+        Tickets { region: self.region, header: self.header, table: self.map.tickets }
+    }
+
+    /// Where the owner of a ticket sleeps.
+    pub fn seat(self, ticket: Ticket) -> Result<Seat<'r>> {
+        self.tickets().seat(ticket)
+    }
+
+    /// A process and a time as one word.
+    fn stamp(self, pid: Pid, now: i64) -> u64 {
+        let base = self.own.base.load(Relaxed) as i64;
+        pair(pid, now.saturating_sub(base).clamp(0, i64::from(u32::MAX - 1)) as u32 + 1)
+    }
+
+    /// The queue that a waiting ticket stands in.
+    fn queue_of(self, record: &Sleeper) -> &'r crate::wait::Queue {
+        if record.b.load(Relaxed) == SENDER { &self.own.senders } else { &self.own.receivers }
+    }
+}

@@ -1,0 +1,83 @@
+//! The queue itself: messages in order of arrival, and how much there is of them.
+//!
+//! # Invariants
+//! O1. The first message's `prev` and the last one's `next` mean nothing; the ends are in the header's word.
+//! O2. The order, the type index and the counts change together.
+
+use super::Queue;
+use super::layout::{halves, pair};
+use crate::atomic::Relaxed;
+use crate::error::{Error, Result};
+use crate::journal::Tx;
+
+impl<'r> Queue<'r> {
+    /// Whether a message fits. kernel: msg_fits_inqueue().
+    #[inline]
+    pub(super) fn fits(self, size: usize) -> bool {
+        let (bytes, messages) = halves(self.own.counts.load(Relaxed));
+        let qbytes = self.own.qbytes.load(Relaxed);
+        u64::from(bytes).saturating_add(size as u64) <= qbytes && u64::from(messages) < qbytes
+    }
+
+    /// Puts a message that nobody else can reach at the end of the queue.
+    #[inline]
+    pub(super) fn append(self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
+        let slot = self.slot(link)?;
+        let seq = self.own.seq.load(Relaxed);
+        self.own.seq.store(seq.wrapping_add(1), Relaxed);
+        slot.seq.store(seq, Relaxed);
+        let (first, last) = halves(self.own.order.load(Relaxed));
+        if first == 0 {
+            tx.set64(&self.own.order, pair(link, link))?;
+        } else {
+            // The last one's link means nothing before the commit (O1): no journal.
+            self.slot(last)?.next.store(link, Relaxed);
+            slot.prev.store(last, Relaxed);
+            tx.set64(&self.own.order, pair(first, link))?;
+        }
+        self.index(tx, link)?;
+        let (bytes, messages) = halves(self.own.counts.load(Relaxed));
+        let size = slot.size.load(Relaxed);
+        let bytes = bytes.checked_add(size).ok_or(Error::Spoiled)?;
+        tx.set64(&self.own.counts, pair(bytes, messages.checked_add(1).ok_or(Error::Spoiled)?))
+    }
+
+    /// Takes a message out of the queue: the first of its type.
+    #[inline]
+    pub(super) fn detach(self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
+        let slot = self.slot(link)?;
+        let (first, last) = halves(self.own.order.load(Relaxed));
+        if first == link && last == link {
+            tx.set64(&self.own.order, 0)?;
+        } else if first == link {
+            tx.set64(&self.own.order, pair(slot.next.load(Relaxed), last))?;
+        } else if last == link {
+            tx.set64(&self.own.order, pair(first, slot.prev.load(Relaxed)))?;
+        } else {
+            let (next, prev) = (slot.next.load(Relaxed), slot.prev.load(Relaxed));
+            tx.set32(&self.slot(prev)?.next, next)?;
+            tx.set32(&self.slot(next)?.prev, prev)?;
+        }
+        self.unindex(tx, link)?;
+        let (bytes, messages) = halves(self.own.counts.load(Relaxed));
+        let size = slot.size.load(Relaxed);
+        let bytes = bytes.checked_sub(size).ok_or(Error::Spoiled)?;
+        tx.set64(&self.own.counts, pair(bytes, messages.checked_sub(1).ok_or(Error::Spoiled)?))
+    }
+
+    /// The message at a place in the order of arrival; 0 none. For MSG_COPY.
+    pub(super) fn at_place(self, place: u64) -> Result<u32> {
+        let (mut link, last) = halves(self.own.order.load(Relaxed));
+        let (_, messages) = halves(self.own.counts.load(Relaxed));
+        if place >= u64::from(messages.min(self.map.slots.cap)) {
+            return Ok(0);
+        }
+        for _ in 0..place {
+            if link == last {
+                return Ok(0);
+            }
+            link = self.slot(link)?.next.load(Relaxed);
+        }
+        Ok(link)
+    }
+}

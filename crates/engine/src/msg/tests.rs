@@ -1,0 +1,393 @@
+//! Queues against a plain model, and regions full of garbage, on heap memory with a host that never really sleeps.
+
+use super::{Geometry, Queue, Received, Room, Wish};
+use crate::error::{Error, Step};
+use crate::host::{Caller, Parked};
+use crate::testing::{Heap, Still};
+use crate::wait::Ticket;
+use proptest::prelude::*;
+use ring3_abi::Errno;
+use ring3_abi::ipc::IPC_NOWAIT;
+use ring3_abi::msg::{MSG_EXCEPT, MSG_NOERROR};
+use std::vec;
+use std::vec::Vec;
+
+const HOST: Still = Still(1_000_000);
+
+fn who(n: u32) -> Caller {
+    Caller { pid: 100 + n, tid: 200 + n }
+}
+
+fn with_queue(qbytes: u64, test: impl FnOnce(Queue<'_>)) {
+    let geometry = Geometry::for_queue(qbytes, 8192);
+    let heap = Heap::new(geometry.len());
+    let queue = Queue::new(heap.region(), geometry).unwrap();
+    queue.format(7, qbytes, 1_000_000).unwrap();
+    test(queue);
+    queue.verify().unwrap();
+}
+
+fn text(seed: usize, size: usize) -> Vec<u8> {
+    (0..size).map(|i| (seed * 31 + i * 7) as u8).collect()
+}
+
+fn send(queue: Queue<'_>, n: u32, mtype: i64, text: &[u8], nowait: bool) -> Result<Option<Ticket>, Error> {
+    let step = if text.len() <= super::STAGE {
+        queue.send_small(&HOST, who(n), mtype, text, nowait)?
+    } else {
+        let draft = queue.reserve(&HOST, who(n), text.len())?;
+        let mut at = 0;
+        for piece in queue.draft_pieces(&draft) {
+            let piece = piece?;
+            // SAFETY: the piece lies in the heap's memory, and nobody else is here.
+            #[allow(unsafe_code)]
+            unsafe {
+                core::ptr::copy_nonoverlapping(text[at..].as_ptr(), piece.ptr, piece.len);
+            }
+            at += piece.len;
+        }
+        assert_eq!(at, text.len());
+        queue.post(&HOST, who(n), &draft, mtype, nowait)?
+    };
+    Ok(match step {
+        Step::Done(()) => None,
+        Step::Wait(ticket) => Some(ticket),
+    })
+}
+
+/// Unpacks what a receive answered.
+fn open(queue: Queue<'_>, n: u32, got: Received, out: &[u8]) -> (i64, Vec<u8>) {
+    let Some(parcel) = got.parcel else { return (got.mtype, out[..got.len].to_vec()) };
+    let mut all = vec![0; got.len];
+    let mut at = 0;
+    for piece in queue.parcel_pieces(&parcel) {
+        let piece = piece.unwrap();
+        // SAFETY: as in send().
+        #[allow(unsafe_code)]
+        unsafe {
+            core::ptr::copy_nonoverlapping(piece.ptr, all[at..].as_mut_ptr(), piece.len);
+        }
+        at += piece.len;
+    }
+    assert_eq!(at, got.len);
+    queue.release(&HOST, who(n), &parcel).unwrap();
+    (got.mtype, all)
+}
+
+type Answer = Result<(i64, Vec<u8>), Errno>;
+
+fn receive(queue: Queue<'_>, n: u32, wish: Wish) -> Result<Option<(i64, Vec<u8>)>, (Errno, Option<Ticket>)> {
+    let mut out = [0; 1024];
+    match queue.receive(&HOST, who(n), wish, &mut out) {
+        Ok(Step::Done(got)) => Ok(Some(open(queue, n, got, &out))),
+        Ok(Step::Wait(ticket)) => Err((Errno::EAGAIN, Some(ticket))),
+        Err(Error::Errno(errno)) => Err((errno, None)),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn resume(queue: Queue<'_>, n: u32, ticket: Ticket, wish: Wish, why: Parked) -> Option<Answer> {
+    let mut out = [0; 1024];
+    match queue.resume_receive(&HOST, who(n), ticket, wish, why, &mut out) {
+        Ok(Step::Done(got)) => Some(Ok(open(queue, n, got, &out))),
+        Ok(Step::Wait(_)) => None,
+        Err(Error::Errno(errno)) => Some(Err(errno)),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn wish(msgtyp: i64, size: usize, flags: i32) -> Wish {
+    Wish { msgtyp, size, flags }
+}
+
+#[test]
+fn types_choose_as_the_manual_says() {
+    with_queue(16384, |queue| {
+        for (seed, mtype) in [3, 1, 2, 1, 9].into_iter().enumerate() {
+            assert_eq!(send(queue, 1, mtype, &text(seed, 10), false), Ok(None));
+        }
+        let got = |msgtyp, flags| {
+            receive(queue, 2, wish(msgtyp, 100, flags | IPC_NOWAIT)).map(|m| m.map(|m| (m.0, m.1[0])))
+        };
+        assert_eq!(got(-2, 0), Ok(Some((1, text(1, 1)[0]))));
+        assert_eq!(got(-2, 0), Ok(Some((1, text(3, 1)[0]))));
+        assert_eq!(got(3, MSG_EXCEPT), Ok(Some((2, text(2, 1)[0]))));
+        assert_eq!(got(7, 0), Err((Errno::ENOMSG, None)));
+        assert_eq!(got(i64::MIN, 0), Ok(Some((3, text(0, 1)[0]))));
+        assert_eq!(got(0, 0), Ok(Some((9, text(4, 1)[0]))));
+        assert_eq!(got(0, 0), Err((Errno::ENOMSG, None)));
+    });
+}
+
+#[test]
+fn long_texts_keep_their_bytes() {
+    with_queue(1 << 20, |queue| {
+        for size in [0, 1, 79, 80, 81, 1023, 1024, 1025, 8192, 5000] {
+            assert_eq!(send(queue, 1, 5, &text(size, size), false), Ok(None));
+        }
+        for size in [0, 1, 79, 80, 81, 1023, 1024, 1025, 8192] {
+            assert_eq!(receive(queue, 2, wish(5, 8192, 0)), Ok(Some((5, text(size, size)))));
+        }
+        assert_eq!(receive(queue, 2, wish(5, 4999, 0)), Err((Errno::E2BIG, None)));
+        let mut out = [0; 1024];
+        let room = Room { size: 8192, msgmax: 8192, noerror: false };
+        let copied = queue.copy(&HOST, who(3), 0, room, &mut out).unwrap();
+        assert_eq!(open(queue, 3, copied, &out), (5, text(5000, 5000)));
+        assert_eq!(queue.copy(&HOST, who(3), 1, room, &mut out).err(), Some(Error::Errno(Errno::ENOMSG)));
+        assert_eq!(receive(queue, 2, wish(5, 3000, MSG_NOERROR)), Ok(Some((5, text(5000, 3000)))));
+        assert_eq!(queue.stat(&HOST, who(1)).unwrap().qnum, 0);
+    });
+}
+
+#[test]
+fn a_message_goes_straight_to_a_receiver_and_a_sender_is_let_in() {
+    with_queue(100, |queue| {
+        let Err((_, Some(short))) = receive(queue, 1, wish(2, 5, 0)) else { panic!() };
+        let Err((_, Some(fits))) = receive(queue, 2, wish(0, 50, 0)) else { panic!() };
+        assert_eq!(send(queue, 3, 2, &text(1, 20), false), Ok(None));
+        assert_eq!(resume(queue, 1, short, wish(2, 5, 0), Parked::Woken), Some(Err(Errno::E2BIG)));
+        assert_eq!(resume(queue, 2, fits, wish(0, 50, 0), Parked::Interrupted), Some(Ok((2, text(1, 20)))));
+        let stat = queue.stat(&HOST, who(1)).unwrap();
+        assert_eq!((stat.qnum, stat.lspid, stat.lrpid, stat.rtime), (0, 103, 202, 1_000_000));
+        assert_eq!(send(queue, 3, 2, &text(1, 100), false), Ok(None));
+        assert_eq!(send(queue, 3, 2, &text(1, 1), true), Err(Error::Errno(Errno::EAGAIN)));
+        let first = send(queue, 4, 4, &text(4, 60), false).unwrap().unwrap();
+        let second = send(queue, 5, 5, &text(5, 50), false).unwrap().unwrap();
+        assert_eq!(receive(queue, 1, wish(0, 100, 0)), Ok(Some((2, text(1, 100)))));
+        assert_eq!(queue.resume_send(&HOST, who(4), first, Parked::Interrupted), Ok(Step::Done(())));
+        assert_eq!(queue.resume_send(&HOST, who(5), second, Parked::Woken), Ok(Step::Wait(second)));
+        queue.set_qbytes(&HOST, who(0), 200).unwrap();
+        assert_eq!(queue.resume_send(&HOST, who(5), second, Parked::Woken), Ok(Step::Done(())));
+    });
+}
+
+#[test]
+fn the_dead_leave_nothing_and_take_nothing() {
+    with_queue(100, |queue| {
+        assert_eq!(send(queue, 1, 1, &text(1, 90), false), Ok(None));
+        send(queue, 2, 2, &text(2, 80), false).unwrap().unwrap();
+        let third = send(queue, 3, 3, &text(3, 10), false);
+        assert_eq!(third, Ok(None));
+        let draft = queue.reserve(&HOST, who(2), 5000).unwrap();
+        assert_eq!(draft.size, 5000);
+        queue.settle(&HOST, 102, who(0)).unwrap();
+        assert_eq!(queue.sleepers(), (0, 0));
+        assert_eq!(receive(queue, 1, wish(0, 100, 0)), Ok(Some((1, text(1, 90)))));
+        assert_eq!(receive(queue, 1, wish(0, 100, 0)), Ok(Some((3, text(3, 10)))));
+    });
+}
+
+#[test]
+fn a_moved_queue_keeps_messages_and_sleepers() {
+    let small = Geometry::for_queue(100, 8192);
+    let large = small.grown().unwrap();
+    let (old_heap, new_heap) = (Heap::new(small.len()), Heap::new(large.len()));
+    let old = Queue::new(old_heap.region(), small).unwrap();
+    let new = Queue::new(new_heap.region(), large).unwrap();
+    old.format(7, 100, 1_000_000).unwrap();
+    assert_eq!(send(old, 1, 1, &text(1, 95), false), Ok(None));
+    let waiting = send(old, 2, 2, &text(2, 90), false).unwrap().unwrap();
+    let draft = old.reserve(&HOST, who(3), 2000).unwrap();
+    old.move_to(&HOST, who(0), new).unwrap();
+    assert_eq!(old.post(&HOST, who(3), &draft, 1, false), Err(Error::Moved));
+    assert_eq!(old.resume_send(&HOST, who(2), waiting, Parked::Woken), Err(Error::Moved));
+    assert_eq!(new.adopt(&HOST, who(2)), Ok(Some(waiting)));
+    assert_eq!(receive(new, 4, wish(0, 100, 0)), Ok(Some((1, text(1, 95)))));
+    assert_eq!(new.resume_send(&HOST, who(2), waiting, Parked::Woken), Ok(Step::Done(())));
+    assert_eq!(receive(new, 4, wish(0, 100, 0)), Ok(Some((2, text(2, 90)))));
+    new.verify().unwrap();
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Send(u32, i64, usize),
+    Receive(u32, i64, usize, i32),
+    Interrupt(u32),
+    Die(u32),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let size = prop_oneof![0..60usize, 60..1200usize, 1200..3000usize];
+    let flags = prop_oneof![3 => Just(0), 1 => Just(MSG_EXCEPT), 1 => Just(MSG_NOERROR)];
+    prop_oneof![
+        5 => (1..6u32, 1..5i64, size.clone()).prop_map(|(n, t, s)| Act::Send(n, t, s)),
+        5 => (1..6u32, -5..5i64, size, flags).prop_map(|(n, t, s, f)| Act::Receive(n, t, s, f)),
+        1 => (1..6u32).prop_map(Act::Interrupt),
+        1 => (1..6u32).prop_map(Act::Die),
+    ]
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Call {
+    Send(i64, Vec<u8>),
+    Receive(Wish),
+}
+
+/// The kernel's rules, written down as plainly as possible.
+#[derive(Default)]
+struct Model {
+    queue: Vec<(i64, Vec<u8>)>,
+    asleep: Vec<(u32, Call)>,
+    answers: Vec<(u32, Result<Option<(i64, Vec<u8>)>, Errno>)>,
+}
+
+const QBYTES: usize = 4000;
+
+impl Model {
+    fn fits(&self, size: usize) -> bool {
+        self.queue.iter().map(|m| m.1.len()).sum::<usize>() + size <= QBYTES && self.queue.len() < QBYTES
+    }
+
+    fn deliver(&mut self, mtype: i64, text: Vec<u8>) {
+        let mut i = 0;
+        while i < self.asleep.len() {
+            let (n, call) = self.asleep[i].clone();
+            if let Call::Receive(wish) = call
+                && wish.accepts(mtype)
+            {
+                self.asleep.remove(i);
+                if wish.is_too_long(text.len()) {
+                    self.answers.push((n, Err(Errno::E2BIG)));
+                    continue;
+                }
+                let len = text.len().min(wish.size);
+                self.answers.push((n, Ok(Some((mtype, text[..len].to_vec())))));
+                return;
+            }
+            i += 1;
+        }
+        self.queue.push((mtype, text));
+    }
+
+    fn find(&self, wish: Wish) -> Option<usize> {
+        let all = || self.queue.iter().enumerate().filter(|(_, m)| wish.accepts(m.0));
+        if wish.msgtyp < 0 { all().min_by_key(|(i, m)| (m.0, *i)).map(|m| m.0) } else { all().next().map(|m| m.0) }
+    }
+
+    fn receive(&mut self, n: u32, wish: Wish) {
+        let Some(i) = self.find(wish) else { return self.asleep.push((n, Call::Receive(wish))) };
+        if wish.is_too_long(self.queue[i].1.len()) {
+            return self.answers.push((n, Err(Errno::E2BIG)));
+        }
+        let (mtype, mut text) = self.queue.remove(i);
+        text.truncate(wish.size);
+        self.answers.push((n, Ok(Some((mtype, text)))));
+        self.admit();
+    }
+
+    fn admit(&mut self) {
+        let mut i = 0;
+        while i < self.asleep.len() {
+            if let (n, Call::Send(mtype, text)) = self.asleep[i].clone()
+                && self.fits(text.len())
+            {
+                self.asleep.remove(i);
+                self.answers.push((n, Ok(None)));
+                self.deliver(mtype, text);
+                i = 0;
+                continue;
+            }
+            i += 1;
+        }
+    }
+}
+
+fn play(queue: Queue<'_>, acts: &[Act]) {
+    let mut model = Model::default();
+    let mut asleep: Vec<(u32, Ticket, Call)> = Vec::new();
+    for (seed, a) in acts.iter().enumerate() {
+        let mut answers = Vec::new();
+        match *a {
+            Act::Send(n, mtype, size) if !asleep.iter().any(|s| s.0 == n) => {
+                let bytes = text(seed, size);
+                match send(queue, n, mtype, &bytes, false).unwrap() {
+                    None => answers.push((n, Ok(None))),
+                    Some(ticket) => asleep.push((n, ticket, Call::Send(mtype, bytes.clone()))),
+                }
+                if model.fits(size) {
+                    model.answers.push((n, Ok(None)));
+                    model.deliver(mtype, bytes);
+                } else {
+                    model.asleep.push((n, Call::Send(mtype, bytes)));
+                }
+            }
+            Act::Receive(n, msgtyp, size, flags) if !asleep.iter().any(|s| s.0 == n) => {
+                let w = wish(msgtyp, size, flags);
+                match receive(queue, n, w) {
+                    Ok(got) => answers.push((n, Ok(got))),
+                    Err((_, Some(ticket))) => asleep.push((n, ticket, Call::Receive(w))),
+                    Err((errno, None)) => answers.push((n, Err(errno))),
+                }
+                model.receive(n, w);
+            }
+            Act::Interrupt(n) | Act::Die(n) => {
+                let was = model.asleep.iter().position(|s| s.0 == n).map(|i| model.asleep.remove(i));
+                let ours = asleep.iter().position(|s| s.0 == n).map(|i| asleep.remove(i));
+                assert_eq!(was.is_some(), ours.is_some());
+                if let Act::Die(_) = a {
+                    queue.settle(&HOST, who(n).pid, who(0)).unwrap();
+                } else if let Some((_, ticket, Call::Receive(w))) = ours {
+                    assert_eq!(resume(queue, n, ticket, w, Parked::Interrupted), Some(Err(Errno::EINTR)));
+                } else if let Some((_, ticket, _)) = ours {
+                    let got = queue.resume_send(&HOST, who(n), ticket, Parked::Interrupted);
+                    assert_eq!(got, Err(Error::Errno(Errno::EINTR)));
+                }
+            }
+            _ => {}
+        }
+        let mut still = Vec::new();
+        for (n, ticket, call) in asleep {
+            match &call {
+                Call::Send(..) => match queue.resume_send(&HOST, who(n), ticket, Parked::Woken).unwrap() {
+                    Step::Done(()) => answers.push((n, Ok(None))),
+                    Step::Wait(_) => still.push((n, ticket, call)),
+                },
+                Call::Receive(w) => match resume(queue, n, ticket, *w, Parked::Woken) {
+                    Some(answer) => answers.push((n, answer.map(Some))),
+                    None => still.push((n, ticket, call)),
+                },
+            }
+        }
+        asleep = still;
+        let mut wanted = core::mem::take(&mut model.answers);
+        answers.sort_by_key(|a| a.0);
+        wanted.sort_by_key(|a| a.0);
+        assert_eq!(answers, wanted, "{a:?}");
+        let stat = queue.stat(&HOST, who(0)).unwrap();
+        assert_eq!(stat.qnum as usize, model.queue.len());
+        queue.verify().unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn random_calls_do_what_the_model_does(acts in proptest::collection::vec(act(), 1..60)) {
+        with_queue(QBYTES as u64, |queue| play(queue, &acts));
+    }
+
+    #[test]
+    fn garbage_is_survived(seed in any::<u64>(), acts in proptest::collection::vec(act(), 1..20)) {
+        let geometry = Geometry { tickets: 8, slots: 16, blocks: 16 };
+        let heap = Heap::new(geometry.len());
+        let queue = Queue::new(heap.region(), geometry).unwrap();
+        queue.format(7, 4000, 1_000_000).unwrap();
+        for n in 1..4 {
+            let _ = send(queue, n, n.into(), &text(1, 500 * n as usize), false);
+        }
+        heap.scribble(seed);
+        let mut out = [0; 1024];
+        for a in acts {
+            match a {
+                Act::Send(n, mtype, size) => drop(queue.send_small(&HOST, who(n), mtype, &text(1, size % 1024), false)),
+                Act::Receive(n, t, size, flags) => drop(queue.receive(&HOST, who(n), wish(t, size, flags), &mut out)),
+                Act::Interrupt(n) => {
+                    drop(queue.resume_receive(&HOST, who(n), Ticket(n), wish(0, 9, 0), Parked::Interrupted, &mut out));
+                    drop(queue.resume_send(&HOST, who(n), Ticket(n), Parked::Interrupted));
+                }
+                Act::Die(n) => drop(queue.settle(&HOST, who(n).pid, who(0))),
+            }
+            let _ = queue.verify();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether a queue at rest is as its invariants say. For tests, and for looking at a namespace.
+
+use super::layout::halves;
+use super::{DRAFT, PARCEL, Queue, RECEIVER, SENDER};
+use super::receive::Wish;
+use crate::atomic::Relaxed;
+use crate::error::{Error, Result};
+use crate::wait::{DONE, FREE, HELD, PARKED, Ticket, WAITING};
+
+/// What a check found.
+type Verdict = core::result::Result<(), &'static str>;
+
+impl<'r> Queue<'r> {
+    /// Checks the invariants. Nobody may be at work on the queue.
+    pub fn verify(self) -> Verdict {
+        if self.header.lock.load(Relaxed) != 0 {
+            return Err("the lock is held");
+        }
+        if self.header.journal_len.load(Relaxed) != 0 {
+            return Err("the journal is not empty");
+        }
+        let links = |_: Error| "a link leaves the region";
+        let in_tree = self.check_index()?;
+        let nodes = halves(self.own.nodes.load(Relaxed)).1;
+        if in_tree + self.free_nodes().map_err(links)? != nodes {
+            return Err("a node of the index is lost");
+        }
+        let queued = self.check_order().map_err(links)??;
+        let owned = self.check_tickets().map_err(links)??;
+        if queued + owned + self.free_slots().map_err(links)? != self.slots_used() {
+            return Err("a slot is lost");
+        }
+        self.check_blocks().map_err(links)?
+    }
+
+    /// The queue's links, counts, and that nobody sleeps whom a message would serve. Answers how many messages there are.
+    fn check_order(self) -> Result<core::result::Result<u32, &'static str>> {
+        let (first, last) = halves(self.own.order.load(Relaxed));
+        let (bytes, messages) = halves(self.own.counts.load(Relaxed));
+        let (mut link, mut sum, mut count, mut before, mut seq) = (first, 0_u64, 0, 0, None);
+        while link != 0 && count <= messages {
+            let slot = self.slot(link)?;
+            if before != 0 && slot.prev.load(Relaxed) != before {
+                return Ok(Err("the queue's links disagree"));
+            }
+            let now = slot.seq.load(Relaxed);
+            if seq.is_some_and(|s| s >= now) {
+                return Ok(Err("the queue is not in order of arrival"));
+            }
+            let mtype = slot.mtype.load(Relaxed) as i64;
+            for item in self.tickets().walk(&self.own.receivers) {
+                if Wish::of(item?.1).accepts(mtype) {
+                    return Ok(Err("a receiver sleeps that a message would serve"));
+                }
+            }
+            (before, seq) = (link, Some(now));
+            sum += u64::from(slot.size.load(Relaxed));
+            count += 1;
+            link = if link == last { 0 } else { slot.next.load(Relaxed) };
+        }
+        let right = count == messages && sum == u64::from(bytes) && before == last;
+        Ok(if right { Ok(count) } else { Err("the queue's counts are wrong") })
+    }
+
+    /// Tickets: their states, queues, and how many slots they own.
+    fn check_tickets(self) -> Result<core::result::Result<u32, &'static str>> {
+        let (mut waiting, mut free, mut owned) = (0, 0, 0);
+        for index in 0..self.tickets().used() {
+            let record = self.tickets().get(Ticket(index))?;
+            let (what, owns) = (record.b.load(Relaxed), record.a.load(Relaxed) != 0);
+            match record.state.load(Relaxed) {
+                FREE => free += 1,
+                WAITING | PARKED if what == SENDER && owns => (waiting, owned) = (waiting + 1, owned + 1),
+                WAITING | PARKED if what == RECEIVER && !owns => waiting += 1,
+                HELD if (what == DRAFT || what == PARCEL) && owns => owned += 1,
+                DONE => owned += u32::from(what == RECEIVER && owns && record.result.load(Relaxed) == 0),
+                _ => return Ok(Err("a ticket's state and purpose disagree")),
+            }
+        }
+        let (senders, receivers) = self.sleepers();
+        if senders + receivers != waiting {
+            return Ok(Err("a ticket that waits stands in no queue"));
+        }
+        if let Some(first) = self.tickets().walk(&self.own.senders).next() {
+            let link = first?.1.a.load(Relaxed);
+            if self.fits(self.slot(link)?.size.load(Relaxed) as usize) {
+                return Ok(Err("a sender sleeps whose message fits"));
+            }
+        }
+        let (mut at, mut listed) = (self.header.ticket_free.load(Relaxed), 0);
+        while at != 0 && listed <= free {
+            at = self.tickets().get(Ticket(at - 1))?.next.load(Relaxed);
+            listed += 1;
+        }
+        Ok(if listed == free { Ok(owned) } else { Err("the free tickets are not all listed") })
+    }
+
+    fn free_slots(self) -> Result<u32> {
+        let (mut at, fresh) = halves(self.own.slots.load(Relaxed));
+        let mut count = 0;
+        while at != 0 && count <= fresh {
+            count += 1;
+            at = self.slot(at)?.free.load(Relaxed);
+        }
+        Ok(count)
+    }
+
+    /// Blocks: those of queued and owned texts and the free ones are all there are.
+    fn check_blocks(self) -> Result<Verdict> {
+        let (_, free) = halves(self.own.blocks.load(Relaxed));
+        let blocks = |link: u32| -> Result<u32> {
+            Ok(super::layout::blocks_of(self.slot(link)?.size.load(Relaxed) as usize) as u32)
+        };
+        let mut used = 0;
+        let (first, last) = halves(self.own.order.load(Relaxed));
+        let mut link = first;
+        while link != 0 {
+            used += blocks(link)?;
+            link = if link == last { 0 } else { self.slot(link)?.next.load(Relaxed) };
+        }
+        for index in 0..self.tickets().used() {
+            let record = self.tickets().get(Ticket(index))?;
+            let failed = record.state.load(Relaxed) == DONE && record.result.load(Relaxed) != 0;
+            let sent = record.state.load(Relaxed) == DONE && record.b.load(Relaxed) == SENDER;
+            let link = record.a.load(Relaxed);
+            if record.state.load(Relaxed) != FREE && link != 0 && !failed && !sent {
+                used += blocks(link)?;
+            }
+        }
+        let all = self.own.block_fresh.load(Relaxed);
+        Ok(if used + free == all { Ok(()) } else { Err("a block of text is lost") })
+    }
+}

@@ -1,0 +1,19 @@
+//! System call numbers of x86-64.
+#![allow(missing_docs, reason = "each is the kernel's __NR_ of the same name")]
+
+macro_rules! numbers {
+    ($($name:ident = $n:literal;)*) => { $(pub const $name: usize = $n;)* };
+}
+
+numbers! {
+    READ = 0; WRITE = 1; PREAD64 = 17; CLOSE = 3; FSTAT = 5; MMAP = 9; MPROTECT = 10; MUNMAP = 11; RT_SIGACTION = 13; RT_SIGPROCMASK = 14;
+    IOCTL = 16; SCHED_YIELD = 24; MREMAP = 25; MADVISE = 28; SHMGET = 29; SHMAT = 30; SHMCTL = 31; GETPID = 39;
+    SOCKET = 41; CONNECT = 42; SENDTO = 44; RECVFROM = 45; SENDMSG = 46; RECVMSG = 47; SHUTDOWN = 48; BIND = 49; LISTEN = 50; SOCKETPAIR = 53; SETSOCKOPT = 54; GETSOCKOPT = 55;
+    SEMGET = 64; SEMOP = 65; SEMCTL = 66; SHMDT = 67; MSGGET = 68; MSGSND = 69; MSGRCV = 70; MSGCTL = 71; FCNTL = 72;
+    EXECVE = 59; GETEUID = 107; GETEGID = 108; GETGROUPS = 115; CAPGET = 125; PRCTL = 157; GETTID = 186; FUTEX = 202;
+    SEMTIMEDOP = 220; CLOCK_GETTIME = 228; EXIT_GROUP = 231; TGKILL = 234; OPENAT = 257; PPOLL = 271; ACCEPT4 = 288; RT_TGSIGQUEUEINFO = 297; PRLIMIT64 = 302;
+    GETCPU = 309; GETRANDOM = 318; MEMFD_CREATE = 319; STATX = 332;
+}
+
+/// The vDSO's names of clock_gettime and getcpu.
+pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 2] = [c"__vdso_clock_gettime", c"__vdso_getcpu"];

@@ -1,0 +1,39 @@
+//! Futexes, as a lock needs them; a call that sleeps for its caller parks by [`crate::arch::park`]. futex(2).
+
+use crate::arch::{nr, syscall};
+use core::sync::atomic::AtomicU32;
+use ring3_abi::Errno;
+
+/// Whether the word lies in memory that other processes map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Threads of this process only.
+    Process,
+    /// Everybody who maps the page.
+    Shared,
+}
+
+const FUTEX_WAIT: usize = 0;
+const FUTEX_WAKE: usize = 1;
+const FUTEX_PRIVATE: usize = 128;
+
+impl Reach {
+    fn flag(self) -> usize {
+        if self == Reach::Process { FUTEX_PRIVATE } else { 0 }
+    }
+}
+
+/// Sleeps while `*word == expect`, at most `ns` nanoseconds from now. Every error is a reason to look again.
+pub fn wait(word: &AtomicU32, expect: u32, ns: u64, reach: Reach) -> Result<(), Errno> {
+    let timeout = [(ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as i64];
+    let arguments =
+        [word.as_ptr() as usize, FUTEX_WAIT | reach.flag(), expect as usize, timeout.as_ptr() as usize, 0, 0];
+    // SAFETY: the word and the timeout live through the call.
+    Errno::decode(unsafe { syscall(nr::FUTEX, arguments) }).map(|_| ())
+}
+
+/// Wakes up to `count` sleepers; a word that is mapped nowhere wakes none.
+pub fn wake(word: *const u32, count: u32, reach: Reach) {
+    // SAFETY: FUTEX_WAKE uses the address as a name, and answers EFAULT if nothing is mapped there.
+    unsafe { syscall(nr::FUTEX, [word as usize, FUTEX_WAKE | reach.flag(), count as usize, 0, 0, 0]) };
+}

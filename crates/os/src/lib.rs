@@ -1,0 +1,20 @@
+//! The only crate that enters the kernel.
+//!
+//! Typed calls by topic, each a line or two over [`arch::syscall`]; every instruction of a machine's own stands in
+//! `arch/`. Nothing here allocates, panics or needs a libc: the agent runs it inside programs that are not ours.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod arch;
+pub mod cred;
+pub mod fd;
+pub mod futex;
+pub mod map;
+pub mod poll;
+pub mod process;
+pub mod socket;
+pub mod time;
+pub mod user;
+pub mod vdso;

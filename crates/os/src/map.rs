@@ -1,0 +1,97 @@
+//! Mappings. mmap(2), munmap(2), madvise(2).
+
+use crate::arch::{nr, syscall};
+use core::ptr::NonNull;
+use ring3_abi::Errno;
+
+/// Page size. Regions and segments are multiples of it.
+pub const PAGE: usize = 4096;
+
+/// Pages may be read.
+pub const PROT_READ: usize = 1;
+/// Pages may be written.
+pub const PROT_WRITE: usize = 2;
+/// Pages may be executed.
+pub const PROT_EXEC: usize = 4;
+
+/// Changes are seen by all who map the file.
+pub const MAP_SHARED: usize = 1;
+/// Changes are ours.
+pub const MAP_PRIVATE: usize = 2;
+/// Exactly at the address; whatever was there goes.
+pub const MAP_FIXED: usize = 0x10;
+/// Without a file.
+pub const MAP_ANONYMOUS: usize = 0x20;
+/// Reserve no swap.
+pub const MAP_NORESERVE: usize = 0x4000;
+/// Exactly at the address; EEXIST if something is there.
+pub const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
+
+const MADV_WIPEONFORK: usize = 18;
+
+/// mmap with everything said.
+///
+/// # Safety
+/// With `MAP_FIXED`, nothing of value lies in the range.
+pub unsafe fn map(
+    addr: usize,
+    len: usize,
+    prot: usize,
+    flags: usize,
+    fd: i32,
+    offset: u64,
+) -> Result<usize, Errno> {
+    // SAFETY: by the caller's promise no memory in use is replaced.
+    let raw = unsafe { syscall(nr::MMAP, [addr, len, prot, flags, fd as usize, offset as usize]) };
+    Errno::decode(raw)
+}
+
+/// Maps a range of a file for all to see, anywhere.
+pub fn shared(fd: i32, offset: u64, len: usize, prot: usize) -> Result<NonNull<u8>, Errno> {
+    // SAFETY: no MAP_FIXED.
+    let at = unsafe { map(0, len, prot, MAP_SHARED, fd, offset)? };
+    NonNull::new(at as *mut u8).ok_or(Errno::ENOMEM)
+}
+
+/// Maps zeroed memory of our own, which costs nothing until touched.
+pub fn anonymous(len: usize) -> Result<NonNull<u8>, Errno> {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    // SAFETY: no MAP_FIXED.
+    let at = unsafe { map(0, len, PROT_READ | PROT_WRITE, flags, -1, 0)? };
+    NonNull::new(at as *mut u8).ok_or(Errno::ENOMEM)
+}
+
+/// Maps zeroed memory that a forked child sees as zero again.
+pub fn wiped_on_fork(len: usize) -> Result<NonNull<u8>, Errno> {
+    let at = anonymous(len)?;
+    // SAFETY: the range was mapped in the line above.
+    let raw = unsafe { syscall(nr::MADVISE, [at.as_ptr() as usize, len, MADV_WIPEONFORK, 0, 0, 0]) };
+    match Errno::decode(raw) {
+        Ok(_) => Ok(at),
+        Err(errno) => {
+            // SAFETY: mapped above, and nobody knows the address.
+            let _ = unsafe { unmap(at.as_ptr() as usize, len) };
+            Err(errno)
+        }
+    }
+}
+
+/// Puts zeroed private memory over a range that was ours: whoever still reads there finds nothing, and no fault.
+///
+/// # Safety
+/// The range is a mapping of our own that nobody relies on.
+pub unsafe fn blank(addr: usize, len: usize) -> Result<(), Errno> {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    // SAFETY: by the caller's promise.
+    unsafe { map(addr, len, PROT_READ | PROT_WRITE, flags, -1, 0) }.map(|_| ())
+}
+
+/// munmap.
+///
+/// # Safety
+/// Nothing in the range is used any more.
+pub unsafe fn unmap(addr: usize, len: usize) -> Result<(), Errno> {
+    // SAFETY: by the caller's promise.
+    let raw = unsafe { syscall(nr::MUNMAP, [addr, len, 0, 0, 0, 0]) };
+    Errno::decode(raw).map(|_| ())
+}

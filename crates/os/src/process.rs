@@ -1,0 +1,62 @@
+//! Who we are: numbers, limits, randomness. getpid(2), gettid(2), getrandom(2), prlimit(2).
+
+use crate::arch::{nr, syscall};
+use ring3_abi::{Errno, Pid};
+
+/// getpid, from the kernel.
+pub fn pid() -> Pid {
+    // SAFETY: no arguments.
+    unsafe { syscall(nr::GETPID, [0; 6]) as Pid }
+}
+
+/// gettid, from the kernel.
+pub fn tid() -> Pid {
+    // SAFETY: no arguments.
+    unsafe { syscall(nr::GETTID, [0; 6]) as Pid }
+}
+
+/// A random number. Without getrandom, the clock and the stack's address must do.
+pub fn random() -> u64 {
+    let mut word = 0u64;
+    // SAFETY: eight bytes of our own. GRND_NONBLOCK (1), GRND_INSECURE (4) exists since 5.6.
+    let raw = unsafe { syscall(nr::GETRANDOM, [(&raw mut word) as usize, 8, 1, 0, 0, 0]) };
+    if raw == 8 { word } else { crate::time::monotonic() ^ (&raw const word) as u64 ^ u64::from(pid()) << 40 }
+}
+
+/// The soft limit of open descriptors (RLIMIT_NOFILE).
+pub fn descriptor_limit() -> u64 {
+    const RLIMIT_NOFILE: usize = 7;
+    let mut limit = [1024u64; 2];
+    // SAFETY: `limit` is a struct rlimit64 of ours.
+    unsafe { syscall(nr::PRLIMIT64, [0, RLIMIT_NOFILE, 0, limit.as_mut_ptr() as usize, 0, 0]) };
+    limit[0]
+}
+
+/// Gives the CPU to whoever else wants it (sched_yield).
+pub fn give_way() {
+    // SAFETY: no arguments.
+    unsafe { syscall(nr::SCHED_YIELD, [0; 6]) };
+}
+
+/// Sleeps for about as long as another process needs for a few steps: while the broker is between two stores.
+pub fn nap() {
+    let word = core::sync::atomic::AtomicU32::new(0);
+    let _ = crate::futex::wait(&word, 0, 50_000, crate::futex::Reach::Process);
+}
+
+/// Whether the process has exactly one thread.
+pub fn is_single_threaded() -> bool {
+    // A task directory has 2 links and one a thread (kernel: proc_task_getattr()).
+    const AT_FDCWD: isize = -100;
+    const STATX_NLINK: usize = 4;
+    let mut statx = [0u32; 64];
+    let path = c"/proc/self/task";
+    // SAFETY: the path ends in NUL; struct statx has 256 bytes.
+    let raw = unsafe {
+        syscall(
+            nr::STATX,
+            [AT_FDCWD as usize, path.as_ptr() as usize, 0, STATX_NLINK, statx.as_mut_ptr() as usize, 0],
+        )
+    };
+    Errno::decode(raw).is_ok() && statx.get(4) == Some(&3)
+}

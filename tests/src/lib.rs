@@ -1,0 +1,7 @@
+//! The tests of the whole: what no single crate can test of itself.
+//!
+//! - [`oracle`]: the same calls on the kernel and on ring3, compared line by line.
+//! - [`support`]: where the binaries are, what this machine allows.
+
+pub mod oracle;
+pub mod support;

@@ -1,0 +1,59 @@
+//! Whether a process sleeps: not guessed from time, but seen.
+//!
+//! `/proc/PID/syscall` names a system call only of a task that is off its CPU in it; `/proc/PID/schedstat` counts how often the
+//! task was given a CPU. If each of a group of tasks sleeps in a first look, and in a second look sleeps with the same
+//! count, then all of them slept at one moment between the looks: nothing is under way any more, unless a timer or the
+//! outside moves it. So the driver looks at its sleeping workers *and* at the processes that may still work for
+//! them (ring3's broker).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// One task under observation.
+pub struct Watch {
+    syscall: File,
+    runs: File,
+}
+
+impl Watch {
+    /// Watches thread `tid` of process `pid`.
+    pub fn new(pid: u32, tid: u32) -> io::Result<Watch> {
+        let dir = format!("/proc/{pid}/task/{tid}");
+        Ok(Watch {
+            syscall: File::open(format!("{dir}/syscall"))?,
+            runs: File::open(format!("{dir}/schedstat"))?,
+        })
+    }
+
+    /// How often it was given a CPU, if it sleeps (or is stopped, or gone).
+    fn asleep(&self) -> Option<u64> {
+        let mut buffer = [0; 256];
+        let runs = || {
+            let mut buffer = [0; 96];
+            let len = super::sys::reread(self.runs.as_raw_fd(), &mut buffer).ok()?;
+            std::str::from_utf8(buffer.get(..len)?).ok()?.split_whitespace().nth(2)?.parse().ok()
+        };
+        match super::sys::reread(self.syscall.as_raw_fd(), &mut buffer) {
+            Ok(len) if !buffer.get(..len)?.starts_with(b"running") => runs().or(Some(0)),
+            Ok(_) => None,
+            Err(_) => Some(0), // gone
+        }
+    }
+}
+
+/// How often each was given a CPU, if all sleep.
+pub fn counts<'a>(all: impl Iterator<Item = &'a Watch>) -> Option<Vec<u64>> {
+    all.map(Watch::asleep).collect()
+}
+
+/// Whether all of them slept at one moment.
+pub fn quiet<'a>(all: impl Iterator<Item = &'a Watch> + Clone) -> bool {
+    counts(all.clone()).is_some_and(|first| counts(all) == Some(first))
+}
+
+/// The children of `pid`, from its first thread's list.
+pub fn children(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask death`: a process is single-stepped through a call and killed after every instruction.
+//!
+//! Whoever waited already, and whoever comes new, must find the call done wholly or not at all: nobody hangs, no
+//! lock is held, counts, lists and undo are right, and further operations are. On the kernel's own IPC (`--native`)
+//! the same cases show that the harness itself is right. `cases.rs` lists what is stepped through; `sem.rs`, `msg.rs`
+//! and `object.rs` know what must be found; `trace.rs` steps; `inside.rs` runs inside the namespace, on one CPU,
+//! because a step across CPUs costs twenty times as much. This file starts it, a case at a time, and watches it.
+
+mod arch;
+mod cases;
+mod inside;
+mod msg;
+mod object;
+mod options;
+mod process;
+mod scene;
+mod sem;
+mod symbol;
+mod sysv;
+mod trace;
+mod watch;
+
+use crate::cargo::{self, Done};
+pub(crate) use inside::inside;
+use options::Options;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use watch::Count;
+
+/// Runs the cases.
+pub(crate) fn run(arguments: &[String]) -> Done {
+    let mut options = Options::parse(arguments)?;
+    let mut cases: Vec<&str> = cases::all().iter().map(|case| case.name()).collect();
+    if let Some(only) = &options.only {
+        cases.retain(|name| name == only || only.strip_suffix('*').is_some_and(|start| name.starts_with(start)));
+    }
+    if options.list || cases.is_empty() {
+        println!("{}", cases::all().iter().map(|case| case.name()).collect::<Vec<_>>().join("\n"));
+        return if options.list { Ok(()) } else { Err("no such case".to_owned()) };
+    }
+    let ring3 = match (&options.ring3, options.native) {
+        (_, true) => None,
+        (Some(given), _) => Some(given.clone()),
+        (None, _) => Some(cargo::build_ring3()?),
+    };
+    if let Some(sample) = options.sample {
+        println!("a sample of {sample} points, seed {}", options.seed);
+        options.sample = Some(sample.div_ceil(cases.len()));
+    }
+    let (verb, started) = (if options.stop { "held up" } else { "violations" }, Instant::now());
+    println!("{:34} {:>8} {:>8} {:>8} {:>10} {:>7}", "case", "points", "done", "not", verb, "s");
+    let (next, total) = (AtomicUsize::new(0), Mutex::new(Count::default()));
+    std::thread::scope(|scope| {
+        for cpu in 0..options.jobs.min(cases.len()) {
+            let (next, total, cases, options, ring3) = (&next, &total, &cases, &options, ring3.as_deref());
+            scope.spawn(move || {
+                while let Some(name) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let count = watch::case(name, cpu, options, ring3);
+                    println!("{}", count.row(name, options.stop));
+                    if let Ok(mut total) = total.lock() {
+                        total.add(&count);
+                    }
+                }
+            });
+        }
+    });
+    let total = total.into_inner().map_err(|_| "a worker failed")?;
+    println!("{}", total.row(&format!("total ({:.0} s)", started.elapsed().as_secs_f64()), options.stop));
+    if options.stop {
+        println!("{} points, {} at which a stopped process holds others up", total.points, total.held_up);
+    } else {
+        println!("{} points, {} violations", total.points, total.violations);
+    }
+    if total.violations == 0 { Ok(()) } else { Err(format!("{} violations", total.violations)) }
+}

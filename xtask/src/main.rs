@@ -1,0 +1,58 @@
+//! `cargo xtask`: house checks, the test command, the oracle and the death harness.
+//!
+//! One file a command; `test.rs` runs all of them and is what continuous integration calls.
+
+#![allow(clippy::print_stdout, reason = "a command prints its results")]
+
+mod cargo;
+mod death;
+mod layers;
+mod licences;
+mod oracle;
+mod so_check;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// What `cargo xtask` prints without a command.
+const USAGE: &str = "cargo xtask COMMAND
+
+  test [--quick]       everything that must pass; does its own set-up
+  tidy                 the house rules that a program can check
+  layers               which crate may use which, compared with the manifests
+  licences             licences of everything that is built in
+  so-check [FILE]      what the agent needs and exports
+  oracle [ARGUMENT…]   the same calls on the kernel and on ring3
+  death [--sample N] [--seed S] [--stop] [--native] [--only NAME] [--jobs N] [--list]
+                       single-steps calls and kills after every instruction";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    };
+    let done = match command.as_str() {
+        "test" => test::run(rest),
+        "tidy" => tidy::run(),
+        "layers" => layers::run(),
+        "licences" => licences::run(),
+        "so-check" => so_check::run(rest),
+        "oracle" => oracle::run(rest),
+        "death" => death::run(rest),
+        "death-inside" => death::inside(rest),
+        "--help" | "-h" | "help" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("no command \"{other}\"\n\n{USAGE}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

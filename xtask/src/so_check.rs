@@ -1,0 +1,99 @@
+//! The agent as a file: it needs no library, exports what it means to and nothing else, and is left to resolve
+//! only what a libc may or may not have.
+
+use crate::cargo::{self, Done};
+use object::read::elf::{ElfFile64, FileHeader, SectionHeader, Sym};
+use object::{Endianness, elf};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Weak references that the agent tests for null before it uses them.
+const WEAK: [&str; 6] = [
+    "__errno_location",
+    "pthread_cancel",
+    "pthread_testcancel",
+    "_pthread_cleanup_push",
+    "_pthread_cleanup_pop",
+    "dlsym",
+];
+
+/// The largest file that is still an agent.
+const LARGEST: u64 = 512 * 1024;
+
+/// Runs the check on a file, or on the agent of the release build.
+pub(crate) fn run(arguments: &[String]) -> Done {
+    let file = match arguments.first() {
+        Some(file) => PathBuf::from(file),
+        None => agent()?,
+    };
+    let findings = findings(&file)?;
+    cargo::verdict("so-check", 1, &format!("library ({})", file.display()), &findings)
+}
+
+/// Finds the newest agent that a release build of the command left.
+fn agent() -> Result<PathBuf, String> {
+    cargo::build_ring3()?;
+    let builds = cargo::target_dir().join("release/build");
+    let entries = std::fs::read_dir(&builds).map_err(|why| format!("{}: {why}", builds.display()))?;
+    entries
+        .flatten()
+        .map(|entry| entry.path().join("out/libring3.so"))
+        .filter_map(|file| Some((std::fs::metadata(&file).ok()?.modified().ok()?, file)))
+        .max()
+        .map(|(_, file)| file)
+        .ok_or_else(|| format!("no libring3.so below {}", builds.display()))
+}
+
+/// Says what is wrong with the library.
+fn findings(file: &Path) -> Result<Vec<String>, String> {
+    let data = std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?;
+    let mut found = Vec::new();
+    if data.len() as u64 > LARGEST {
+        found.push(format!("{} bytes, more than {LARGEST}", data.len()));
+    }
+    read(&data, &mut found).map_err(|why| format!("{}: {why}", file.display()))?;
+    Ok(found)
+}
+
+/// Reads the dynamic section and the dynamic symbols.
+fn read(data: &[u8], found: &mut Vec<String>) -> object::Result<()> {
+    let library = ElfFile64::<Endianness>::parse(data)?;
+    let (endian, header) = (library.endian(), library.elf_header());
+    let sections = header.sections(endian, data)?;
+    for section in sections.iter() {
+        if let Some((entries, strings)) = section.dynamic(endian, data)? {
+            let strings = sections.strings(endian, data, strings)?;
+            for entry in entries.iter().filter(|entry| entry.d_tag.get(endian) == elf::DT_NEEDED) {
+                let name = strings.get(entry.d_val.get(endian) as u32).unwrap_or(b"?");
+                found.push(format!("needs the library {}", String::from_utf8_lossy(name)));
+            }
+        }
+    }
+    let symbols = sections.symbols(endian, data, elf::SHT_DYNSYM)?;
+    let mut exports = BTreeSet::new();
+    for symbol in symbols.iter().skip(1) {
+        let name = String::from_utf8_lossy(symbol.name(endian, symbols.strings())?).into_owned();
+        if !symbol.is_undefined(endian) {
+            exports.insert(name);
+        } else if symbol.st_bind() != elf::STB_WEAK {
+            found.push(format!("undefined symbol {name}"));
+        } else if !WEAK.contains(&name.as_str()) {
+            found.push(format!("weak symbol {name} is not in the list of xtask/src/so_check.rs"));
+        }
+    }
+    compare(&exports, found);
+    Ok(())
+}
+
+/// Compares what is exported with crates/agent/exports.txt.
+fn compare(exports: &BTreeSet<String>, found: &mut Vec<String>) {
+    let list = cargo::root().join("crates/agent/exports.txt");
+    let text = match std::fs::read_to_string(&list) {
+        Ok(text) => text,
+        Err(why) => return found.push(format!("{}: {why}", list.display())),
+    };
+    let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let wanted: BTreeSet<String> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    found.extend(exports.difference(&wanted).map(|name| format!("exports {name}, which exports.txt has not")));
+    found.extend(wanted.difference(exports).map(|name| format!("does not export {name}, which exports.txt has")));
+}
