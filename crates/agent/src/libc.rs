@@ -30,6 +30,7 @@ weak! {
     "ring3_weak_cleanup_push" => "_pthread_cleanup_push",
     "ring3_weak_cleanup_pop" => "_pthread_cleanup_pop",
     "ring3_weak_fdopen" => "fdopen",
+    "ring3_weak_version" => "gnu_get_libc_version",
 }
 
 unsafe extern "C" {
@@ -40,6 +41,7 @@ unsafe extern "C" {
     static ring3_weak_cleanup_push: usize;
     static ring3_weak_cleanup_pop: usize;
     static ring3_weak_fdopen: usize;
+    static ring3_weak_version: usize;
 }
 
 macro_rules! address {
@@ -61,6 +63,12 @@ address! {
     cleanup_pop: ring3_weak_cleanup_pop;
     /// Address of fdopen, or 0.
     fdopen: ring3_weak_fdopen;
+}
+
+/// Whether the program's libc is musl: it has no gnu_get_libc_version.
+pub(crate) fn is_musl() -> bool {
+    // SAFETY: as the words above.
+    unsafe { ring3_weak_version == 0 }
 }
 
 /// Sets the thread's errno and answers -1.

@@ -2,7 +2,7 @@
 
 use crate::libc;
 use core::sync::atomic::Ordering::Relaxed;
-use ring3_calls::{env, life};
+use ring3_calls::{env, life, signal};
 
 /// Runs before the program's own constructors, and does as little as it can.
 unsafe extern "C" fn start(argc: usize, argv: *const *const u8, envp: *const *const u8) {
@@ -12,6 +12,9 @@ unsafe extern "C" fn start(argc: usize, argv: *const *const u8, envp: *const *co
     // SAFETY: either is an environment.
     unsafe { env::capture(if environ.is_null() { envp } else { environ }) };
     life::begin();
+    if libc::is_musl() {
+        signal::libc_keeps(34);
+    }
     life::CANCELLATION.test.store(libc::test_cancel(), Relaxed);
     life::CANCELLATION.push.store(libc::cleanup_push(), Relaxed);
     life::CANCELLATION.pop.store(libc::cleanup_pop(), Relaxed);

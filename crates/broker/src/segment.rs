@@ -1,6 +1,9 @@
 //! A shared memory segment: one memfd, and who is attached. shmget(2), shmop(2), shmctl(2); kernel: newseg(), ipc/shm.c.
 //!
 //! The memory is the program's own; the broker maps it only to keep its pages (SHM_LOCK) or to reserve huge ones.
+//!
+//! SHM_LOCK brings no page in, as in the kernel: what has contents is locked in the broker's mapping at once, what gets contents later
+//! within a second (`refresh`). Resident pages are counted as they are; Linux 6.18 itself counts a huge page 512 times over.
 
 use crate::creds::{Capability, Creds};
 use crate::failure::errno;

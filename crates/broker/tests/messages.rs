@@ -7,7 +7,7 @@ use ring3_abi::limits::Limits;
 use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR, Msqid};
 use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
-use ring3_wire::request::{self, ProcFile, StatBy};
+use ring3_wire::request::{self, Limit, ProcFile, StatBy};
 use support::{Broker, Client, is_root};
 
 const NEW: i32 = IPC_CREAT | 0o666;
@@ -106,6 +106,7 @@ fn sleepers_get_what_comes() {
         true
     });
     assert_eq!(sleeper.message(), Err(Errno::EACCES));
+    assert_eq!(me.set_limit(Limit::Msgmnb, 1 << 16), Ok(()));
     assert_eq!(me.set(Kind::Msg, id, 0, 0, 0o666, 1 << 16), Ok(()), "larger than its region");
     assert_eq!(me.msgsnd(id, 1, &[1; 8000]), Ok(()));
     sleeps();

@@ -10,7 +10,7 @@ use ring3_abi::shm::{SHM_DEST, SHM_LOCKED, ShmInfo, Shmid, Shminfo};
 use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
 use ring3_wire::request::{self, Limit, ProcFile, StatBy};
-use support::{Broker, is_root};
+use support::{Broker, is_capable, is_root};
 
 const NEW: i32 = IPC_CREAT | 0o600;
 
@@ -86,7 +86,11 @@ fn states_and_their_changes() {
     let state: Msqid = me.stat(Kind::Msg, queue, StatBy::Id).expect("readable").read();
     assert_eq!((state.qbytes, state.qnum, state.lspid), (100, 0, 0));
     let big = me.set(Kind::Msg, queue, me.uid, me.gid, 0o600, 1 << 20);
-    assert_eq!(big, if is_root() { Ok(()) } else { Err(Errno::EPERM) });
+    assert_eq!(big, if is_capable(24) { Ok(()) } else { Err(Errno::EPERM) }, "CAP_SYS_RESOURCE");
+    assert_eq!(me.set_limit(Limit::Msgmnb, 1 << 20), Ok(()));
+    assert_eq!(me.set(Kind::Msg, queue, me.uid, me.gid, 0o600, 1 << 20), Ok(()));
+    let state: Msqid = me.stat(Kind::Msg, queue, StatBy::Id).expect("readable").read();
+    assert_eq!(state.qbytes, 1 << 20);
     assert_eq!(me.stat(Kind::Msg, queue, StatBy::Index).map(|got| got.value), Ok(i64::from(queue)));
     assert_eq!(me.stat(Kind::Msg, 1, StatBy::Index).map(drop), Err(Errno::EINVAL));
     assert_eq!(me.stat(Kind::Msg, 5 * 32768, StatBy::Index).map(|got| got.value), Ok(0));

@@ -33,6 +33,10 @@ struct Line {
 
 static LINE: Line = Line { fd: AtomicI32::new(-1), dev: AtomicU64::new(0), ino: AtomicU64::new(0) };
 
+/// The lowest number our end takes. High enough that programs which count descriptors from 3 do not meet it, and below 64, the kernel's first
+/// table of descriptors: making that larger waits for every CPU in a process with threads, and every fork would copy it.
+const FLOOR: i32 = 50;
+
 /// Bytes of a reply's head, which stands before the body in an answer's buffer.
 pub const HEAD: usize = size_of::<Reply>();
 
@@ -69,7 +73,7 @@ impl Line {
 
     /// Makes a socket the connection, under a high number, where programs that count descriptors do not meet it.
     fn keep(&self, line: Fd) -> Result<i32, Errno> {
-        let floor = (os::descriptor_limit().min(1024) as i32 - 24).max(3);
+        let floor = FLOOR.min(os::descriptor_limit() as i32 - 8).max(3);
         let line = fd::duplicate_above(line.raw(), floor).unwrap_or(line);
         let file = fd::identify(line.raw())?;
         self.fd.store(-1, Relaxed);

@@ -14,27 +14,24 @@ use ring3_os::{map, process as os};
 use ring3_wire::Op;
 use ring3_wire::request::{Fork, Forked};
 
-/// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet.
+/// The process this memory began as, or a child of fork's that has said so; 0 before [`begin`].
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet. Made when
+/// somebody first needs to know: most programs never do, and should not pay for it.
 static HOME: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Begins: this memory is this process's. Called before main, and by a process that finds no page.
+/// Begins: this memory is this process's. Called before main.
 pub fn begin() {
-    if HOME.load(Acquire).is_null()
-        && let Ok(page) = map::wiped_on_fork(map::PAGE)
-    {
-        let cell = page.cast::<AtomicU32>();
-        // SAFETY: a fresh page of our own, zero, aligned.
-        unsafe { cell.as_ref() }.store(os::pid(), Relaxed);
-        // ORDERING: Release publishes the mapping.
-        HOME.store(cell.as_ptr(), Release);
-    }
+    OWNER.store(os::pid(), Relaxed);
 }
 
-/// Whether this memory is the calling process's own: not so in a vfork child (P1).
+/// Whether this memory is the calling process's own: not so in a vfork child (P1), nor, before anybody needed to know, in a
+/// child that came by a bare system call.
 pub fn is_ours() -> bool {
-    // SAFETY: null, or the page that begin() mapped for ever.
-    let Some(cell) = (unsafe { HOME.load(Acquire).as_ref() }) else { return true };
     let me = os::pid();
+    // SAFETY: null, or the page that settle_down() mapped for ever.
+    let Some(cell) = (unsafe { HOME.load(Acquire).as_ref() }) else { return settle_down(me) };
     match cell.load(Relaxed) {
         // Wiped: a forked child, on its own copy.
         0 => {
@@ -45,13 +42,30 @@ pub fn is_ours() -> bool {
     }
 }
 
+#[cold]
+fn settle_down(me: Pid) -> bool {
+    let owner = OWNER.load(Relaxed);
+    if owner != me {
+        return owner == 0;
+    }
+    if let Ok(page) = map::wiped_on_fork(map::PAGE) {
+        let cell = page.cast::<AtomicU32>();
+        // SAFETY: a fresh page of our own, zero, aligned.
+        unsafe { cell.as_ref() }.store(me, Relaxed);
+        // ORDERING: Release publishes the mapping. Whoever loses a race leaves a page behind, which harms nobody.
+        let _ = HOME.compare_exchange(core::ptr::null_mut(), cell.as_ptr(), Release, Relaxed);
+    }
+    true
+}
+
 /// A fork that was announced, or need not be.
 #[derive(Debug)]
 pub struct Forking(Option<u64>);
 
 /// Before fork.
 pub fn before_fork() -> Forking {
-    if !process::registered() || !shm::attached() || !is_ours() {
+    // A forked child may hold its parent's attachments without being known yet: its own child holds them too.
+    if !shm::attached() || !is_ours() || process::ready().is_err() {
         return Forking(None);
     }
     let token = os::random() | 1;
@@ -62,6 +76,9 @@ pub fn before_fork() -> Forking {
 impl Forking {
     /// After fork, with what it returned in this process.
     pub fn after(self, returned: i32) {
+        if returned == 0 && HOME.load(Relaxed).is_null() {
+            OWNER.store(os::pid(), Relaxed);
+        }
         let Some(token) = self.0 else { return };
         if returned == 0 {
             broker::notify_inherited(Op::Born, &Fork { token });

@@ -155,6 +155,12 @@ fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<us
         let section = section::enter();
         let object = objects::open(KIND, id)?;
         if ops.iter().any(|op| u64::from(op.sem_num) >= object.entry.size) {
+            if let (true, Some(set)) = (ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0), set_of(object))
+                && object.is_writable()
+            {
+                // The call fails either way.
+                let _ = set.claim_row(&Agent, who);
+            }
             return Err(Errno::EFBIG);
         }
         object.permit(wanted)?;

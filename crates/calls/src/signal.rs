@@ -10,7 +10,7 @@
 
 use crate::section;
 use crate::life;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
 use ring3_abi::Errno;
 use ring3_os::arch::signal::{Frame, restorer};
 use ring3_os::arch::{self, nr, syscall};
@@ -25,6 +25,8 @@ pub const SIG_IGN: usize = 1;
 pub const SA_SIGINFO: u64 = 4;
 /// Interrupted calls go on, where they can.
 pub const SA_RESTART: u64 = 0x1000_0000;
+/// The handler runs on the alternate stack, if there is one.
+const SA_ONSTACK: u64 = 0x0800_0000;
 /// The signal is not blocked in its own handler.
 pub const SA_NODEFER: u64 = 0x4000_0000;
 /// Once only.
@@ -35,8 +37,12 @@ const SIGBUS: i32 = 7;
 const SIGKILL: i32 = 9;
 const SIGSEGV: i32 = 11;
 const SIGSTOP: i32 = 19;
-/// Signals that glibc keeps for itself.
-const LIBC_OWN: [i32; 2] = [32, 33];
+/// The flags that the kernel knows; it forgets others. kernel: UAPI_SA_FLAGS.
+const KNOWN_FLAGS: u64 = 0xdc00_0807;
+/// The first signal that a libc keeps for itself.
+const LIBC_FIRST: i32 = 32;
+/// The last one: musl keeps one more than glibc.
+static LIBC_LAST: AtomicI32 = AtomicI32::new(33);
 /// Those that an instruction raises: blocked, they would end the process.
 const SYNCHRONOUS: u64 = bit(4) | bit(5) | bit(SIGBUS) | bit(8) | bit(SIGSEGV);
 const SIGNALS: usize = 65;
@@ -79,11 +85,15 @@ static WISHES: [Wish; SIGNALS] = [const {
     }
 }; SIGNALS];
 
+/// How long a reader waits for a writer. A writer that takes longer is another thread that fork left behind.
+const PATIENCE: u32 = 1 << 20;
+
 /// Whether SIGSEGV and SIGBUS serve the agent's copies (G3).
 static ARMED: AtomicU32 = AtomicU32::new(0);
 
 impl Wish {
     fn read(&self) -> Option<Action> {
+        let mut spins = 0;
         loop {
             // ORDERING: Acquire pairs with write(): the fields belong to the version.
             let version = self.version.load(Acquire);
@@ -95,9 +105,10 @@ impl Wish {
             };
             let known = self.known.load(Relaxed) != 0;
             core::sync::atomic::fence(Acquire);
-            if version & 1 == 0 && self.version.load(Relaxed) == version {
+            if (version & 1 == 0 && self.version.load(Relaxed) == version) || spins > PATIENCE {
                 return known.then_some(action);
             }
+            spins += 1;
             core::hint::spin_loop();
         }
     }
@@ -106,7 +117,9 @@ impl Wish {
     fn write(&self, action: &Action) {
         let _section = section::enter();
         // ORDERING: AcqRel orders the odd version before the fields, Release the fields before the even one.
-        while self.version.fetch_or(1, core::sync::atomic::Ordering::AcqRel) & 1 == 1 {
+        let mut spins = 0;
+        while self.version.fetch_or(1, core::sync::atomic::Ordering::AcqRel) & 1 == 1 && spins < PATIENCE {
+            spins += 1;
             core::hint::spin_loop();
         }
         self.handler.store(action.handler, Relaxed);
@@ -117,7 +130,16 @@ impl Wish {
     }
 }
 
+/// Says which libc the program has: musl keeps signal 34 too.
+pub fn libc_keeps(last: i32) {
+    LIBC_LAST.store(last, Relaxed);
+}
+
+/// What the program wants of a signal; `EINVAL` for those that are no signals to a program.
 fn wish(sig: i32) -> Result<&'static Wish, Errno> {
+    if (LIBC_FIRST..=LIBC_LAST.load(Relaxed)).contains(&sig) {
+        return Err(Errno::EINVAL);
+    }
     usize::try_from(sig).ok().filter(|&n| n > 0).and_then(|n| WISHES.get(n)).ok_or(Errno::EINVAL)
 }
 
@@ -135,13 +157,17 @@ fn wrapper_address() -> usize {
 }
 
 /// What the kernel is told for a wish: the wrapper in place of a handler. SA_RESETHAND is the wrapper's to do, since a deferred
-/// signal comes twice.
+/// signal comes twice. Where only the agent wants the signal (G3) it comes on the alternate stack, if the program has one,
+/// and blocks nothing: a fault in a copy is no event of the program's.
 fn told(sig: i32, wish: &Action) -> Action {
     let wrapped = wish.handler != SIG_DFL && wish.handler != SIG_IGN;
     let armed = ARMED.load(Relaxed) != 0 && (sig == SIGSEGV || sig == SIGBUS);
-    let handler = if wrapped || armed { wrapper_address() } else { wish.handler };
-    let flags = if wrapped || armed { (wish.flags | SA_SIGINFO) & !SA_RESETHAND } else { wish.flags };
-    Action { handler, flags: flags | SA_RESTORER, restorer: restorer(), mask: wish.mask }
+    let (handler, flags, mask) = match (wrapped, armed) {
+        (true, _) => (wrapper_address(), (wish.flags | SA_SIGINFO) & !SA_RESETHAND, wish.mask),
+        (false, true) => (wrapper_address(), SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART, 0),
+        (false, false) => (wish.handler, wish.flags, wish.mask),
+    };
+    Action { handler, flags: flags | SA_RESTORER, restorer: restorer(), mask }
 }
 
 /// What the program wants of a signal now.
@@ -163,12 +189,12 @@ pub fn sigaction(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
     let place = wish(sig)?;
     let old = current(sig)?;
     let Some(new) = new else { return Ok(old) };
-    if LIBC_OWN.contains(&sig) || sig == SIGKILL || sig == SIGSTOP || !life::is_ours() {
+    if sig == SIGKILL || sig == SIGSTOP || !life::is_ours() {
         let plain = Action { flags: new.flags | SA_RESTORER, restorer: restorer(), ..*new };
         kernel_action(sig, Some(&plain), None)?;
         return Ok(old);
     }
-    let new = Action { flags: new.flags & !SA_RESTORER, ..*new };
+    let new = Action { flags: new.flags & KNOWN_FLAGS, mask: new.mask & !(bit(SIGKILL) | bit(SIGSTOP)), ..*new };
     // The wish first: a signal that comes in between finds the new handler, as after the call.
     place.write(&new);
     kernel_action(sig, Some(&told(sig, &new)), None)?;
@@ -223,13 +249,7 @@ pub fn arm_faults() {
                 place.write(&Action { flags: action.flags & !SA_RESTORER, ..action });
             }
             ARMED.store(1, Relaxed);
-            // On the alternate stack if the program has one, and without blocking anything: a fault in a copy is no event of the program's.
-            let mut told = told(sig, &action);
-            if action.handler == SIG_DFL || action.handler == SIG_IGN {
-                told.flags |= SA_NODEFER | 0x0800_0000 | SA_RESTART;
-                told.mask = 0;
-            }
-            let _ = kernel_action(sig, Some(&told), None);
+            let _ = kernel_action(sig, Some(&told(sig, &action)), None);
         }
     }
 }
@@ -269,21 +289,22 @@ unsafe fn again(sig: i32, info: *const u8) {
 unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
     // SAFETY: the kernel's third argument.
     let frame = unsafe { Frame::new(context) };
-    if (sig == SIGSEGV || sig == SIGBUS)
+    // SAFETY: si_code is the third word of a siginfo_t; positive: raised by the kernel for an instruction.
+    let raised_here = bit(sig) & SYNCHRONOUS != 0 && unsafe { info.cast::<i32>().add(2).read() } > 0;
+    if raised_here
         && let Some(exit) = arch::copy::fixup(frame.pc())
     {
         frame.set_pc(exit);
         return;
     }
     let thread = section::thread();
-    // SAFETY: si_code is the third word of a siginfo_t; positive: raised by the kernel for an instruction.
-    let raised_here = bit(sig) & SYNCHRONOUS != 0 && unsafe { info.cast::<i32>().add(2).read() } > 0;
     if thread.busy() && !raised_here {
-        // DEFER (N1): blocked for the interrupted context, so the kernel keeps it until the section's end.
-        thread.defer(frame.mask());
-        frame.set_mask(!SYNCHRONOUS | bit(sig));
+        // Deferred (N1): blocked for the interrupted context, so the kernel keeps it until the section's end. All is blocked
+        // before the mask is noted: of frames on top of each other the outermost, whose mask is the program's, notes last.
         // SAFETY: the kernel's siginfo_t.
         unsafe { block_and_send(sig, info) };
+        thread.defer(frame.mask());
+        frame.set_mask(!SYNCHRONOUS | bit(sig));
         return;
     }
     section::conclude(thread);
@@ -297,7 +318,7 @@ unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
 
 /// Blocks the signal for the rest of this handler too (SA_NODEFER), then sends it again.
 unsafe fn block_and_send(sig: i32, info: *const u8) {
-    let all = u64::MAX & !SYNCHRONOUS | bit(sig);
+    let all = !SYNCHRONOUS | bit(sig);
     // SAFETY: SIG_BLOCK with a mask of ours.
     unsafe { syscall(nr::RT_SIGPROCMASK, [0, (&raw const all) as usize, 0, 8, 0, 0]) };
     // SAFETY: by the caller's promise.

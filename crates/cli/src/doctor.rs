@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Result, plain};
 use crate::table::{Side, Table};
-use crate::{manual, place, sys};
+use crate::{keeper, manual, place, sys};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{PidfdFlags, Resource};
 use std::fs;
@@ -41,6 +41,7 @@ impl Finding {
 
 /// Prints the findings. The exit status is 1 when something is missing that ring3 cannot do without.
 pub(crate) fn main() -> Result<u8> {
+    keeper::leave()?;
     let findings = [
         memfd().vital(),
         seals(),

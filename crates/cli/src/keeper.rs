@@ -23,7 +23,7 @@ use rustix::io::IoSlice;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::mem::MaybeUninit;
@@ -63,7 +63,7 @@ impl Broker {
         let namespace = fresh.namespace.clone();
         let started = start(fresh, limits, signals);
         if started.is_err() {
-            namespace.remove();
+            namespace.clear();
         }
         started
     }
@@ -90,7 +90,7 @@ impl Broker {
         let heard = self.control.read_line(&mut report);
         // The process is gone or about to be; its status tells nothing that the report does not.
         let _ = self.child.wait();
-        self.namespace.remove();
+        self.namespace.clear();
         heard.ok().and_then(|_| serde_json::from_str(&report).ok()).ok_or_else(|| self.died())
     }
 
@@ -122,7 +122,6 @@ fn start(fresh: Fresh, limits: &Limits, signals: &Signals) -> Result<Broker> {
     let namespace = fresh.namespace.clone();
     let mut command = sys::myself();
     command.arg("broker").stdin(OwnedFd::from(its)).stdout(Stdio::null()).stderr(trace_file(&namespace));
-    without_agent(&mut command);
     signals.give_to(&mut command);
     let child = command.current_dir("/").spawn().map_err(fail)?;
     drop(command);
@@ -197,19 +196,20 @@ pub(crate) fn enter(command: &mut Command, namespace: &Namespace) {
     }
 }
 
-/// Keeps the agent of the namespace that this command itself runs in away from `command`.
-pub(crate) fn without_agent(command: &mut Command) {
-    let others: Vec<OsString> = preloaded_besides_agent();
-    if others.is_empty() {
-        command.env_remove("LD_PRELOAD");
-    } else {
-        command.env("LD_PRELOAD", others.join(std::ffi::OsStr::new(":")));
+/// Leaves the namespace that this command itself runs in, if it does: by executing itself again without its agent,
+/// so that what it starts belongs to nobody else. `ring3 run` inside `ring3 run` is a namespace of its own.
+pub(crate) fn leave() -> Result<()> {
+    if env::var_os("RING3_SOCKET").is_none_or(|path| path.is_empty()) {
+        return Ok(());
     }
-    for name in ["RING3_LIB", "RING3_NS"] {
-        command.env_remove(name);
+    let ours = ["LD_PRELOAD", "RING3_SOCKET", "RING3_LIB", "RING3_NS", "RING3_LOG_FILE"];
+    let mut environment: Vec<(OsString, OsString)> =
+        env::vars_os().filter(|(name, _)| !ours.iter().any(|our| name == our)).collect();
+    let others = preloaded_besides_agent();
+    if !others.is_empty() {
+        environment.push(("LD_PRELOAD".into(), others.join(OsStr::new(":"))));
     }
-    // Empty, not absent: an agent in this process puts back what is absent.
-    command.env("RING3_SOCKET", "");
+    Err(Fault::io("leave the namespace that this runs in", sys::again_with(&environment)))
 }
 
 /// The libraries that LD_PRELOAD names, without an agent of ours.

@@ -112,11 +112,8 @@ impl Namespace {
     /// Waits until its broker has ended, as far as this user may look, and clears what it left.
     pub(crate) fn wait_gone(&self) {
         let lock = rustix::fs::open(self.dir.join("lock"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        if let Ok(lock) = lock
-            && rustix::fs::flock(&lock, FlockOperation::LockExclusive).is_ok()
-            && self.dir.join("lock").exists()
-        {
-            self.remove();
+        if lock.is_ok_and(|lock| rustix::fs::flock(&lock, FlockOperation::LockExclusive).is_ok()) {
+            self.clear();
         }
     }
 
@@ -141,6 +138,8 @@ impl Namespace {
         let base = base();
         let _making = lock_base(&base)?;
         sweep(&base);
+        // One that was killed right after its first step is empty, and only such a one can be removed so.
+        let _ = fs::remove_dir(&self.dir);
         match fs::create_dir(&self.dir) {
             Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Err(Fault::new(format!("namespace {:?} is being served already", self.name)).remedy(
@@ -161,11 +160,27 @@ impl Namespace {
         Ok(Fresh { namespace: self, listener, lock })
     }
 
-    /// Removes it from the disk, and the base when it was the last thing in it.
+    /// Removes it from the disk, and the base when it was the last thing in it. For whoever holds its lock.
     pub(crate) fn remove(&self) {
         remove(&self.dir);
+        self.tidy();
+    }
+
+    /// Removes it if it is dead; a namesake that was made meanwhile is not.
+    pub(crate) fn clear(&self) {
+        let making = self.dir.parent().map(lock_existing);
+        if let Some(Ok(Some(_making))) = making
+            && dead(&self.dir)
+        {
+            remove(&self.dir);
+        }
+        self.tidy();
+    }
+
+    /// Removes the base if nothing is left in it.
+    fn tidy(&self) {
         let Some(base) = self.dir.parent() else { return };
-        if let Ok(_making) = lock_base(base) {
+        if let Ok(Some(_making)) = lock_existing(base) {
             let alone = |entries: fs::ReadDir| entries.flatten().all(|entry| entry.file_name() == ".lock");
             if fs::read_dir(base).is_ok_and(alone) {
                 let _ = fs::remove_file(base.join(".lock"));
@@ -204,22 +219,25 @@ fn make_own(dir: &Path, named: bool) -> Result<()> {
 
 /// Makes the base if need be and takes P1's lock, which is let go when the file is dropped.
 fn lock_base(base: &Path) -> Result<File> {
-    let path = base.join(".lock");
     loop {
         make_own(base, told())?;
-        let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = match open {
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => continue,
-            other => other.map_err(|why| Fault::file("open", &path, why))?,
-        };
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)
-            .map_err(|why| Fault::file("lock", &path, why))?;
-        // Whoever held it may have removed it: then a lock on it says nothing.
-        let same = |now: fs::Metadata| file.metadata().is_ok_and(|ours| ours.ino() == now.ino());
-        if fs::metadata(&path).is_ok_and(same) {
+        if let Some(file) = lock_existing(base)? {
             return Ok(file);
         }
     }
+}
+
+/// Takes P1's lock. `None`: the base, or the lock's file, was removed meanwhile, so a lock on it says nothing.
+fn lock_existing(base: &Path) -> Result<Option<File>> {
+    let path = base.join(".lock");
+    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = match open {
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|why| Fault::file("open", &path, why))?,
+    };
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|why| Fault::file("lock", &path, why))?;
+    let same = |now: fs::Metadata| file.metadata().is_ok_and(|ours| ours.ino() == now.ino());
+    Ok(fs::metadata(&path).is_ok_and(same).then_some(file))
 }
 
 /// Clears the namespaces that nobody serves (P2). What cannot be cleared stays: it is another user's.
@@ -232,7 +250,7 @@ fn sweep(base: &Path) {
     }
 }
 
-/// Whether the namespace in `dir` has a lock that nobody holds, or none at all.
+/// Whether the namespace in `dir` is there and has a lock that nobody holds, or none at all.
 fn dead(dir: &Path) -> bool {
     let path = dir.join("lock");
     match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
@@ -241,11 +259,17 @@ fn dead(dir: &Path) -> bool {
     }
 }
 
-/// Whether a directory without a lock can only be a namespace half made or half removed: there is nothing else in it.
+/// Whether a directory without a lock can only be a namespace half made or half removed: it has nothing but such files,
+/// and if it is empty, a private namespace's name.
 fn namespace_like(dir: &Path) -> bool {
-    const OURS: [&str; 3] = ["sock", "libring3.so", "lock"];
-    fs::read_dir(dir).is_ok_and(|mut entries| {
-        entries.all(|entry| entry.is_ok_and(|entry| OURS.iter().any(|name| entry.file_name() == *name)))
+    const OURS: [&str; 2] = ["sock", "libring3.so"];
+    let ours = |entry: std::io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| OURS.iter().any(|name| entry.file_name() == *name))
+    };
+    let private = dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"run-"));
+    fs::read_dir(dir).is_ok_and(|entries| {
+        let mut entries = entries.peekable();
+        (private || entries.peek().is_some()) && entries.all(ours)
     })
 }
 

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs it and returns the exit status.
 pub(crate) fn main(args: &Run) -> Result<u8> {
+    keeper::leave()?;
+    sys::set_name(c"ring3");
     match &args.name {
         Some(name) => join(args, &Namespace::named(name)?),
         None => private(args),
@@ -170,10 +172,13 @@ impl Scene {
 
     /// Asks the broker for its report. Whoever joined by name is waited for; a signal ends that.
     fn finish(mut self) -> Result<Vec<leak::Leak>> {
-        if !self.dead {
-            self.broker.finish();
+        if self.dead {
+            // That was said when it happened; now only its remains are left.
+            self.broker.namespace.clear();
+            return Ok(Vec::new());
         }
-        while !self.dead {
+        self.broker.finish();
+        loop {
             match self.signals.next(Some(self.broker.control()), None) {
                 Event::Readable => break,
                 Event::Signal(arrival) if ends(arrival.signal) => self.broker.kill(),

@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Serves and returns the exit status.
 pub(crate) fn main(args: &Serve) -> Result<u8> {
+    keeper::leave()?;
     if args.daemon { background(args) } else { keep(args) }
 }
 
@@ -30,7 +31,6 @@ fn background(args: &Serve) -> Result<u8> {
     let mut command = sys::myself();
     command.args(again()).arg("--detached").env(notify::VARIABLE, &manager.name);
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    keeper::without_agent(&mut command);
     let mut child = command.spawn().map_err(fail)?;
     wait_ready(&manager, &mut child)
 }

@@ -8,10 +8,11 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::mem::{MaybeUninit, offset_of, zeroed};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::{null, null_mut};
@@ -182,6 +183,31 @@ pub(crate) fn myself() -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("ring3");
     command
+}
+
+/// Executes this same program again with this environment, past the agent's `execve`, which would put itself back.
+/// It returns only if that failed.
+pub(crate) fn again_with(environment: &[(OsString, OsString)]) -> io::Error {
+    let text = |parts: &[&[u8]]| CString::new(parts.concat()).map_err(io::Error::from);
+    let words = || -> io::Result<[Vec<CString>; 2]> {
+        let arguments =
+            std::env::args_os().map(|word| text(&[word.as_bytes()])).collect::<io::Result<_>>()?;
+        let pair = |(name, value): &(OsString, OsString)| text(&[name.as_bytes(), b"=", value.as_bytes()]);
+        Ok([arguments, environment.iter().map(pair).collect::<io::Result<_>>()?])
+    };
+    let lists = match words() {
+        Ok(lists) => lists,
+        Err(why) => return why,
+    };
+    let [arguments, environment] = lists
+        .each_ref()
+        .map(|list| list.iter().map(|word| word.as_ptr()).chain([null()]).collect::<Vec<_>>());
+    set_disposition(libc::SIGPIPE, FIRST_SIGPIPE.load(Ordering::Relaxed));
+    // SAFETY: a path and two lists of strings, each ended by a null pointer, all alive through the call.
+    unsafe {
+        libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), arguments.as_ptr(), environment.as_ptr());
+    }
+    io::Error::last_os_error()
 }
 
 /// Gives this process the name that `ps` shows; after [`myself`] it would be "exe".

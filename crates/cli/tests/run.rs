@@ -139,6 +139,17 @@ fn quiet_says_nothing_and_a_tidy_program_leaves_nothing() {
 }
 
 #[test]
+fn inside_each_other_namespaces_are_apart() {
+    let place = Place::new();
+    let inner = concat!(env!("CARGO_BIN_EXE_ring3"), " run -q -- sh -c 'ipcmk -S 2; ipcs -q'");
+    let said = place.run(&["run", "--", "sh", "-c", &format!("ipcmk -Q >/dev/null; {inner}")]).status(0);
+    assert!(said.out.contains("Semaphore id: 0"), "{said:#?}");
+    assert!(!said.out.contains("0x"), "the outer queue is seen inside: {said:#?}");
+    assert_eq!(said.err.lines().count(), 1, "{said:#?}");
+    assert!(said.err.contains("msg 0"), "{said:#?}");
+}
+
+#[test]
 fn limits_are_the_namespaces_own() {
     let place = Place::new();
     let said =

@@ -1,13 +1,14 @@
 //! The oracle: compares the kernel and ring3, and is the driver that plays scripts in either.
 //!
 //! ```text
-//! ring3-oracle [--sequences N] [--seed S] [--from I] [--cases [NAME]] [--spread] [--twice] [--file F] [--show]
+//! ring3-oracle [--sequences N] [--seed S] [--from I] [--cases [NAME]] [--spread] [--twice] [--file F] [--show] [--without WORD]…
 //! ring3-oracle kernel|here PACE script           plays one script from standard input
-//! ring3-oracle kernel|here PACE random SEED FROM COUNT
+//! ring3-oracle kernel|here PACE random SEED FROM COUNT [WORD…]
 //! ring3-oracle worker WHO FD                     a worker, after exec
 //! ```
 //! Without `--cases` and `--sequences`: all hand-written cases, then 1000 random scripts. `--twice` compares the kernel with
-//! itself; `--show` prints the kernel's records of the cases. `kernel`: first enter a fresh IPC namespace of the kernel's. PACE: a CPU's number, or `spread`.
+//! itself; `--show` prints the kernel's records of the cases;
+//! `--without` leaves out lines of random scripts that have a word. `kernel`: first enter a fresh IPC namespace of the kernel's. PACE: a CPU's number, or `spread`.
 //! Exit status: 0 no difference, 1 some; 3 a script hung, 2 the arguments or the machine do not allow it.
 
 use ring3_tests::oracle::play::{Pace, Player};
@@ -59,10 +60,11 @@ fn drive(world: &str, pace: &str, what: &[&str]) -> io::Result<u8> {
             out.write_all(record.as_bytes())?;
             hung = end.is_err();
         }
-        ["random", seed, from, count] => {
+        ["random", seed, from, count, without @ ..] => {
             let (seed, from, count): (u64, u64, u64) = (number(seed)?, number(from)?, number(count)?);
+            let without: Vec<String> = without.iter().map(|word| word.to_string()).collect();
             for index in from..from + count {
-                let (record, end) = player.play(&random::script(seed, index));
+                let (record, end) = player.play(&random::script(seed, index, &without));
                 write!(out, "# {index}\n{record}")?;
                 if end.is_err() {
                     hung = true;
@@ -85,6 +87,7 @@ struct Options {
     file: Option<String>,
     spread: bool,
     twice: bool,
+    without: Vec<String>,
     show: bool,
 }
 
@@ -102,6 +105,7 @@ impl Options {
                 }
                 "--file" => options.file = words.next().map(str::to_string),
                 "--spread" => options.spread = true,
+                "--without" => options.without.extend(words.next().map(str::to_string)),
                 "--show" => options.show = true,
                 "--twice" => options.twice = true,
                 _ => {
@@ -191,9 +195,10 @@ fn sequences(stages: &[Stage; 2], options: &Options, out: &mut io::Stdout) -> io
     let count = options.sequences.unwrap_or(1000);
     writeln!(out, "oracle: {count} random scripts, --seed {seed}")?;
     let begun = Instant::now();
-    let range = compare::Range { seed, from: options.from, count, enough: 20 };
+    let without = options.without.clone();
+    let range = compare::Range { seed, from: options.from, count, enough: 20, without };
     let mut told = 0;
-    let found = compare::random(stages, range, |done| {
+    let found = compare::random(stages, &range, |done| {
         if done >= told + 5000 {
             told = done;
             let _ = writeln!(io::stdout(), "oracle: {done} of {count}, {} s", begun.elapsed().as_secs());

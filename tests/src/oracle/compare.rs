@@ -105,7 +105,7 @@ pub fn case(stages: &[Stage; 2], case: &Case) -> io::Result<Option<Difference>> 
 }
 
 /// A run of many random scripts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Range {
     /// The seed of all of them.
     pub seed: u64,
@@ -115,23 +115,25 @@ pub struct Range {
     pub count: u64,
     /// Stop after so many differences.
     pub enough: usize,
+    /// Leave out lines with one of these words.
+    pub without: Vec<String>,
 }
 
 /// Plays random scripts in both worlds; `progress` hears how many are done.
 pub fn random(
     stages: &[Stage; 2],
-    range: Range,
+    range: &Range,
     mut progress: impl FnMut(u64),
 ) -> io::Result<Vec<Difference>> {
     let (mut found, mut at, end) = (Vec::new(), range.from, range.from + range.count);
     while at < end && found.len() < range.enough {
         let count = BATCH.min(end - at);
-        let job = Job::Random { seed: range.seed, from: at, count };
+        let job = Job::Random { seed: range.seed, from: at, count, without: range.without.clone() };
         let [kernel, ring3] = both(stages, &job, Duration::from_secs(ONE + count))?;
         match first_difference(at, count, &kernel, &ring3) {
             None => at += count,
             Some(index) => {
-                found.push(narrow(stages, range.seed, at, index, [&kernel, &ring3])?);
+                found.push(narrow(stages, range, at, index, [&kernel, &ring3])?);
                 at = index + 1;
             }
         }
@@ -163,21 +165,22 @@ fn first_difference(from: u64, count: u64, kernel: &Output, ring3: &Output) -> O
 /// Plays the differing script alone and shrinks it; if it does not differ alone, shows it as it was.
 fn narrow(
     stages: &[Stage; 2],
-    seed: u64,
+    range: &Range,
     from: u64,
     index: u64,
     out: [&Output; 2],
 ) -> io::Result<Difference> {
-    let name = format!("seed {seed} script {index}");
-    let mut tree = random::tree(seed, index);
-    let Some(mut smallest) = script(stages, &name, &tree.current())? else {
+    let name = format!("seed {} script {index}", range.seed);
+    let mut tree = random::tree(range.seed, index);
+    let lines = |tree: &dyn ValueTree<Value = Vec<String>>| random::strip(tree.current(), &range.without);
+    let Some(mut smallest) = script(stages, &name, &lines(&*tree))? else {
         let record = |output: &Output| {
             let found = records(&output.text, from).get((index - from) as usize).map(|r| r.to_string());
             found.unwrap_or_else(|| said(output).lines().rev().take(3).collect::<Vec<_>>().join("\n"))
         };
         return Ok(Difference {
             name,
-            lines: tree.current(),
+            lines: lines(&*tree),
             kernel: record(out[0]),
             ring3: record(out[1]),
             remark: format!(
@@ -186,13 +189,13 @@ fn narrow(
             ),
         });
     };
-    let full = tree.current().len();
+    let full = lines(&*tree).len();
     let mut going = tree.simplify();
     for _ in 0..TRIALS {
         if !going {
             break;
         }
-        match script(stages, &name, &tree.current())? {
+        match script(stages, &name, &lines(&*tree))? {
             Some(smaller) => {
                 smallest = smaller;
                 going = tree.simplify();

@@ -257,6 +257,10 @@ fn life(me: Worker, op: Op, args: &Args) -> Outcome {
             std::thread::spawn(move || Worker { who, ..me }.serve_thread());
             Outcome::plain(0)
         }
+        // A privileged start drops LD_PRELOAD: only scripts that mean it do that.
+        Op::Exec if args.at[0] == 0 && sys::is_privileged_start() => {
+            Outcome { ret: -1, errno: libc::ECANCELED, text: String::new() }
+        }
         Op::Exec => {
             let (who, fd) = (me.who.to_string(), me.fd.to_string());
             sys::exec_self(&["ring3-oracle", "worker", &who, &fd]);

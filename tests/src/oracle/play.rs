@@ -367,8 +367,12 @@ impl Player {
         if (0..WORKERS).any(|who| self.is_busy(who) && self.shared.slot(who).unseen()) {
             return false;
         }
-        let busy = self.workers.iter().flatten().filter(|p| p.state == State::Busy);
-        let all = busy.filter_map(|p| p.watch.as_ref()).chain(&self.family);
+        let busy =
+            self.workers.iter().flatten().filter(|p| p.state == State::Busy).filter_map(|p| p.watch.as_ref());
+        if !self.family.is_empty() && busy.clone().any(Watch::listens) {
+            return self.served(busy);
+        }
+        let all = busy.chain(&self.family);
         match self.pace {
             Pace::OneCpu(_) => watch::quiet(all),
             Pace::Spread => {
@@ -377,6 +381,19 @@ impl Player {
                 first.is_some() && watch::counts(all) == first
             }
         }
+    }
+
+    /// Whether workers of which some sleep in the broker sleep on after it has looked at its sleepers, as it does by and by.
+    fn served<'a>(&self, busy: impl Iterator<Item = &'a Watch> + Clone) -> bool {
+        let looks = || self.family.iter().map(Watch::runs).sum::<u64>();
+        let (first, before) = (watch::counts(busy.clone()), looks());
+        for _ in 0..50 {
+            if looks() >= before + 4 {
+                return first.is_some() && watch::counts(busy) == first;
+            }
+            self.shared.wait(self.shared.bell.load(Ordering::Acquire), 1000);
+        }
+        false
     }
 
     /// Notices workers that died of themselves.

@@ -209,3 +209,9 @@ pub fn kill_group(leader: u32) {
     // SAFETY: takes numbers only.
     unsafe { libc::kill(-(leader as pid_t), libc::SIGKILL) };
 }
+
+/// Whether an exec now would be one with more than the user's own rights (AT_SECURE).
+pub fn is_privileged_start() -> bool {
+    // SAFETY: they take nothing.
+    unsafe { libc::geteuid() != libc::getuid() || libc::getegid() != libc::getgid() }
+}

@@ -26,19 +26,33 @@ impl Watch {
         })
     }
 
+    /// How often it was given a CPU; 0 when it is gone.
+    pub fn runs(&self) -> u64 {
+        let mut buffer = [0; 96];
+        let len = super::sys::reread(self.runs.as_raw_fd(), &mut buffer).unwrap_or(0);
+        let text = std::str::from_utf8(&buffer[..len]).unwrap_or_default();
+        text.split_whitespace().nth(2).and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
     /// How often it was given a CPU, if it sleeps (or is stopped, or gone).
     fn asleep(&self) -> Option<u64> {
         let mut buffer = [0; 256];
-        let runs = || {
-            let mut buffer = [0; 96];
-            let len = super::sys::reread(self.runs.as_raw_fd(), &mut buffer).ok()?;
-            std::str::from_utf8(buffer.get(..len)?).ok()?.split_whitespace().nth(2)?.parse().ok()
-        };
         match super::sys::reread(self.syscall.as_raw_fd(), &mut buffer) {
-            Ok(len) if !buffer.get(..len)?.starts_with(b"running") => runs().or(Some(0)),
+            Ok(len) if !buffer.get(..len)?.starts_with(b"running") => Some(self.runs()),
             Ok(_) => None,
             Err(_) => Some(0), // gone
         }
+    }
+}
+
+impl Watch {
+    /// Whether it waits for an answer over a socket: then a peer may act for it by and by, without being asked.
+    pub fn listens(&self) -> bool {
+        let mut buffer = [0; 32];
+        let len = super::sys::reread(self.syscall.as_raw_fd(), &mut buffer).unwrap_or(0);
+        let text = std::str::from_utf8(&buffer[..len]).unwrap_or_default();
+        let number = text.split_whitespace().next().and_then(|word| word.parse().ok());
+        number.is_some_and(|n: i64| [libc::SYS_recvmsg, libc::SYS_recvfrom, libc::SYS_ppoll].contains(&n))
     }
 }
 

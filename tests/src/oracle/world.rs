@@ -30,6 +30,8 @@ pub enum Job {
         from: u64,
         /// How many.
         count: u64,
+        /// Lines with one of these words are left out.
+        without: Vec<String>,
     },
 }
 
@@ -101,8 +103,8 @@ impl Stage {
         command.arg(self.cpu.map_or("spread".to_string(), |cpu| cpu.to_string()));
         match job {
             Job::Script(_) => command.arg("script"),
-            Job::Random { seed, from, count } => {
-                command.arg("random").args([seed, from, count].map(u64::to_string))
+            Job::Random { seed, from, count, without } => {
+                command.arg("random").args([seed, from, count].map(u64::to_string)).args(without)
             }
         };
         command

@@ -205,7 +205,7 @@ impl Worker {
         if walk.completed {
             match scene.completed(PATIENCE) {
                 Some(result) if result >= 0 => {}
-                other => return Err(format!("the completing call gave {other:?}")),
+                other => return Err(format!("the completing call gave {other:?} ({})", scene.completing())),
             }
         }
         let fate = Fate { victim, ended: !there, completed: walk.completed };
@@ -332,7 +332,8 @@ impl Walk {
             scene.complete()?;
             self.completed = true;
             if scene.completed(PATIENCE).is_none() {
-                return Err("the completing call does not end".to_owned());
+                let (it, victim) = (scene.completing(), tracee.place());
+                return Err(format!("the completing call does not end ({it}; victim: {victim})"));
             }
         }
         let event = tracee.awake(PATIENCE).map_err(|why| why.to_string())?;

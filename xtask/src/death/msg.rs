@@ -367,6 +367,10 @@ impl Scene for MsgScene {
         self.completer.as_mut()?.end(patience).map(|outcome| outcome.result)
     }
 
+    fn completing(&self) -> String {
+        self.completer.as_ref().map(Peer::place).unwrap_or_default()
+    }
+
     fn judge(&mut self, fate: &Fate) -> Result<bool, String> {
         let (not, done) = (self.after(fate, false), self.after(fate, true));
         if done.removed && sysv::msg_stat(self.queue).is_err_and(gone) {

@@ -143,6 +143,11 @@ impl Peer {
         Ok(Peer { pid: pid.map_err(|why| why.to_string())?, from, outcome: None, reaped: false })
     }
 
+    /// Says where it is, for messages.
+    pub(super) fn place(&self) -> String {
+        place(self.pid)
+    }
+
     /// Waits some time until it has ended.
     pub(super) fn end(&mut self, patience: Duration) -> Option<Outcome> {
         let mut poll = libc::pollfd { fd: self.from, events: libc::POLLIN, revents: 0 };

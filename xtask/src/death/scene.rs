@@ -45,6 +45,10 @@ pub(super) trait Scene {
     fn completed(&mut self, _patience: Duration) -> Option<i64> {
         None
     }
+    /// Says where that process is, for messages.
+    fn completing(&self) -> String {
+        String::new()
+    }
     /// Compares what the others find with what they may find: true if the operation was done.
     fn judge(&mut self, fate: &Fate) -> Result<bool, String>;
     /// Carries out further operations, all of which must be right.

@@ -387,6 +387,10 @@ impl Scene for SemScene {
         self.completer.as_mut()?.end(patience).map(|outcome| outcome.result)
     }
 
+    fn completing(&self) -> String {
+        self.completer.as_ref().map(Peer::place).unwrap_or_default()
+    }
+
     fn judge(&mut self, fate: &Fate) -> Result<bool, String> {
         let (mut not, mut done) = (self.after(fate, false), self.after(fate, true));
         if done.removed && gone(sysv::semctl(self.set, 0, libc::GETVAL, 0)) {

@@ -73,6 +73,11 @@ impl<'k> Tracee<'k> {
         }
     }
 
+    /// Says where it is, for messages.
+    pub(super) fn place(&self) -> String {
+        format!("{}: {}", self.pid, process::place(self.pid))
+    }
+
     /// Says whether it has come to the end of its operation.
     pub(super) fn ended(&self) -> bool {
         self.pc == self.end

@@ -1,5 +1,8 @@
 //! exec and posix_spawn: the new program gets its environment with ours in it, and the broker learns that this image ends.
 //!
+//! Only what is missing is put back. An environment that names another namespace's socket, or an empty one, is left as it is: that is
+//! how `ring3 run` inside `ring3 run`, and programs that shall run without an agent, are started.
+//!
 //! A vfork child comes through here on its parent's memory: so everything is made on the stack, and nothing of ours is changed.
 
 use crate::libc::{self, answer};
@@ -45,30 +48,66 @@ fn names(list: &[u8], library: &[u8]) -> bool {
     list.split(|b| *b == b':' || *b == b' ').any(|entry| entry == library)
 }
 
-/// Whether an environment has all that a program in the namespace needs.
-unsafe fn is_whole(envp: Strings, library: &[u8]) -> bool {
-    let wanted = env::ALL.iter().filter(|v| v.whole().is_some()).count() + 1;
-    let mut found = 0;
-    // SAFETY: by the caller's promise an environment.
-    for entry in unsafe { each(envp) } {
-        // SAFETY: an entry is a string.
-        let text = unsafe { bytes(entry) };
-        found += match text.strip_prefix(PRELOAD) {
-            Some(list) => usize::from(names(list, library)),
-            None => usize::from(text.first() == Some(&b'R') && env::ALL.iter().any(|v| same(v, text))),
-        };
+/// What an environment has of what a program in the namespace needs.
+#[derive(Default)]
+struct Found {
+    /// Entries.
+    count: usize,
+    /// Bit n: variable n of `env::ALL`.
+    ours: usize,
+    /// It names another namespace, or none.
+    foreign: bool,
+    /// LD_PRELOAD names the agent.
+    preloaded: bool,
+    /// Length of LD_PRELOAD.
+    preload: usize,
+}
+
+impl Found {
+    /// Looks through an environment.
+    unsafe fn look(envp: Strings, library: &[u8]) -> Found {
+        let mut found = Found::default();
+        // SAFETY: by the caller's promise an environment.
+        for entry in unsafe { each(envp) } {
+            found.count += 1;
+            // SAFETY: an entry is a string, so its first byte is there.
+            if !matches!(unsafe { entry.read() }, b'R' | b'L') {
+                continue;
+            }
+            // SAFETY: as above.
+            let text = unsafe { bytes(entry) };
+            if let Some(list) = text.strip_prefix(PRELOAD) {
+                found.preloaded = names(list, library);
+                found.preload = text.len();
+            } else if let Some(n) = env::ALL.iter().position(|v| text.starts_with(v.name())) {
+                found.ours |= 1 << n;
+                found.foreign |= text.starts_with(env::SOCKET.name()) && !same(&env::SOCKET, text);
+            }
+        }
+        found
     }
-    found >= wanted
+
+    /// Whether a program started with it runs in the namespace.
+    fn is_whole(&self) -> bool {
+        self.preloaded && self.missing().next().is_none()
+    }
+
+    /// Our variables that it lacks.
+    fn missing(&self) -> impl Iterator<Item = &'static [u8]> {
+        let lacks = env::ALL.iter().enumerate().filter(move |(n, _)| self.ours & (1 << n) == 0);
+        lacks.filter_map(|(_, variable)| variable.whole())
+    }
 }
 
 fn same(variable: &env::Variable, text: &[u8]) -> bool {
     variable.whole().is_some_and(|whole| whole.strip_suffix(b"\0") == Some(text))
 }
 
-/// What `run` needs on the stack.
+/// What `repair` needs on the stack.
 struct Job<'a> {
     envp: Strings,
     library: &'a [u8],
+    found: Found,
     then: &'a mut dyn FnMut(Strings) -> isize,
 }
 
@@ -76,17 +115,12 @@ struct Job<'a> {
 unsafe fn with_environment(envp: Strings, then: &mut dyn FnMut(Strings) -> isize) -> isize {
     let Some(library) = env::library() else { return then(envp) };
     // SAFETY: by the caller's promise an environment.
-    if unsafe { is_whole(envp, library) } {
+    let found = unsafe { Found::look(envp, library) };
+    if found.foreign || found.is_whole() {
         return then(envp);
     }
-    // SAFETY: as above.
-    let (count, longest) = unsafe { each(envp) }.fold((0, 0), |(count, longest), entry| {
-        // SAFETY: an entry is a string.
-        let text = unsafe { bytes(entry) };
-        (count + 1, if text.starts_with(PRELOAD) { text.len() } else { longest })
-    });
-    let room = (count + OURS + 1) * size_of::<*const u8>() + longest + PRELOAD.len() + library.len() + 2;
-    let mut job = Job { envp, library, then };
+    let room = (found.count + OURS + 1) * size_of::<*const u8>() + found.preload + PRELOAD.len() + library.len() + 2;
+    let mut job = Job { envp, library, found, then };
     // SAFETY: the kernel's limit of an environment is a quarter of the stack's; pointers to it are less.
     unsafe { arch::with_stack(room, repair, (&raw mut job).cast()) }
 }
@@ -108,16 +142,13 @@ unsafe extern "C" fn repair(job: *mut u8, memory: *mut u8) -> isize {
         let text = unsafe { bytes(entry) };
         match text.strip_prefix(PRELOAD) {
             Some(list) => preload = list,
-            None if env::ALL.iter().any(|v| v.whole().is_some() && text.starts_with(v.name())) => {}
             None => put(&mut n, entry),
         }
     }
-    for variable in env::ALL {
-        if let Some(whole) = variable.whole() {
-            put(&mut n, whole.as_ptr());
-        }
+    for whole in job.found.missing() {
+        put(&mut n, whole.as_ptr());
     }
-    let has = names(preload, job.library);
+    let has = job.found.preloaded;
     let parts: [&[u8]; 4] = [
         PRELOAD,
         preload,
@@ -143,6 +174,33 @@ unsafe extern "C" fn repair(job: *mut u8, memory: *mut u8) -> isize {
     (job.then)(list.cast_const())
 }
 
+/// Puts our variables into the program's own environment, if they are not there: libc takes that one where it starts programs by itself.
+pub(crate) fn repair_own() {
+    let own = libc::environ();
+    let keep = |envp: Strings| {
+        // SAFETY: the environment that with_environment() made.
+        for entry in unsafe { each(envp) } {
+            // SAFETY: an entry is a string.
+            let text = unsafe { bytes(entry) };
+            if let Some(variable) = env::ALL.iter().find(|v| same(v, text)).and_then(|v| v.whole()) {
+                next!(putenv(variable.as_ptr() => *const u8) -> i32);
+            } else if let Some(list) = text.strip_prefix(PRELOAD) {
+                next!(setenv(c"LD_PRELOAD".as_ptr().cast() => *const u8, list.as_ptr() => *const u8, 1 => i32) -> i32);
+            }
+        }
+        0
+    };
+    let mut look = |envp: Strings| if core::ptr::eq(envp, own) { 0 } else { keep(envp) };
+    if !own.is_null() && life::is_ours() {
+        // SAFETY: the program's environment.
+        unsafe { with_environment(own, &mut look) };
+    } else if life::is_ours() {
+        let empty: [*const u8; 1] = [null()];
+        // SAFETY: an empty environment.
+        unsafe { with_environment(empty.as_ptr(), &mut look) };
+    }
+}
+
 /// exec, announced and taken back if it fails.
 fn replace(run: &mut dyn FnMut() -> isize) -> isize {
     let announced = life::before_exec();
@@ -154,14 +212,23 @@ fn replace(run: &mut dyn FnMut() -> isize) -> isize {
 /// execve(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn execve(path: *const u8, argv: Strings, envp: Strings) -> i32 {
+    // SAFETY: the program's own arguments.
+    answer(Errno::decode(unsafe { raw_execve(path as usize, argv as usize, envp as usize) })) as i32
+}
+
+/// execve with the kernel's answer.
+///
+/// # Safety
+/// `envp` is 0 or an environment; the rest goes to the kernel as it is.
+pub(crate) unsafe fn raw_execve(path: usize, argv: usize, envp: usize) -> isize {
     let mut go = |envp: Strings| {
         replace(&mut || {
             // SAFETY: the program's own arguments, and an environment.
-            unsafe { syscall(nr::EXECVE, [path as usize, argv as usize, envp as usize, 0, 0, 0]) }
+            unsafe { syscall(nr::EXECVE, [path, argv, envp as usize, 0, 0, 0]) }
         })
     };
-    // SAFETY: the program's environment.
-    answer(Errno::decode(unsafe { with_environment(envp, &mut go) })) as i32
+    // SAFETY: by the caller's promise.
+    unsafe { with_environment(envp as Strings, &mut go) }
 }
 
 /// execv(3).

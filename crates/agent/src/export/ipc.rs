@@ -2,8 +2,9 @@
 
 use crate::libc::{answer, fail};
 use ring3_abi::Errno;
-use ring3_calls::{dispatch, life, msg, sem, shm};
-use ring3_os::arch;
+use crate::export::exec;
+use ring3_calls::{creds, dispatch, life, msg, sem, shm};
+use ring3_os::arch::{self, nr};
 
 macro_rules! calls {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $call:expr;)*) => {$(
@@ -40,14 +41,14 @@ calls! {
 
 /// msgsnd(2). A cancellation point.
 #[unsafe(no_mangle)]
-pub extern "C" fn msgsnd(id: i32, message: usize, size: usize, flags: i32) -> i32 {
+pub extern "C-unwind" fn msgsnd(id: i32, message: usize, size: usize, flags: i32) -> i32 {
     life::cancellation_point();
     answer(msg::msgsnd(id, message, size, flags)) as i32
 }
 
 /// msgrcv(2). A cancellation point.
 #[unsafe(no_mangle)]
-pub extern "C" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flags: i32) -> isize {
+pub extern "C-unwind" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flags: i32) -> isize {
     life::cancellation_point();
     answer(msg::msgrcv(id, message, size, msgtyp, flags))
 }
@@ -55,13 +56,51 @@ pub extern "C" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flag
 /// syscall(2): the numbers of System V IPC are ours, whatever else is the kernel's.
 #[unsafe(no_mangle)]
 pub extern "C" fn syscall(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
-    let raw = match dispatch::dispatch(number, [a, b, c, d, e, f]) {
-        Some(raw) => raw,
-        // SAFETY: the program asks for it, as it could itself.
-        None => unsafe { arch::syscall(number, [a, b, c, d, e, f]) },
-    };
+    let args = [a, b, c, d, e, f];
+    let raw = dispatch::dispatch(number, args).unwrap_or_else(|| beside(number, args));
     match Errno::decode(raw) {
         Ok(_) => raw,
         Err(errno) => fail(errno),
     }
+}
+
+/// A call of the kernel's, and what the library does beside it when it comes by name (`life.rs`, `exec.rs`).
+fn beside(number: usize, args: [usize; 6]) -> isize {
+    // SAFETY: the program asks for it, as it could itself.
+    let call = || unsafe { arch::syscall(number, args) };
+    let [a, b, c, ..] = args;
+    match number {
+        #[cfg(target_arch = "x86_64")]
+        nr::FORK => forked(call),
+        // CLONE_VM: a thread, or a vfork child on this very memory.
+        nr::CLONE if a & 0x100 == 0 => forked(call),
+        // SAFETY: execve's arguments.
+        nr::EXECVE => unsafe { exec::raw_execve(a, b, c) },
+        nr::WAIT4 => {
+            let pid = call();
+            life::reaped(pid as i32);
+            pid
+        }
+        nr::WAITID => {
+            let done = call();
+            if done == 0 {
+                life::reaped_somebody();
+            }
+            done
+        }
+        nr::SETUID | nr::SETGID | nr::SETREUID | nr::SETREGID | nr::SETRESUID | nr::SETRESGID | nr::SETFSUID
+        | nr::SETFSGID | nr::SETGROUPS | nr::CAPSET => {
+            let done = call();
+            creds::changed();
+            done
+        }
+        _ => call(),
+    }
+}
+
+fn forked(call: impl FnOnce() -> isize) -> isize {
+    let forking = life::before_fork();
+    let pid = call();
+    forking.after(pid as i32);
+    pid
 }

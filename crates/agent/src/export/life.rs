@@ -1,5 +1,6 @@
 //! fork, the wait functions, cancellation, and whatever changes who the process is.
 
+use crate::export::exec;
 use crate::next;
 use ring3_calls::{creds, life};
 
@@ -17,6 +18,15 @@ pub extern "C" fn fork() -> i32 {
 pub extern "C" fn _Fork() -> i32 {
     let forking = life::before_fork();
     let pid = next!(_Fork() -> i32);
+    forking.after(pid);
+    pid
+}
+
+/// forkpty(3): libc forks in there.
+#[unsafe(no_mangle)]
+pub extern "C" fn forkpty(master: usize, name: usize, terminal: usize, size: usize) -> i32 {
+    let forking = life::before_fork();
+    let pid = next!(forkpty(master => usize, name => usize, terminal => usize, size => usize) -> i32);
     forking.after(pid);
     pid
 }
@@ -86,25 +96,35 @@ pub extern "C-unwind" fn wait4(which: i32, status: usize, options: i32, usage: u
     pid
 }
 
+/// Where a siginfo_t says whose change of state it tells.
+const SI_PID: usize = 16;
+
 /// waitid(2).
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn waitid(kind: i32, id: u32, info: usize, options: i32) -> i32 {
     let done = next!(waitid(kind => i32, id => u32, info => usize, options => i32) -> i32);
-    if done == 0 && info != 0 {
-        // si_pid: the kernel has just written the structure.
-        if let Ok(pid) = ring3_os::user::read::<i32>(info + 12) {
-            life::reaped(pid);
-        }
+    match (done, info) {
+        (0, 0) => life::reaped_somebody(),
+        (0, _) => life::reaped(ring3_os::user::read::<i32>(info + SI_PID).unwrap_or(0)),
+        _ => {}
     }
     done
 }
 
-/// system(3).
+/// system(3): the shell's environment is the program's own.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn system(command: usize) -> i32 {
+    exec::repair_own();
     let status = next!(system(command => usize) -> i32);
     life::reaped_somebody();
     status
+}
+
+/// popen(3): likewise.
+#[unsafe(no_mangle)]
+pub extern "C" fn popen(command: usize, mode: usize) -> usize {
+    exec::repair_own();
+    next!(popen(command => usize, mode => usize) -> usize)
 }
 
 /// pclose(3).

@@ -7,7 +7,7 @@ use ring3_calls::procfs::{self, Access};
 use ring3_wire::request::ProcFile;
 
 const O_ACCMODE: i32 = 3;
-const R_OK: i32 = 4;
+const O_CLOEXEC: i32 = 0o2000000;
 const W_OK: i32 = 2;
 const X_OK: i32 = 1;
 
@@ -30,7 +30,6 @@ fn open_ours(file: ProcFile, flags: i32) -> i32 {
 
 /// Our descriptors are made close-on-exec; the program says whether it wants that.
 fn keep_on_exec(fd: i32, flags: i32) -> i32 {
-    const O_CLOEXEC: i32 = 0o2000000;
     const F_SETFD: i32 = 2;
     if flags & O_CLOEXEC == 0 {
         let _ = next!(fcntl(fd => i32, F_SETFD => i32, 0 => i32) -> i32);
@@ -108,18 +107,20 @@ macro_rules! fopens {
 }
 fopens!(fopen fopen64);
 
-fn fopen_ours(file: ProcFile, mode: *const u8) -> usize {
-    const O_CLOEXEC: i32 = 0o2000000;
+/// open's flags for fopen's mode.
+fn access_of(mode: *const u8) -> i32 {
     // SAFETY: fopen's mode is a string.
     let text = unsafe { core::ffi::CStr::from_ptr(mode.cast()) }.to_bytes();
-    let both = text.contains(&b'+');
     let access = match text.first() {
-        _ if both => 2,
+        _ if text.contains(&b'+') => 2,
         Some(b'r') => 0,
         _ => 1,
     };
-    let flags = access | if text.contains(&b'e') { O_CLOEXEC } else { 0 };
-    let fd = open_ours(file, flags);
+    access | if text.contains(&b'e') { O_CLOEXEC } else { 0 }
+}
+
+fn fopen_ours(file: ProcFile, mode: *const u8) -> usize {
+    let fd = open_ours(file, access_of(mode));
     if fd < 0 || libc::fdopen() == 0 {
         return 0;
     }
@@ -128,13 +129,53 @@ fn fopen_ours(file: ProcFile, mode: *const u8) -> usize {
     fdopen(fd, mode)
 }
 
-/// access(2) of a file of ours: as of a file of root's with mode 0444 or 0644.
+/// access(2) of a file of ours: everybody reads; who may write, the broker says when asked for a descriptor.
 fn may(file: ProcFile, mode: i32) -> i32 {
-    let root = ring3_os::cred::euid() == 0;
-    let refused = mode & X_OK != 0 || (mode & W_OK != 0 && (!procfs::writable(file) || !root));
-    let _ = R_OK;
-    if refused && !(root && mode & X_OK == 0) { fail(Errno::EACCES) as i32 } else { 0 }
+    if mode & X_OK != 0 {
+        return fail(Errno::EACCES) as i32;
+    }
+    if mode & W_OK != 0
+        && let Err(errno) = procfs::open(file, Access::Write)
+    {
+        return fail(errno) as i32;
+    }
+    0
 }
+
+/// freopen(3) of a file of ours: by the path that every descriptor has.
+fn freopen_ours(file: ProcFile, mode: *const u8, reopen: impl FnOnce(*const u8) -> usize) -> usize {
+    let fd = open_ours(file, access_of(mode) | O_CLOEXEC);
+    if fd < 0 {
+        return 0;
+    }
+    // The number's digits, from behind; the slashes that stay in front are one to the kernel.
+    let mut path = *b"/proc/self/fd//////////0\0";
+    let mut rest = fd;
+    for byte in path.iter_mut().rev().skip(1).take(10) {
+        if rest > 0 {
+            *byte = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+    let stream = reopen(path.as_ptr());
+    let _ = next!(close(fd => i32) -> i32);
+    stream
+}
+
+macro_rules! freopens {
+    ($($name:ident)*) => {$(
+        /// freopen(3).
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(path: *const u8, mode: *const u8, stream: usize) -> usize {
+            let reopen = |path| next!($name(path => *const u8, mode => *const u8, stream => usize) -> usize);
+            match ours(path) {
+                Some(file) => freopen_ours(file, mode, reopen),
+                None => reopen(path),
+            }
+        }
+    )*};
+}
+freopens!(freopen freopen64);
 
 macro_rules! accesses {
     ($($name:ident)*) => {$(
@@ -159,14 +200,13 @@ pub extern "C" fn faccessat(dir: i32, path: *const u8, mode: i32, flags: i32) ->
     }
 }
 
-/// What stat says of a file of ours. The kernel's own entry, where it has one, says the same.
+/// What stat says of a file of ours on a kernel that has no System V IPC, and so no such file.
+#[cfg(target_arch = "x86_64")]
 fn stat_ours(file: ProcFile, to: usize) -> i32 {
-    const S_IFREG: u32 = 0o100000;
-    let mode: u32 = S_IFREG | if procfs::writable(file) { 0o644 } else { 0o444 };
     let written = ring3_os::user::write_bytes(to, &[0; 144])
         // struct stat of x86-64: st_dev, st_ino, st_nlink, st_mode; st_blksize.
-        .and_then(|()| ring3_os::user::write(to, &[0x15u64, 0xF000_0000 + file as u64, 1]))
-        .and_then(|()| ring3_os::user::write(to + 24, &mode))
+        .and_then(|()| ring3_os::user::write(to, &[0x15u64, inode(file), 1]))
+        .and_then(|()| ring3_os::user::write(to + 24, &mode_of(file)))
         .and_then(|()| ring3_os::user::write(to + 56, &1024u64));
     answer(written.map(|()| 0)) as i32
 }
@@ -176,9 +216,9 @@ macro_rules! stats {
         /// stat(2).
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(path: *const u8, to: usize) -> i32 {
-            match ours(path) {
-                Some(file) => stat_ours(file, to),
-                None => next!($name(path => *const u8, to => usize) -> i32),
+            match (next!($name(path => *const u8, to => usize) -> i32), ours(path)) {
+                (-1, Some(file)) => stat_ours(file, to),
+                (done, _) => done,
             }
         }
     )*};
@@ -191,9 +231,9 @@ macro_rules! stats_versioned {
         /// stat(2), as programs built with an older libc call it.
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(version: i32, path: *const u8, to: usize) -> i32 {
-            match ours(path) {
-                Some(file) => stat_ours(file, to),
-                None => next!($name(version => i32, path => *const u8, to => usize) -> i32),
+            match (next!($name(version => i32, path => *const u8, to => usize) -> i32), ours(path)) {
+                (-1, Some(file)) => stat_ours(file, to),
+                (done, _) => done,
             }
         }
     )*};
@@ -206,12 +246,59 @@ macro_rules! stats_at {
         /// fstatat(2).
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(dir: i32, path: *const u8, to: usize, flags: i32) -> i32 {
-            match ours(path) {
-                Some(file) => stat_ours(file, to),
-                None => next!($name(dir => i32, path => *const u8, to => usize, flags => i32) -> i32),
+            match (next!($name(dir => i32, path => *const u8, to => usize, flags => i32) -> i32), ours(path)) {
+                (-1, Some(file)) => stat_ours(file, to),
+                (done, _) => done,
             }
         }
     )*};
 }
 #[cfg(target_arch = "x86_64")]
 stats_at!(fstatat fstatat64);
+
+macro_rules! stats_at_versioned {
+    ($($name:ident)*) => {$(
+        /// fstatat(2), as programs built with an older libc call it.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name(version: i32, dir: i32, path: *const u8, to: usize, flags: i32) -> i32 {
+            let done = next!($name(version => i32, dir => i32, path => *const u8, to => usize, flags => i32) -> i32);
+            match (done, ours(path)) {
+                (-1, Some(file)) => stat_ours(file, to),
+                _ => done,
+            }
+        }
+    )*};
+}
+#[cfg(target_arch = "x86_64")]
+stats_at_versioned!(__fxstatat __fxstatat64);
+
+/// statx(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn statx(dir: i32, path: *const u8, flags: i32, mask: u32, to: usize) -> i32 {
+    let done = next!(statx(dir => i32, path => *const u8, flags => i32, mask => u32, to => usize) -> i32);
+    match (done, ours(path)) {
+        (-1, Some(file)) => statx_ours(file, to),
+        _ => done,
+    }
+}
+
+/// As `stat_ours`, in statx's words, which are the same on every machine.
+fn statx_ours(file: ProcFile, to: usize) -> i32 {
+    // STATX_TYPE | MODE | NLINK | UID | GID | INO | SIZE | BLOCKS
+    const MASK: u32 = 0x71f;
+    let written = ring3_os::user::write_bytes(to, &[0; 256])
+        .and_then(|()| ring3_os::user::write(to, &[MASK, 1024]))
+        .and_then(|()| ring3_os::user::write(to + 16, &1u32))
+        .and_then(|()| ring3_os::user::write(to + 28, &(mode_of(file) as u16)))
+        .and_then(|()| ring3_os::user::write(to + 32, &inode(file)));
+    answer(written.map(|()| 0)) as i32
+}
+
+fn mode_of(file: ProcFile) -> u32 {
+    const S_IFREG: u32 = 0o100000;
+    S_IFREG | if procfs::writable(file) { 0o644 } else { 0o444 }
+}
+
+fn inode(file: ProcFile) -> u64 {
+    0xF000_0000 + file as u64
+}

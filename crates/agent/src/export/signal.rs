@@ -1,7 +1,8 @@
 //! sigaction and the older functions that set handlers. sigaction(2), signal(2), sigset(3), siginterrupt(3).
 
-use crate::libc::{answer, fail};
+use crate::libc::{self, answer, fail};
 use crate::next;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use ring3_calls::signal::{self, Action, SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_IGN};
 
 const SIG_ERR: usize = usize::MAX;
@@ -33,10 +34,17 @@ fn only(sig: i32) -> u64 {
     if (1..=64).contains(&sig) { 1 << (sig - 1) } else { 0 }
 }
 
+/// Signals that siginterrupt has made interrupt. glibc's signal() keeps to that, musl's does not.
+static INTERRUPTING: AtomicU64 = AtomicU64::new(0);
+
 /// signal(2), as BSD has it: the handler stays, calls go on.
 #[unsafe(no_mangle)]
 pub extern "C" fn signal(sig: i32, handler: usize) -> usize {
-    set(sig, handler, SA_RESTART, only(sig))
+    if libc::is_musl() {
+        return set(sig, handler, SA_RESTART, 0);
+    }
+    let restart = if INTERRUPTING.load(Relaxed) & only(sig) == 0 { SA_RESTART } else { 0 };
+    set(sig, handler, restart, only(sig))
 }
 
 /// signal(2), likewise.
@@ -57,10 +65,10 @@ pub extern "C" fn sysv_signal(sig: i32, handler: usize) -> usize {
     set(sig, handler, SA_RESETHAND | SA_NODEFER, 0)
 }
 
-/// signal(2), likewise.
+/// signal(2), likewise; in musl only the name is System V's.
 #[unsafe(no_mangle)]
 pub extern "C" fn __sysv_signal(sig: i32, handler: usize) -> usize {
-    sysv_signal(sig, handler)
+    if libc::is_musl() { signal(sig, handler) } else { sysv_signal(sig, handler) }
 }
 
 /// sigignore(3).
@@ -100,6 +108,10 @@ pub extern "C" fn sigset(sig: i32, handler: usize) -> usize {
 /// siginterrupt(3).
 #[unsafe(no_mangle)]
 pub extern "C" fn siginterrupt(sig: i32, interrupts: i32) -> i32 {
+    match interrupts {
+        0 => INTERRUPTING.fetch_and(!only(sig), Relaxed),
+        _ => INTERRUPTING.fetch_or(only(sig), Relaxed),
+    };
     let changed = signal::sigaction(sig, None).and_then(|old| {
         let flags = if interrupts != 0 { old.flags & !SA_RESTART } else { old.flags | SA_RESTART };
         signal::sigaction(sig, Some(&Action { flags, ..old }))

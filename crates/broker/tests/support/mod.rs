@@ -32,6 +32,13 @@ pub fn is_root() -> bool {
     root
 }
 
+/// Whether this process has a capability: some containers' root lacks a few.
+pub fn is_capable(number: u32) -> bool {
+    let text = std::fs::read_to_string("/proc/self/status").expect("readable");
+    let line = text.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("there");
+    u64::from_str_radix(line.trim(), 16).expect("hexadecimal") >> number & 1 == 1
+}
+
 /// A process to lend a number from.
 pub struct Body(Child);
 

@@ -29,6 +29,8 @@ pub(crate) fn main(args: &Bench) -> Result<u8> {
         return manual::print(names.as_bytes());
     }
     let rows = chosen(args)?;
+    keeper::leave()?;
+    sys::set_name(c"ring3");
     let signals = Signals::take().map_err(|why| Fault::io("take over signals", why))?;
     let fresh = Namespace::named(&place::private_name())?.create()?;
     let mut broker = Broker::start(fresh, &limit::limits(&[]), &signals)?;
@@ -93,7 +95,6 @@ impl Run<'_> {
     fn measure(&self, row: &Row, side: Side) -> std::result::Result<f64, String> {
         let mut command = sys::myself();
         command.args(["bench-worker", row.name, &self.args.time.to_string()]);
-        keeper::without_agent(&mut command);
         command.env_remove("RING3_LOG");
         if side == Side::Ring3 {
             keeper::enter(&mut command, self.namespace);

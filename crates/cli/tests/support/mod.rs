@@ -76,6 +76,15 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    /// A test that failed half-way must not leave its namespaces serving.
+    fn drop(&mut self) {
+        for name in self.entries().iter().filter(|name| self.path().join(name).is_dir()) {
+            let _ = self.ring3(&["stop", name]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
 /// Waits until `what` is so; gives up after a time that no slow machine needs.
 #[track_caller]
 pub(crate) fn until(what: impl Fn() -> bool) {

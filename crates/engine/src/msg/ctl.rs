@@ -2,7 +2,7 @@
 
 use super::Queue;
 use super::layout::halves;
-use crate::atomic::Relaxed;
+use crate::atomic::{Acquire, Relaxed, fence};
 use crate::error::Result;
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, REMOVED};
@@ -30,22 +30,34 @@ pub struct Stat {
     pub lrpid: Pid,
 }
 
+/// How often a reader without the lock looks for a quiet moment.
+const LOOKS: u32 = 100;
+
 impl<'r> Queue<'r> {
     /// IPC_STAT, at a moment when no call is half done.
-    pub fn stat<H: Host>(self, host: &H, who: Caller) -> Result<Stat> {
+    pub fn stat<H: Host>(&self, host: &H, who: Caller) -> Result<Stat> {
         let _locked = self.lock(host, who)?;
         Ok(self.read_stat())
     }
 
-    /// IPC_STAT through a mapping that may only be read: `None` if a call is at work, or the queue is not here any more.
-    pub fn peek(self) -> Option<Stat> {
-        let quiet = |_: &()| self.header.lock.load(crate::atomic::Acquire) == 0;
-        let stat = Some(()).filter(quiet).map(|()| self.read_stat())?;
-        crate::atomic::fence(crate::atomic::Acquire);
-        (quiet(&()) && self.header.state.load(Relaxed) == LIVE).then_some(stat)
+    /// IPC_STAT through a mapping that may only be read: `None` if a call is always at work, or the queue is not here any more.
+    pub fn peek(&self) -> Option<Stat> {
+        for _ in 0..LOOKS {
+            // ORDERING: Acquire pairs with the lock's Release: what the last holder wrote is seen.
+            if self.header.lock.load(Acquire) == 0 {
+                let stat = self.read_stat();
+                // ORDERING: all is read once before it is read again.
+                fence(Acquire);
+                if self.read_stat() == stat && self.header.lock.load(Acquire) == 0 {
+                    return (self.header.state.load(Relaxed) == LIVE).then_some(stat);
+                }
+            }
+            core::hint::spin_loop();
+        }
+        None
     }
 
-    fn read_stat(self) -> Stat {
+    fn read_stat(&self) -> Stat {
         let (cbytes, qnum) = halves(self.own.counts.load(Relaxed));
         let (lspid, sent) = halves(self.own.sent.load(Relaxed));
         let (lrpid, taken) = halves(self.own.taken.load(Relaxed));
@@ -64,7 +76,7 @@ impl<'r> Queue<'r> {
     }
 
     /// IPC_SET's part: bytes allowed, the time of change; sleeping senders go on as far as there is room now.
-    pub fn set_qbytes<H: Host>(self, host: &H, who: Caller, qbytes: u64) -> Result<()> {
+    pub fn set_qbytes<H: Host>(&self, host: &H, who: Caller, qbytes: u64) -> Result<()> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let mut tx = self.change();
@@ -79,7 +91,7 @@ impl<'r> Queue<'r> {
     }
 
     /// IPC_RMID: every sleeper gets EIDRM, every later caller `Removed`. Doing it twice changes nothing.
-    pub fn remove<H: Host>(self, host: &H, who: Caller) -> Result<()> {
+    pub fn remove<H: Host>(&self, host: &H, who: Caller) -> Result<()> {
         let locked = crate::lock::lock_any(self.header, host, who)?;
         self.header.state.store(REMOVED, Relaxed);
         for queue in [&self.own.senders, &self.own.receivers] {
@@ -95,7 +107,7 @@ impl<'r> Queue<'r> {
     }
 
     /// How many sleep here: senders, receivers.
-    pub fn sleepers(self) -> (u32, u32) {
+    pub fn sleepers(&self) -> (u32, u32) {
         let count = |queue| self.tickets().walk(queue).count() as u32;
         (count(&self.own.senders), count(&self.own.receivers))
     }

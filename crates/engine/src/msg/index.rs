@@ -51,6 +51,11 @@ impl<'r> Queue<'r> {
         Ok(halves(self.node(leaf)?.ends.load(Relaxed)).0)
     }
 
+    /// The last message of a leaf, by link; 0 none.
+    pub(super) fn last_of(&self, leaf: u32) -> Result<u32> {
+        Ok(halves(self.node(leaf)?.ends.load(Relaxed)).1)
+    }
+
     /// The type of a leaf.
     #[inline]
     pub(super) fn type_of(&self, leaf: u32) -> Result<u64> {

@@ -1,13 +1,14 @@
 //! Message queues. msgop(2), msgctl(2); kernel: ipc/msg.c.
 //!
 //! `store.rs` is where texts live; `index.rs` finds messages by type; `order.rs` is the queue itself; `send.rs` and `receive.rs` are the
-//! calls; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `transfer.rs` moves a queue to another region.
+//! calls, `admit.rs` lets sleeping senders in; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `transfer.rs` moves a queue to another region.
 //!
 //! # Invariants
 //! I1. A call puts its message into the queue, into a receiver's hands, or into its own ticket, in one change of the journal.
 //! I2. No receiver sleeps whose wish a queued message fits; no sender sleeps whose message fits the queue and comes before those that went in.
 //! I3. A ticket that owns a slot names it in `a`; what the ticket is for stands in `b`.
 
+mod admit;
 pub mod ctl;
 mod index;
 pub mod layout;
@@ -71,7 +72,7 @@ impl<'r> Queue<'r> {
     }
 
     /// Makes a zeroed region a new queue. The broker only.
-    pub fn format(self, id: IpcId, qbytes: u64, now: i64) -> Result<()> {
+    pub fn format(&self, id: IpcId, qbytes: u64, now: i64) -> Result<()> {
         self.own.qbytes.store(qbytes, Relaxed);
         self.own.base.store(now as u64, Relaxed);
         self.header.ctime.store(now as u64, Relaxed);
@@ -83,38 +84,38 @@ impl<'r> Queue<'r> {
     }
 
     /// The capacities.
-    pub fn geometry(self) -> Geometry {
+    pub fn geometry(&self) -> Geometry {
         self.geometry
     }
 
     #[inline]
-    fn lock<'h, H: Host>(self, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
+    fn lock<'h, H: Host>(&self, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
         lock::lock(self.header, host, who)
     }
 
     #[inline]
-    fn change(self) -> Tx<'r> {
+    fn change(&self) -> Tx<'r> {
         Tx::begin(self.region, self.header, self.map.journal)
     }
 
     #[inline]
-    fn tickets(self) -> Tickets<'r> {
+    fn tickets(&self) -> Tickets<'r> {
         Tickets { region: self.region, header: self.header, table: self.map.tickets }
     }
 
     /// Where the owner of a ticket sleeps.
-    pub fn seat(self, ticket: Ticket) -> Result<Seat<'r>> {
+    pub fn seat(&self, ticket: Ticket) -> Result<Seat<'r>> {
         self.tickets().seat(ticket)
     }
 
     /// A process and a time as one word.
-    fn stamp(self, pid: Pid, now: i64) -> u64 {
+    fn stamp(&self, pid: Pid, now: i64) -> u64 {
         let base = self.own.base.load(Relaxed) as i64;
         pair(pid, now.saturating_sub(base).clamp(0, i64::from(u32::MAX - 1)) as u32 + 1)
     }
 
     /// The queue that a waiting ticket stands in.
-    fn queue_of(self, record: &Sleeper) -> &'r crate::wait::Queue {
+    fn queue_of(&self, record: &Sleeper) -> &'r crate::wait::Queue {
         if record.b.load(Relaxed) == SENDER { &self.own.senders } else { &self.own.receivers }
     }
 }

@@ -13,7 +13,7 @@ use crate::journal::Tx;
 impl<'r> Queue<'r> {
     /// Whether a message fits. kernel: msg_fits_inqueue().
     #[inline]
-    pub(super) fn fits(self, size: usize) -> bool {
+    pub(super) fn fits(&self, size: usize) -> bool {
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
         let qbytes = self.own.qbytes.load(Relaxed);
         u64::from(bytes).saturating_add(size as u64) <= qbytes && u64::from(messages) < qbytes
@@ -21,7 +21,7 @@ impl<'r> Queue<'r> {
 
     /// Puts a message that nobody else can reach at the end of the queue.
     #[inline]
-    pub(super) fn append(self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
+    pub(super) fn append(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
         let slot = self.slot(link)?;
         let seq = self.own.seq.load(Relaxed);
         self.own.seq.store(seq.wrapping_add(1), Relaxed);
@@ -44,7 +44,7 @@ impl<'r> Queue<'r> {
 
     /// Takes a message out of the queue: the first of its type.
     #[inline]
-    pub(super) fn detach(self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
+    pub(super) fn detach(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
         let slot = self.slot(link)?;
         let (first, last) = halves(self.own.order.load(Relaxed));
         if first == link && last == link {
@@ -66,7 +66,7 @@ impl<'r> Queue<'r> {
     }
 
     /// The message at a place in the order of arrival; 0 none. For MSG_COPY.
-    pub(super) fn at_place(self, place: u64) -> Result<u32> {
+    pub(super) fn at_place(&self, place: u64) -> Result<u32> {
         let (mut link, last) = halves(self.own.order.load(Relaxed));
         let (_, messages) = halves(self.own.counts.load(Relaxed));
         if place >= u64::from(messages.min(self.map.slots.cap)) {

@@ -9,7 +9,7 @@ use crate::atomic::Relaxed;
 use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::lock;
-use crate::object::MOVED;
+use crate::object::{LIVE, MOVED};
 use crate::wait::{DONE, HELD, PARKED, Served, Sleeper, Ticket, WAITING};
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
@@ -100,7 +100,7 @@ impl Wish {
 impl<'r> Queue<'r> {
     /// The message for a wish, by link; 0 none.
     #[inline]
-    fn find(self, wish: Wish) -> Result<u32> {
+    fn find(&self, wish: Wish) -> Result<u32> {
         match wish.msgtyp {
             0 => Ok(halves(self.own.order.load(Relaxed)).0),
             t if t < 0 => self.first_of_lowest(wish.limit() as u64),
@@ -109,8 +109,16 @@ impl<'r> Queue<'r> {
         }
     }
 
-    /// The first message of another type: the earliest of the other types' first ones.
-    fn first_of_other(self, mtype: u64) -> Result<u32> {
+    /// The first message of another type: along the queue for as many steps as there are types, then the earliest of the other
+    /// types' first ones. So neither many messages nor many types make it long.
+    fn first_of_other(&self, mtype: u64) -> Result<u32> {
+        let (mut at, last) = halves(self.own.order.load(Relaxed));
+        for _ in 0..=self.types() {
+            if at == 0 || self.slot(at)?.mtype.load(Relaxed) != mtype {
+                return Ok(at);
+            }
+            at = if at == last { 0 } else { self.slot(at)?.next.load(Relaxed) };
+        }
         let (mut best, mut earliest) = (0, u64::MAX);
         self.each_leaf(|leaf| {
             let link = self.first_of(leaf)?;
@@ -129,7 +137,7 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `E2BIG`, `ENOMSG` (IPC_NOWAIT); `Removed`, `Moved`, `Stuck`, `Full`.
-    pub fn receive<H: Host>(self, host: &H, who: Caller, wish: Wish, out: &mut [u8]) -> Result<Step<Received>> {
+    pub fn receive<H: Host>(&self, host: &H, who: Caller, wish: Wish, out: &mut [u8]) -> Result<Step<Received>> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let link = self.find(wish)?;
@@ -162,14 +170,17 @@ impl<'r> Queue<'r> {
             }
         };
         tx.commit();
-        let mut served = Served::new(self.tickets());
-        self.admit(host, &mut served, now)?;
-        drop(locked);
-        served.wake(host);
+        if self.own.senders.head.load(Relaxed) != 0 {
+            let mut served = Served::new(self.tickets());
+            // The message is received, whatever comes now: if the sleepers' records are spoiled, they will see that themselves.
+            let _ = self.admit(host, &mut served, now);
+            drop(locked);
+            served.wake(host);
+        }
         Ok(Step::Done(Received { mtype, len, parcel }))
     }
 
-    fn wait_for(self, who: Caller, wish: Wish, now: i64) -> Result<Ticket> {
+    fn wait_for(&self, who: Caller, wish: Wish, now: i64) -> Result<Ticket> {
         let mut tx = self.change();
         let (ticket, record) = self.tickets().take(&mut tx, who, WAITING, now)?;
         record.a.store(0, Relaxed);
@@ -185,7 +196,7 @@ impl<'r> Queue<'r> {
     /// # Errors
     /// `E2BIG`, `EIDRM`, `EINTR`; `Moved`: adopt the ticket in the new region.
     pub fn resume_receive<H: Host>(
-        self,
+        &self,
         host: &H,
         who: Caller,
         ticket: Ticket,
@@ -194,7 +205,8 @@ impl<'r> Queue<'r> {
         out: &mut [u8],
     ) -> Result<Step<Received>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        if self.header.state.load(Relaxed) == MOVED {
+        let state = self.header.state.load(Relaxed);
+        if state == MOVED {
             return Err(Error::Moved);
         }
         let record = self.tickets().own(ticket, who)?;
@@ -207,6 +219,7 @@ impl<'r> Queue<'r> {
                 }
                 self.unpack(ticket, record, link, wish, out).map(Step::Done)
             }
+            WAITING | PARKED if state != LIVE => Err(Error::Removed),
             WAITING | PARKED if why == Parked::Woken => {
                 record.state.store(WAITING, Relaxed);
                 Ok(Step::Wait(ticket))
@@ -220,7 +233,7 @@ impl<'r> Queue<'r> {
     }
 
     /// Takes the message that a sender put into a ticket.
-    fn unpack(self, ticket: Ticket, record: &Sleeper, link: u32, wish: Wish, out: &mut [u8]) -> Result<Received> {
+    fn unpack(&self, ticket: Ticket, record: &Sleeper, link: u32, wish: Wish, out: &mut [u8]) -> Result<Received> {
         let slot = self.slot(link)?;
         let (mtype, size) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
         let len = size.min(wish.size);
@@ -239,12 +252,12 @@ impl<'r> Queue<'r> {
     }
 
     /// The pieces of a parcel's text.
-    pub fn parcel_pieces(self, parcel: &Parcel) -> super::Pieces<'r> {
+    pub fn parcel_pieces(&self, parcel: &Parcel) -> super::Pieces<'r> {
         self.pieces(parcel.link, parcel.size, parcel.len)
     }
 
     /// Gives a parcel back, copied or not: the message is received either way. In a region that moved or ended there is nothing to give.
-    pub fn release<H: Host>(self, host: &H, who: Caller, parcel: &Parcel) -> Result<()> {
+    pub fn release<H: Host>(&self, host: &H, who: Caller, parcel: &Parcel) -> Result<()> {
         let _locked = match self.lock(host, who) {
             Err(Error::Moved | Error::Removed) => return Ok(()),
             other => other?,
@@ -258,7 +271,7 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `ENOMSG`, `E2BIG`, `EINVAL` (longer than msgmax); `Full`, and the lock's.
-    pub fn copy<H: Host>(self, host: &H, who: Caller, place: i64, room: Room, out: &mut [u8]) -> Result<Received> {
+    pub fn copy<H: Host>(&self, host: &H, who: Caller, place: i64, room: Room, out: &mut [u8]) -> Result<Received> {
         let _locked = self.lock(host, who)?;
         let none = Error::Errno(Errno::ENOMSG);
         let link = self.at_place(u64::try_from(place).map_err(|_| none)?)?;

@@ -1,4 +1,4 @@
-//! msgsnd. msgop(2); kernel: do_msgsnd(), pipelined_send(), ss_wakeup().
+//! msgsnd. msgop(2); kernel: do_msgsnd(), pipelined_send().
 
 use super::receive::Wish;
 use super::{DRAFT, Queue, SENDER, STAGE};
@@ -7,7 +7,7 @@ use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
 use crate::lock;
-use crate::object::MOVED;
+use crate::object::{LIVE, MOVED};
 use crate::wait::{DONE, HELD, PARKED, Served, Sleeper, Ticket, WAITING};
 use ring3_abi::{Errno, Pid};
 
@@ -25,7 +25,7 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `EAGAIN` (`nowait`), `EINVAL` (longer than [`STAGE`]); `Removed`, `Moved`, `Stuck`, `Full`.
-    pub fn send_small<H: Host>(self, host: &H, who: Caller, mtype: i64, text: &[u8], nowait: bool) -> Result<Step<()>> {
+    pub fn send_small<H: Host>(&self, host: &H, who: Caller, mtype: i64, text: &[u8], nowait: bool) -> Result<Step<()>> {
         if text.len() > STAGE {
             return Err(Error::Errno(Errno::EINVAL));
         }
@@ -46,6 +46,12 @@ impl<'r> Queue<'r> {
             tx.commit();
             return Ok(Step::Wait(ticket));
         }
+        if self.own.receivers.head.load(Relaxed) == 0 {
+            tx.set64(&self.own.sent, self.stamp(who.pid, now))?;
+            self.append(&mut tx, link)?;
+            tx.commit();
+            return Ok(Step::Done(()));
+        }
         let mut served = Served::new(self.tickets());
         self.deliver(host, &mut tx, &mut served, link, who.pid, now)?;
         tx.commit();
@@ -55,7 +61,7 @@ impl<'r> Queue<'r> {
     }
 
     /// Takes room for a text that the caller copies in afterwards. # Errors: `Full`, and the lock's.
-    pub fn reserve<H: Host>(self, host: &H, who: Caller, size: usize) -> Result<Draft> {
+    pub fn reserve<H: Host>(&self, host: &H, who: Caller, size: usize) -> Result<Draft> {
         let _locked = self.lock(host, who)?;
         let mut tx = self.change();
         let link = self.take_slot(&mut tx, 0, size)?;
@@ -67,16 +73,17 @@ impl<'r> Queue<'r> {
     }
 
     /// The pieces of a draft's text.
-    pub fn draft_pieces(self, draft: &Draft) -> super::Pieces<'r> {
+    pub fn draft_pieces(&self, draft: &Draft) -> super::Pieces<'r> {
         self.pieces(draft.link, draft.size, draft.size)
     }
 
-    /// The record of a draft, if the region still says that it is the caller's.
-    fn draft(self, draft: &Draft, who: Caller) -> Result<&'r Sleeper> {
+    /// The record of a draft, if the region still says that it is the caller's, and of that size: the size decides over counts and chains.
+    fn draft(&self, draft: &Draft, who: Caller) -> Result<&'r Sleeper> {
         let record = self.tickets().own(draft.ticket, who)?;
         let same = record.state.load(Relaxed) == HELD
             && record.a.load(Relaxed) == draft.link
-            && record.b.load(Relaxed) == DRAFT;
+            && record.b.load(Relaxed) == DRAFT
+            && self.slot(draft.link)?.size.load(Relaxed) as usize == draft.size;
         if same { Ok(record) } else { Err(Error::Spoiled) }
     }
 
@@ -84,14 +91,12 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// As [`Queue::send_small`]. After `Stuck` the draft is still there; after `Moved` it is gone, and the text with it.
-    pub fn post<H: Host>(self, host: &H, who: Caller, draft: &Draft, mtype: i64, nowait: bool) -> Result<Step<()>> {
+    pub fn post<H: Host>(&self, host: &H, who: Caller, draft: &Draft, mtype: i64, nowait: bool) -> Result<Step<()>> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let record = self.draft(draft, who)?;
         let slot = self.slot(draft.link)?;
         slot.mtype.store(mtype as u64, Relaxed);
-        // The size decides over counts and chains: what a peer may have written there meanwhile is not taken.
-        slot.size.store(draft.size as u32, Relaxed);
         if !self.fits(draft.size) {
             if nowait {
                 self.drop_held(draft.ticket, draft.link)?;
@@ -116,14 +121,14 @@ impl<'r> Queue<'r> {
     }
 
     /// Gives a draft up: the text could not be copied.
-    pub fn abandon<H: Host>(self, host: &H, who: Caller, draft: &Draft) -> Result<()> {
+    pub fn abandon<H: Host>(&self, host: &H, who: Caller, draft: &Draft) -> Result<()> {
         let _locked = self.lock(host, who)?;
         self.draft(draft, who)?;
         self.drop_held(draft.ticket, draft.link)
     }
 
     /// Frees a ticket and the slot it owns.
-    pub(super) fn drop_held(self, ticket: Ticket, link: u32) -> Result<()> {
+    pub(super) fn drop_held(&self, ticket: Ticket, link: u32) -> Result<()> {
         let mut tx = self.change();
         self.tickets().give(&mut tx, ticket)?;
         if link != 0 {
@@ -137,9 +142,10 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `EIDRM`, `EINTR`; `Moved`: adopt the ticket in the new region.
-    pub fn resume_send<H: Host>(self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
+    pub fn resume_send<H: Host>(&self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        if self.header.state.load(Relaxed) == MOVED {
+        let state = self.header.state.load(Relaxed);
+        if state == MOVED {
             return Err(Error::Moved);
         }
         let record = self.tickets().own(ticket, who)?;
@@ -149,6 +155,7 @@ impl<'r> Queue<'r> {
                 self.drop_held(ticket, 0)?;
                 if result == 0 { Ok(Step::Done(())) } else { Err(Error::Errno(Errno(result))) }
             }
+            WAITING | PARKED if state != LIVE => Err(Error::Removed),
             WAITING | PARKED if why == Parked::Woken => {
                 record.state.store(WAITING, Relaxed);
                 Ok(Step::Wait(ticket))
@@ -162,7 +169,7 @@ impl<'r> Queue<'r> {
     }
 
     /// Takes a ticket out of its queue, and gives it back with what it owns.
-    pub(super) fn leave(self, ticket: Ticket, record: &Sleeper) -> Result<()> {
+    pub(super) fn leave(&self, ticket: Ticket, record: &Sleeper) -> Result<()> {
         let mut tx = self.change();
         self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
         self.tickets().give(&mut tx, ticket)?;
@@ -176,7 +183,7 @@ impl<'r> Queue<'r> {
     /// Gives a message to the first receiver whose wish it fits, or puts it into the queue. Receivers that it is too long for
     /// are told so. kernel: pipelined_send().
     pub(super) fn deliver<H: Host>(
-        self,
+        &self,
         host: &H,
         tx: &mut Tx<'r>,
         served: &mut Served<'r>,
@@ -210,29 +217,5 @@ impl<'r> Queue<'r> {
             }
         }
         self.append(tx, link)
-    }
-
-    /// Puts the messages of sleeping senders into the queue as far as they fit, first come first served. kernel: ss_wakeup().
-    #[inline]
-    pub(super) fn admit<H: Host>(self, host: &H, served: &mut Served<'r>, now: i64) -> Result<()> {
-        if self.own.senders.head.load(Relaxed) == 0 {
-            return Ok(());
-        }
-        for item in self.tickets().walk(&self.own.senders) {
-            let (ticket, record) = item?;
-            let link = record.a.load(Relaxed);
-            if !self.fits(self.slot(link)?.size.load(Relaxed) as usize) {
-                continue;
-            }
-            let mut tx = self.change();
-            tx.set32(&record.a, 0)?;
-            let wake = self.tickets().serve(&mut tx, &self.own.senders, ticket, 0)?;
-            self.deliver(host, &mut tx, served, link, record.pid.load(Relaxed), now)?;
-            tx.commit();
-            if wake {
-                served.add(host, ticket);
-            }
-        }
-        Ok(())
     }
 }

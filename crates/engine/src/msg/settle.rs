@@ -26,7 +26,7 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `Stuck` if a living process keeps the lock: try again later.
-    pub fn settle<H: Host>(self, host: &H, dead: Pid, who: Caller) -> Result<()> {
+    pub fn settle<H: Host>(&self, host: &H, dead: Pid, who: Caller) -> Result<()> {
         let (locked, _) = seize(self.header, host, dead, who)?;
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
@@ -39,7 +39,7 @@ impl<'r> Queue<'r> {
     }
 
     /// Frees the tickets that `whose` names, and what they own.
-    pub(super) fn dismiss(self, whose: impl Fn(&Sleeper) -> bool) -> Result<()> {
+    pub(super) fn dismiss(&self, whose: impl Fn(&Sleeper) -> bool) -> Result<()> {
         for index in 0..self.tickets().used() {
             let ticket = Ticket(index);
             let record = self.tickets().get(ticket)?;
@@ -57,19 +57,19 @@ impl<'r> Queue<'r> {
     }
 
     /// Drops this thread's ticket, if it has one: a call that nobody will resume.
-    pub fn forsake<H: Host>(self, host: &H, who: Caller) -> Result<()> {
+    pub fn forsake<H: Host>(&self, host: &H, who: Caller) -> Result<()> {
         let _locked = crate::lock::lock_any(self.header, host, who)?;
         self.dismiss(|record| record.pid.load(Relaxed) == who.pid && record.tid.load(Relaxed) == who.tid)
     }
 
     /// This thread's ticket, if it has one: to go on after the queue moved.
-    pub fn adopt<H: Host>(self, host: &H, who: Caller) -> Result<Option<Ticket>> {
-        let _locked = self.lock(host, who)?;
+    pub fn adopt<H: Host>(&self, host: &H, who: Caller) -> Result<Option<Ticket>> {
+        let _locked = crate::lock::lock_any(self.header, host, who)?;
         self.tickets().find(who)
     }
 
     /// Slots that were ever in use.
-    pub(super) fn slots_used(self) -> u32 {
+    pub(super) fn slots_used(&self) -> u32 {
         halves(self.own.slots.load(Relaxed)).1.min(self.map.slots.cap)
     }
 }

@@ -8,17 +8,17 @@
 
 use super::Queue;
 use super::layout::{BLOCK, Node, QUEUE_HEADER, QueueHeader, Slot, halves};
-use crate::atomic::{AtomicU32, Relaxed, Release};
+use crate::atomic::{AcqRel, AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, MOVED};
 use crate::region::{Layout, Table};
-use crate::wait::{HELD, Sleeper};
+use crate::wait::{DONE, HELD, PARKED, Sleeper, WAITING};
 
 impl<'r> Queue<'r> {
     /// Copies the queue into `new`, a zeroed region at least as large in every table, and marks this one MOVED. Tickets keep their numbers;
     /// their owners are woken and find them in the new region.
-    pub fn move_to<H: Host>(self, host: &H, who: Caller, new: Queue<'_>) -> Result<()> {
+    pub fn move_to<H: Host>(&self, host: &H, who: Caller, new: Queue<'_>) -> Result<()> {
         if !new.geometry.covers(self.geometry) {
             return Err(Error::Spoiled);
         }
@@ -34,11 +34,24 @@ impl<'r> Queue<'r> {
         new.header.state.store(LIVE, Release);
         new.dismiss(|record| record.state.load(Relaxed) == HELD)?;
         self.header.state.store(MOVED, Relaxed);
+        self.turn_out()?;
         drop(locked);
         self.tickets().wake_all(host)
     }
 
-    fn copy_header(self, new: Queue<'_>) -> Result<()> {
+    /// Makes every sleeper's word one that nobody parks on: who was about to park would not hear of the move any more.
+    fn turn_out(&self) -> Result<()> {
+        for index in 0..self.tickets().used() {
+            let record = self.map.tickets.get(self.region, index)?;
+            for state in [WAITING, PARKED] {
+                // ORDERING: AcqRel: against the sleeper's own step from WAITING to PARKED, before or after it.
+                let _ = record.state.compare_exchange(state, DONE, AcqRel, Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_header(&self, new: Queue<'_>) -> Result<()> {
         self.region.copy_to(new.region, QUEUE_HEADER, QUEUE_HEADER, size_of::<QueueHeader>())?;
         let (a, b) = (self.header, new.header);
         for (from, to) in [
@@ -54,7 +67,7 @@ impl<'r> Queue<'r> {
         Ok(())
     }
 
-    fn copy_table<T: Layout>(self, new: Queue<'_>, from: Table<T>, to: Table<T>, used: u32) -> Result<()> {
+    fn copy_table<T: Layout>(&self, new: Queue<'_>, from: Table<T>, to: Table<T>, used: u32) -> Result<()> {
         self.region.copy_to(new.region, from.offset, to.offset, used as usize * size_of::<T>())
     }
 }

@@ -12,7 +12,7 @@ type Verdict = core::result::Result<(), &'static str>;
 
 impl<'r> Queue<'r> {
     /// Checks the invariants. Nobody may be at work on the queue.
-    pub fn verify(self) -> Verdict {
+    pub fn verify(&self) -> Verdict {
         if self.header.lock.load(Relaxed) != 0 {
             return Err("the lock is held");
         }
@@ -26,6 +26,9 @@ impl<'r> Queue<'r> {
             return Err("a node of the index is lost");
         }
         let queued = self.check_order().map_err(links)??;
+        if self.count_kin().map_err(links)? != queued {
+            return Err("a message does not stand with its type");
+        }
         let owned = self.check_tickets().map_err(links)??;
         if queued + owned + self.free_slots().map_err(links)? != self.slots_used() {
             return Err("a slot is lost");
@@ -34,7 +37,7 @@ impl<'r> Queue<'r> {
     }
 
     /// The queue's links, counts, and that nobody sleeps whom a message would serve. Answers how many messages there are.
-    fn check_order(self) -> Result<core::result::Result<u32, &'static str>> {
+    fn check_order(&self) -> Result<core::result::Result<u32, &'static str>> {
         let (first, last) = halves(self.own.order.load(Relaxed));
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
         let (mut link, mut sum, mut count, mut before, mut seq) = (first, 0_u64, 0, 0, None);
@@ -62,8 +65,27 @@ impl<'r> Queue<'r> {
         Ok(if right { Ok(count) } else { Err("the queue's counts are wrong") })
     }
 
+    /// How many messages stand with their type, in order of arrival.
+    fn count_kin(&self) -> Result<u32> {
+        let mut count = 0;
+        self.each_leaf(|leaf| {
+            let (mut link, mut seq) = (self.first_of(leaf)?, None);
+            while link != 0 && count < self.map.slots.cap {
+                let slot = self.slot(link)?;
+                let later = seq.replace(slot.seq.load(Relaxed)).is_none_or(|seq| seq < slot.seq.load(Relaxed));
+                if !later || slot.leaf.load(Relaxed) != leaf || slot.mtype.load(Relaxed) != self.type_of(leaf)? {
+                    return Err(Error::Spoiled);
+                }
+                count += 1;
+                link = if link == self.last_of(leaf)? { 0 } else { slot.kin.load(Relaxed) };
+            }
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
     /// Tickets: their states, queues, and how many slots they own.
-    fn check_tickets(self) -> Result<core::result::Result<u32, &'static str>> {
+    fn check_tickets(&self) -> Result<core::result::Result<u32, &'static str>> {
         let (mut waiting, mut free, mut owned) = (0, 0, 0);
         for index in 0..self.tickets().used() {
             let record = self.tickets().get(Ticket(index))?;
@@ -81,9 +103,8 @@ impl<'r> Queue<'r> {
         if senders + receivers != waiting {
             return Ok(Err("a ticket that waits stands in no queue"));
         }
-        if let Some(first) = self.tickets().walk(&self.own.senders).next() {
-            let link = first?.1.a.load(Relaxed);
-            if self.fits(self.slot(link)?.size.load(Relaxed) as usize) {
+        for item in self.tickets().walk(&self.own.senders) {
+            if self.sender_fits(item?.1)? {
                 return Ok(Err("a sender sleeps whose message fits"));
             }
         }
@@ -95,7 +116,7 @@ impl<'r> Queue<'r> {
         Ok(if listed == free { Ok(owned) } else { Err("the free tickets are not all listed") })
     }
 
-    fn free_slots(self) -> Result<u32> {
+    fn free_slots(&self) -> Result<u32> {
         let (mut at, fresh) = halves(self.own.slots.load(Relaxed));
         let mut count = 0;
         while at != 0 && count <= fresh {
@@ -106,7 +127,7 @@ impl<'r> Queue<'r> {
     }
 
     /// Blocks: those of queued and owned texts and the free ones are all there are.
-    fn check_blocks(self) -> Result<Verdict> {
+    fn check_blocks(&self) -> Result<Verdict> {
         let (_, free) = halves(self.own.blocks.load(Relaxed));
         let blocks = |link: u32| -> Result<u32> {
             Ok(super::layout::blocks_of(self.slot(link)?.size.load(Relaxed) as usize) as u32)

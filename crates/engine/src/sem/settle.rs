@@ -41,11 +41,12 @@ impl<'r> Set<'r> {
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
             self.dismiss(dead)?;
-            if undo == Undo::Apply {
-                self.pay(dead, host.now())?;
-            }
+            // What the dead process did comes first, with all its consequences; then what it owes.
             let mut served = self.served();
             self.scan(host, &mut served)?;
+            if undo == Undo::Apply && self.pay(dead, host.now())? {
+                self.scan(host, &mut served)?;
+            }
         }
         drop(locked);
         self.tickets().wake_all(host)
@@ -72,9 +73,9 @@ impl<'r> Set<'r> {
         Ok(())
     }
 
-    /// Applies a process's adjustments and frees its row, in one change.
-    fn pay(self, dead: Pid, now: i64) -> Result<()> {
-        let Some(row) = self.find_row(dead)? else { return Ok(()) };
+    /// Applies a process's adjustments and frees its row, in one change. Answers whether it had one.
+    fn pay(self, dead: Pid, now: i64) -> Result<bool> {
+        let Some(row) = self.find_row(dead)? else { return Ok(false) };
         let mut tx = self.change();
         if self.counts_row(row)? {
             for num in 0..self.geometry.nsems {
@@ -90,7 +91,7 @@ impl<'r> Set<'r> {
         self.stamp(&mut tx, now)?;
         tx.set32(&self.key(row)?.pid, 0)?;
         tx.commit();
-        Ok(())
+        Ok(true)
     }
 
     /// Drops this thread's ticket, if it has one: a call that nobody will resume.

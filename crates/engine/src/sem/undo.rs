@@ -43,6 +43,13 @@ impl<'r> Set<'r> {
         Ok(row)
     }
 
+    /// Makes sure that the process has a row. A call with SEM_UNDO that fails has made one all the same, and its owner's end then counts as an
+    /// operation in otime. kernel: find_alloc_undo(), called before anything else is checked.
+    pub fn claim_row<H: crate::host::Host>(self, host: &H, who: crate::host::Caller) -> Result<()> {
+        let _locked = self.lock(host, who)?;
+        self.row(who.pid).map(|_| ())
+    }
+
     pub(super) fn find_row(self, pid: Pid) -> Result<Option<u32>> {
         for row in self.window(pid) {
             if self.key(row)?.pid.load(Relaxed) == pid {

@@ -10,7 +10,8 @@ global_asm!(
     ".hidden ring3_restorer",
     ".type ring3_restorer,@function",
     "ring3_restorer:",
-    "mov eax, 15",
+    // These very bytes, 48 c7 c0 0f 00 00 00 0f 05, tell unwinders and debuggers that a signal frame lies above.
+    "mov rax, 15",
     "syscall",
     "ud2",
     ".size ring3_restorer, . - ring3_restorer",

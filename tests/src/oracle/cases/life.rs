@@ -110,6 +110,13 @@ case credentials survive exec
 1: t = semget(IPC_PRIVATE, 1, 0600)
 1: semctl(t, 0, IPC_STAT, OUT)
 
+case a privileged start leaves the namespace
+deviates secure-exec
+0: s = semget(IPC_PRIVATE, 1, 0666)
+1: seteuid(1000)
+1: exec(1)
+1: semctl(s, 0, GETVAL)
+
 case an inherited handler, an idle worker, a second signal
 0: s = semget(IPC_PRIVATE, 1, 0600)
 1: handler(SA_RESTART)

@@ -94,7 +94,6 @@ case identifiers: next_id
 0: d = msgget(IPC_PRIVATE, 0600)
 0: sysctl(|msg_next_id|)
 0: e = msgget(IPC_PRIVATE, 0600)
-0: sysctl(|msg_next_id|, |-2|)
 0: sysctl(|msg_next_id|, |2147483647|)
 0: f = msgget(IPC_PRIVATE, 0600)
 0: g = msgget(IPC_PRIVATE, 0600)
@@ -686,8 +685,6 @@ case limits: msgmax, msgmnb
 0: msgsnd(s, {1 abcdefgh*12501}, _, IPC_NOWAIT)
 0: msgrcv(s, OUT, 200000, 0, IPC_NOWAIT)
 0: msgrcv(s, OUT, 200000, 0, IPC_NOWAIT)
-0: sysctl(|msgmax|, |-1|)
-0: sysctl(|msgmax|, |abc|)
 0: sysctl(|msgmax|)
 
 case MSG_COPY of a message longer than msgmax

@@ -88,24 +88,21 @@ case limits: set and read again
 case limits: what is refused
 deviates sysctl-einval
 0: sysctl(|msgmni|, |32769|)
+0: sysctl(|msgmni|)
 0: sysctl(|msgmni|, |-1|)
 0: sysctl(|msgmax|, |-1|)
 0: sysctl(|msgmax|, |x|)
+0: sysctl(|msgmax|)
 0: sysctl(|shmmni|, |40000|)
-0: sysctl(|shm_rmid_forced|, |2|)
-0: sysctl(|sem|, |-1 1 1 1|)
-0: sysctl(|msg_next_id|, |-2|)
-0: sysctl(|auto_msgmni|, |2|)
-
-case limits: a refused value changes nothing
-0: sysctl(|msgmni|, |32769|)
-0: sysctl(|msgmni|)
+0: sysctl(|shmmni|)
 0: sysctl(|shm_rmid_forced|, |2|)
 0: sysctl(|shm_rmid_forced|)
-0: sysctl(|msgmax|, |-1|)
-0: sysctl(|msgmax|)
+0: sysctl(|sem|, |-1 1 1 1|)
 0: sysctl(|sem|, |1 2 3 50000|)
 0: sysctl(|sem|)
+0: sysctl(|msg_next_id|, |-2|)
+0: sysctl(|msg_next_id|)
+0: sysctl(|auto_msgmni|, |2|)
 
 case limits: access
 0: access(|/proc/sys/kernel/msgmax|, R_OK)

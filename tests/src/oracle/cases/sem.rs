@@ -43,7 +43,6 @@ case semget: ENOSPC at semmni and semmns, semmsl
 0: semctl(a, 0, GETVAL)
 0: semctl(0, 0, IPC_INFO, OUT)
 0: semctl(0, 0, SEM_INFO, OUT)
-0: sysctl(|sem|, |32000 1024000000 500 40000|)
 0: sysctl(|sem|)
 
 case semget: a new set is zero, whatever was there

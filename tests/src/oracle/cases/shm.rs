@@ -528,7 +528,6 @@ kill 2
 0: shmctl(q, IPC_STAT, OUT)
 1: shmdt(a)
 0: shmctl(n, IPC_STAT, OUT)
-0: sysctl(|shm_rmid_forced|, |2|)
 0: sysctl(|shm_rmid_forced|, |0|)
 0: sysctl(|shm_rmid_forced|)
 ";

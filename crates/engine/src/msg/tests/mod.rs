@@ -1,5 +1,8 @@
 //! Queues against a plain model, and regions full of garbage, on heap memory with a host that never really sleeps.
 
+mod death;
+mod garbage;
+
 use super::{Geometry, Queue, Received, Room, Wish};
 use crate::error::{Error, Step};
 use crate::host::{Caller, Parked};
@@ -275,19 +278,25 @@ impl Model {
         self.admit();
     }
 
+    /// kernel: ss_wakeup(), then the woken senders in their order.
     fn admit(&mut self) {
-        let mut i = 0;
-        while i < self.asleep.len() {
-            if let (n, Call::Send(mtype, text)) = self.asleep[i].clone()
-                && self.fits(text.len())
-            {
-                self.asleep.remove(i);
-                self.answers.push((n, Ok(None)));
-                self.deliver(mtype, text);
-                i = 0;
-                continue;
+        let fits = |model: &Model, call: &Call| matches!(call, Call::Send(_, text) if model.fits(text.len()));
+        let senders = |call: &Call| matches!(call, Call::Send(..));
+        let woken: Vec<_> = self.asleep.iter().filter(|s| fits(self, &s.1)).cloned().collect();
+        let (tail, head) = core::mem::take(&mut self.asleep)
+            .into_iter()
+            .partition::<Vec<_>, _>(|s| senders(&s.1) && !woken.iter().any(|w| w.0 == s.0));
+        self.asleep = head;
+        self.asleep.extend(tail);
+        for (n, call) in woken {
+            self.asleep.retain(|s| s.0 != n);
+            match call {
+                Call::Send(mtype, text) if self.fits(text.len()) => {
+                    self.answers.push((n, Ok(None)));
+                    self.deliver(mtype, text);
+                }
+                call => self.asleep.push((n, call)),
             }
-            i += 1;
         }
     }
 }
@@ -359,35 +368,43 @@ fn play(queue: Queue<'_>, acts: &[Act]) {
     }
 }
 
+#[test]
+fn sleeping_senders_go_in_the_kernels_order() {
+    with_queue(100, |queue| {
+        assert_eq!(send(queue, 1, 1, &text(1, 90), false), Ok(None));
+        assert_eq!(send(queue, 1, 2, &text(2, 10), false), Ok(None));
+        let sizes = [10, 10, 100, 10];
+        let tickets: Vec<_> = (0..4)
+            .map(|i| send(queue, 2 + i, 10 + i64::from(i), &text(0, sizes[i as usize]), false).unwrap().unwrap())
+            .collect();
+        let left = |queue: Queue<'_>| -> Vec<usize> {
+            (0..4)
+                .filter(|&i| {
+                    let record = queue.tickets().get(tickets[i]).unwrap();
+                    matches!(record.state.load(crate::atomic::Relaxed), crate::wait::WAITING)
+                })
+                .collect()
+        };
+        let order = |queue: Queue<'_>| -> Vec<u32> {
+            queue.tickets().walk(&queue.own.senders).map(|item| item.unwrap().1.pid.load(crate::atomic::Relaxed) - 102).collect()
+        };
+        // Room for one of ten bytes: the first goes, the long one moves behind, then those whose room was taken.
+        assert_eq!(receive(queue, 1, wish(2, 100, 0)), Ok(Some((2, text(2, 10)))));
+        assert_eq!(left(queue), [1, 2, 3]);
+        assert_eq!(order(queue), [2, 1, 3]);
+        // Room for all but the long one.
+        assert_eq!(receive(queue, 1, wish(1, 100, 0)), Ok(Some((1, text(1, 90)))));
+        assert_eq!(order(queue), [2]);
+        let types: Vec<i64> = (0..3).map(|_| receive(queue, 1, wish(0, 100, 0)).unwrap().unwrap().0).collect();
+        assert_eq!(types, [10, 11, 13]);
+        assert_eq!(order(queue), [] as [u32; 0]);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn random_calls_do_what_the_model_does(acts in proptest::collection::vec(act(), 1..60)) {
         with_queue(QBYTES as u64, |queue| play(queue, &acts));
-    }
-
-    #[test]
-    fn garbage_is_survived(seed in any::<u64>(), acts in proptest::collection::vec(act(), 1..20)) {
-        let geometry = Geometry { tickets: 8, slots: 16, blocks: 16 };
-        let heap = Heap::new(geometry.len());
-        let queue = Queue::new(heap.region(), geometry).unwrap();
-        queue.format(7, 4000, 1_000_000).unwrap();
-        for n in 1..4 {
-            let _ = send(queue, n, n.into(), &text(1, 500 * n as usize), false);
-        }
-        heap.scribble(seed);
-        let mut out = [0; 1024];
-        for a in acts {
-            match a {
-                Act::Send(n, mtype, size) => drop(queue.send_small(&HOST, who(n), mtype, &text(1, size % 1024), false)),
-                Act::Receive(n, t, size, flags) => drop(queue.receive(&HOST, who(n), wish(t, size, flags), &mut out)),
-                Act::Interrupt(n) => {
-                    drop(queue.resume_receive(&HOST, who(n), Ticket(n), wish(0, 9, 0), Parked::Interrupted, &mut out));
-                    drop(queue.resume_send(&HOST, who(n), Ticket(n), Parked::Interrupted));
-                }
-                Act::Die(n) => drop(queue.settle(&HOST, who(n).pid, who(0))),
-            }
-            let _ = queue.verify();
-        }
     }
 }

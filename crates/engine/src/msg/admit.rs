@@ -1,0 +1,83 @@
+//! Who may send when room appears. kernel: ss_wakeup(), and what the senders that it wakes do.
+//!
+//! The kernel wakes, in their order, the sleepers whose message would fit now, each looked at alone, and moves the others to the end. The
+//! woken ones then try one after the other, and those for whom the room is gone again go to the end, too. Here the same happens at
+//! once, and whoever fits is sent on the spot.
+//!
+//! # Death
+//! Putting the queue in its new order is one change, every message sent another. `settle` runs it all again.
+
+use super::Queue;
+use crate::atomic::Relaxed;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::wait::{Served, Sleeper, Ticket};
+
+impl<'r> Queue<'r> {
+    /// Sends what sleeping senders wait to send, as far as it fits. The lock is held, no change is under way.
+    #[cold]
+    pub(super) fn admit<H: Host>(&self, host: &H, served: &mut Served<'r>, now: i64) -> Result<()> {
+        let (mut fitting, mut all) = (0_u32, 0_u32);
+        for item in self.tickets().walk(&self.own.senders) {
+            all += 1;
+            fitting += u32::from(self.sender_fits(item?.1)?);
+        }
+        if fitting != 0 && fitting != all {
+            self.put_back(all)?;
+        }
+        for _ in 0..fitting {
+            let Some(first) = self.tickets().walk(&self.own.senders).next() else { return Ok(()) };
+            let (ticket, record) = first?;
+            if self.sender_fits(record)? {
+                self.send_for(host, served, ticket, record, now)?;
+            } else {
+                let mut tx = self.change();
+                self.tickets().unlink(&mut tx, &self.own.senders, ticket)?;
+                self.tickets().push(&mut tx, &self.own.senders, ticket)?;
+                tx.commit();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the message of a sleeping sender fits now.
+    pub(super) fn sender_fits(&self, record: &Sleeper) -> Result<bool> {
+        Ok(self.fits(self.slot(record.a.load(Relaxed))?.size.load(Relaxed) as usize))
+    }
+
+    /// Moves those that do not fit to the end, each of the `all` looked at once.
+    fn put_back(&self, all: u32) -> Result<()> {
+        let mut tx = self.change();
+        let mut walk = self.tickets().walk(&self.own.senders);
+        for _ in 0..all {
+            let (ticket, record) = walk.next().ok_or(Error::Spoiled)??;
+            if !self.sender_fits(record)? {
+                self.tickets().unlink(&mut tx, &self.own.senders, ticket)?;
+                self.tickets().push(&mut tx, &self.own.senders, ticket)?;
+            }
+        }
+        tx.commit();
+        Ok(())
+    }
+
+    /// Sends a sleeper's message, and serves the sleeper. One change.
+    fn send_for<H: Host>(
+        &self,
+        host: &H,
+        served: &mut Served<'r>,
+        ticket: Ticket,
+        record: &'r Sleeper,
+        now: i64,
+    ) -> Result<()> {
+        let link = record.a.load(Relaxed);
+        let mut tx = self.change();
+        tx.set32(&record.a, 0)?;
+        self.deliver(host, &mut tx, served, link, record.pid.load(Relaxed), now)?;
+        let wake = self.tickets().serve(&mut tx, &self.own.senders, ticket, 0)?;
+        tx.commit();
+        if wake {
+            served.add(host, ticket);
+        }
+        Ok(())
+    }
+}
