@@ -19,12 +19,12 @@ fn calls(scratch: &Scratch, what: &str, times: &str) -> u64 {
         .expect("strace starts");
     assert!(status.success(), "ring3-load {what} {times} failed");
     let text = std::fs::read_to_string(summary).expect("strace's summary");
-    let total = text.lines().last().unwrap_or_default();
-    total
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .next()
-        .unwrap_or_else(|| panic!("no total in {text}"))
+    let total = text
+        .lines()
+        .last()
+        .and_then(|line| line.split_whitespace().nth(3))
+        .and_then(|calls| calls.parse().ok());
+    total.unwrap_or_else(|| panic!("no total in {text}"))
 }
 
 fn flat(what: &str) {
@@ -35,7 +35,7 @@ fn flat(what: &str) {
     let scratch = Scratch::new(what);
     let (few, many) = (calls(&scratch, what, "1000"), calls(&scratch, what, "1000000"));
     eprintln!("{what}: {few} system calls for a thousand pairs, {many} for a million");
-    assert!(many < few + 200, "{what}: {few} system calls became {many}");
+    assert!(many < few + 1000, "{what}: {few} system calls became {many}");
 }
 
 #[test]

@@ -8,13 +8,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Weak references that the agent tests for null before it uses them.
-const WEAK: [&str; 6] = [
+const WEAK: [&str; 8] = [
     "__errno_location",
-    "pthread_cancel",
     "pthread_testcancel",
     "_pthread_cleanup_push",
     "_pthread_cleanup_pop",
     "dlsym",
+    "environ",
+    "fdopen",
+    "gnu_get_libc_version",
 ];
 
 /// The largest file that is still an agent.
@@ -94,6 +96,9 @@ fn compare(exports: &BTreeSet<String>, found: &mut Vec<String>) {
     };
     let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let wanted: BTreeSet<String> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    found.extend(exports.difference(&wanted).map(|name| format!("exports {name}, which exports.txt has not")));
-    found.extend(wanted.difference(exports).map(|name| format!("does not export {name}, which exports.txt has")));
+    found
+        .extend(exports.difference(&wanted).map(|name| format!("exports {name}, which exports.txt has not")));
+    found.extend(
+        wanted.difference(exports).map(|name| format!("does not export {name}, which exports.txt has")),
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::libc;
 use core::sync::atomic::Ordering::Relaxed;
-use ring3_calls::{env, life, signal};
+use ring3_calls::{env, life, signal, trace};
 
 /// Runs before the program's own constructors, and does as little as it can.
 unsafe extern "C" fn start(argc: usize, argv: *const *const u8, envp: *const *const u8) {
@@ -11,6 +11,7 @@ unsafe extern "C" fn start(argc: usize, argv: *const *const u8, envp: *const *co
     // glibc may not have set `environ` yet, but passes it; musl passes nothing, but has set it.
     // SAFETY: either is an environment.
     unsafe { env::capture(if environ.is_null() { envp } else { environ }) };
+    trace::begin();
     life::begin();
     if libc::is_musl() {
         signal::libc_keeps(34);

@@ -1,5 +1,7 @@
-//! The segments this process has attached: where, how long, and by which of the broker's tokens. Forked children inherit it with
-//! the mappings.
+//! The segments this process has attached: where, how much of them, and by which of the broker's tokens. Forked children inherit it
+//! with the mappings.
+//!
+//! A record is what the kernel has one mapping for: an attachment, or a piece of one that the program has cut (`pieces.rs`).
 //!
 //! # Invariants
 //! A1. A record is in use if `len` is not 0, which is stored last and cleared first. So a child forked in the middle of a
@@ -15,21 +17,45 @@ use ring3_abi::Errno;
 use ring3_os::fd::Identity;
 use ring3_os::map;
 
-/// One attachment.
+/// An attachment, or a piece of one. No two overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Attachment {
+pub(crate) struct Piece {
     pub(crate) addr: usize,
     /// Whole pages.
     pub(crate) len: usize,
+    /// Where in the segment it starts.
+    pub(crate) offset: usize,
+    /// The broker's name for it; 0 if the broker does not count it.
     pub(crate) token: u64,
+    /// The shmat it comes from: that one's token.
+    pub(crate) origin: u64,
+    /// The segment's length, whole pages.
+    pub(crate) size: usize,
     pub(crate) file: Identity,
+}
+
+impl Piece {
+    /// The first address behind it.
+    pub(crate) fn end(&self) -> usize {
+        self.addr.saturating_add(self.len)
+    }
+
+    /// The part of it in a range, which must overlap it.
+    pub(crate) fn cut(self, from: usize, to: usize) -> Piece {
+        let (addr, end) = (self.addr.max(from), self.end().min(to));
+        let offset = self.offset + (addr - self.addr);
+        Piece { addr, len: end.saturating_sub(addr), offset, ..self }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Record {
     len: AtomicUsize,
     addr: AtomicUsize,
+    offset: AtomicUsize,
+    size: AtomicUsize,
     token: AtomicU64,
+    origin: AtomicU64,
     dev: AtomicU64,
     ino: AtomicU64,
 }
@@ -53,19 +79,25 @@ pub fn any() -> bool {
 }
 
 impl Record {
-    fn get(&self) -> Option<Attachment> {
+    fn get(&self) -> Option<Piece> {
         // ORDERING: Acquire pairs with set() (A1).
         let len = self.len.load(Acquire);
-        (len != 0).then(|| Attachment {
+        (len != 0).then(|| Piece {
             addr: self.addr.load(Relaxed),
             len,
+            offset: self.offset.load(Relaxed),
             token: self.token.load(Relaxed),
+            origin: self.origin.load(Relaxed),
+            size: self.size.load(Relaxed),
             file: Identity { dev: self.dev.load(Relaxed), ino: self.ino.load(Relaxed) },
         })
     }
 
-    fn set(&self, new: Attachment) {
+    fn set(&self, new: Piece) {
         self.addr.store(new.addr, Relaxed);
+        self.offset.store(new.offset, Relaxed);
+        self.size.store(new.size, Relaxed);
+        self.origin.store(new.origin, Relaxed);
         self.token.store(new.token, Relaxed);
         self.dev.store(new.file.dev, Relaxed);
         self.ino.store(new.file.ino, Relaxed);
@@ -85,13 +117,13 @@ fn records() -> impl Iterator<Item = &'static Record> {
     chunks.flat_map(|chunk| chunk.records.iter())
 }
 
-/// All attachments.
-pub(crate) fn all() -> impl Iterator<Item = Attachment> {
+/// All pieces.
+pub(crate) fn all() -> impl Iterator<Item = Piece> {
     records().filter_map(Record::get)
 }
 
-/// Writes an attachment down. `Identity::attach` is held. # Errors: `ENOMEM`.
-pub(crate) fn add(new: Attachment) -> Result<(), Errno> {
+/// Writes a piece down. `Identity::attach` is held. # Errors: `ENOMEM`.
+pub(crate) fn add(new: Piece) -> Result<(), Errno> {
     let free = |r: &&Record| r.len.load(Relaxed) == 0;
     let place = match records().find(free) {
         Some(place) => place,
@@ -105,9 +137,9 @@ pub(crate) fn add(new: Attachment) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Forgets an attachment. `Identity::attach` is held.
-pub(crate) fn remove(token: u64) {
-    if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.token == token)) {
+/// Forgets the piece at an address. `Identity::attach` is held.
+pub(crate) fn remove(addr: usize) {
+    if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.addr == addr)) {
         record.len.store(0, Release);
         COUNT.store(COUNT.load(Relaxed).saturating_sub(1), Relaxed);
     }

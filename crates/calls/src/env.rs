@@ -6,7 +6,10 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicUsize, Ordering::{Acquire, Release}};
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Release},
+};
 
 /// Room for one variable, its name and its NUL included.
 const ROOM: usize = 512;

@@ -11,6 +11,7 @@
 //! | may we | `creds.rs` |
 //! | how does a call sleep | `wait.rs`, `host.rs` |
 //! | when do handlers run | `section.rs`, `signal.rs` |
+//! | what does `RING3_LOG=debug` write | `trace.rs` |
 //!
 //! # Lock order
 //! Four locks of one process, all in the identity page: `attach` → `objects` → `rpc`; nothing is taken while `creds_lock` is held. All are
@@ -20,7 +21,7 @@
 #[cfg(test)]
 extern crate std;
 
-pub mod attach;
+mod attach;
 pub mod broker;
 pub mod creds;
 pub mod dispatch;
@@ -35,6 +36,7 @@ mod maps;
 pub mod msg;
 pub mod objects;
 mod patience;
+pub mod pieces;
 pub mod process;
 pub mod procfs;
 pub mod proxy;
@@ -43,4 +45,5 @@ pub mod section;
 pub mod sem;
 pub mod shm;
 pub mod signal;
+pub mod trace;
 mod wait;

@@ -8,7 +8,10 @@
 
 use crate::section::Waiting;
 use crate::{broker, process, section, shm, signal};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use ring3_abi::Pid;
 use ring3_os::{map, process as os};
 use ring3_wire::Op;

@@ -5,8 +5,8 @@
 
 use crate::host::Agent;
 use crate::objects::{self, Handle, Object};
-use crate::section::{self, Section};
 use crate::recover::{Tries, recover};
+use crate::section::{self, Section};
 use crate::wait::{self, Cancel, Sleeping};
 use crate::{broker, get, identity, process, proxy};
 use core::mem::MaybeUninit;

@@ -3,9 +3,9 @@
 //! Arguments are checked in the kernel's order, with the kernel's error numbers. A segment is a file of the broker's; attaching is
 //! asking for it and mapping it.
 
-use crate::attach::{self, Attachment};
-use crate::maps::{self, Mapping};
-use crate::section::{self, Section};
+use crate::attach::{self, Piece};
+use crate::{maps, pieces};
+use crate::section;
 use crate::{broker, get, process};
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT};
 use ring3_abi::shm::{
@@ -67,8 +67,12 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
         let size = usize::try_from(attached.size).map_err(|_| Errno::ENOMEM)?;
         let len = size.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
         let at = map_segment(file.raw(), exactly.then_some(addr), len, flags)?;
-        let attachment = Attachment { addr: at, len, token, file: fd::identify(file.raw())? };
-        attach::add(attachment).inspect_err(|_| {
+        if flags & SHM_REMAP != 0 {
+            pieces::gone(at, at.saturating_add(len));
+        }
+        let file = fd::identify(file.raw())?;
+        let piece = Piece { addr: at, len, offset: 0, token, origin: token, size: len, file };
+        attach::add(piece).inspect_err(|_| {
             // SAFETY: mapped above; nobody knows it yet.
             let _ = unsafe { map::unmap(at, len) };
         })?;
@@ -112,87 +116,39 @@ pub fn shmdt(addr: usize) -> Result<usize, Errno> {
     let page = process::ready()?;
     let section = section::enter();
     let _held = page.attach.hold(&section);
-    match unmap_at(addr)? {
-        Some(token) => {
-            detach(token);
-            Ok(0)
-        }
-        None => {
-            sweep(addr, 1, &section);
-            Err(Errno::EINVAL)
-        }
-    }
+    if unmap_at(addr)? { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
-/// Whether a mapping is where a segment attached at `addr` has it: as far above `addr` as into its file.
-fn fits(mapping: &Mapping, addr: usize) -> bool {
-    mapping.start.checked_sub(addr) == Some(mapping.offset)
-}
-
-/// Unmaps the first fitting mapping of a segment at or above `addr`, and what else is left of that attachment. Answers its token.
-fn unmap_at(addr: usize) -> Result<Option<u64>, Errno> {
-    let mut found: Option<Attachment> = None;
+/// Unmaps the first mapping at or above `addr` that is as far above it as into its segment, and all others of the same shmat of
+/// which that is true. Answers whether there was one.
+fn unmap_at(addr: usize) -> Result<bool, Errno> {
+    let mut found: Option<Piece> = None;
     let mut unmapped = Ok(());
+    // Mappings side by side go at once.
+    let (mut from, mut to) = (addr, addr);
     maps::walk(addr, |mapping| {
-        if found.is_none() && fits(&mapping, addr) {
-            let same = |a: &Attachment| a.file == mapping.file;
-            // The one mapped there; else, if the program has moved it (mremap), any of the same segment.
-            found = attach::all().find(|a| same(a) && a.addr == addr).or_else(|| attach::all().find(same));
+        if mapping.start.checked_sub(addr) != Some(mapping.offset) {
+            return true;
         }
-        let Some(attachment) = &found else { return true };
-        if mapping.start >= addr.saturating_add(attachment.len) {
+        let inside = |p: &Piece| p.file == mapping.file && p.addr <= mapping.start && mapping.start < p.end();
+        let Some(piece) = attach::all().find(inside) else { return true };
+        let first = *found.get_or_insert(piece);
+        if mapping.start >= addr.saturating_add(first.size) {
             return false;
         }
-        if mapping.file == attachment.file && fits(&mapping, addr) {
+        if piece.origin == first.origin {
             // SAFETY: a mapping of the segment that the program asks to be unmapped.
             unmapped = unsafe { map::unmap(mapping.start, mapping.end - mapping.start) };
+            if mapping.start != to {
+                pieces::gone(from, to);
+                from = mapping.start;
+            }
+            to = mapping.end;
         }
         unmapped.is_ok()
     })?;
-    unmapped.map(|()| found.map(|attachment| attachment.token))
-}
-
-/// A mapping that is part of the attachment at `addr`.
-fn piece_of(addr: usize, attachment: &Attachment) -> Result<Option<Mapping>, Errno> {
-    let end = addr.saturating_add(attachment.len);
-    let mut piece = None;
-    maps::walk(addr, |mapping| {
-        if mapping.start >= end {
-            return false;
-        }
-        if mapping.file == attachment.file && fits(&mapping, addr) {
-            piece = Some(mapping);
-        }
-        piece.is_none()
-    })?;
-    Ok(piece)
-}
-
-fn detach(token: u64) {
-    attach::remove(token);
-    let _ = broker::ask(Op::Detach, &Detach { token, undo: 0, pad: 0 });
-}
-
-/// The program has unmapped a range itself: attachments of which nothing is left are over, as in the kernel.
-pub fn unmapped(addr: usize, len: usize) {
-    if !attach::any() {
-        return;
-    }
-    let section = section::enter();
-    let page = crate::identity::current();
-    let _held = page.attach.hold(&section);
-    sweep(addr, len, &section);
-}
-
-/// Drops attachments that overlap a range and have no mapping left.
-fn sweep(addr: usize, len: usize, _section: &Section) {
-    let end = addr.saturating_add(len);
-    let touched = |a: &Attachment| a.addr < end && addr < a.addr.saturating_add(a.len);
-    while let Some(gone) =
-        attach::all().filter(touched).find(|a| piece_of(a.addr, a).is_ok_and(|piece| piece.is_none()))
-    {
-        detach(gone.token);
-    }
+    pieces::gone(from, to);
+    unmapped.map(|()| found.is_some())
 }
 
 /// shmctl(2).

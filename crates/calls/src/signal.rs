@@ -8,9 +8,12 @@
 //!     and leaves the table alone (`life::is_ours`).
 //! G3. Once armed, the kernel's handler of SIGSEGV and SIGBUS is the wrapper, whatever the program wants.
 
-use crate::section;
 use crate::life;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
+use crate::section;
+use core::sync::atomic::{
+    AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use ring3_abi::Errno;
 use ring3_os::arch::signal::{Frame, restorer};
 use ring3_os::arch::{self, nr, syscall};
@@ -194,7 +197,8 @@ pub fn sigaction(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
         kernel_action(sig, Some(&plain), None)?;
         return Ok(old);
     }
-    let new = Action { flags: new.flags & KNOWN_FLAGS, mask: new.mask & !(bit(SIGKILL) | bit(SIGSTOP)), ..*new };
+    let new =
+        Action { flags: new.flags & KNOWN_FLAGS, mask: new.mask & !(bit(SIGKILL) | bit(SIGSTOP)), ..*new };
     // The wish first: a signal that comes in between finds the new handler, as after the call.
     place.write(&new);
     kernel_action(sig, Some(&told(sig, &new)), None)?;
@@ -291,9 +295,7 @@ unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
     let frame = unsafe { Frame::new(context) };
     // SAFETY: si_code is the third word of a siginfo_t; positive: raised by the kernel for an instruction.
     let raised_here = bit(sig) & SYNCHRONOUS != 0 && unsafe { info.cast::<i32>().add(2).read() } > 0;
-    if raised_here
-        && let Some(exit) = arch::copy::fixup(frame.pc())
-    {
+    if raised_here && let Some(exit) = arch::copy::fixup(frame.pc()) {
         frame.set_pc(exit);
         return;
     }
@@ -343,7 +345,8 @@ unsafe fn run(sig: i32, info: *mut u8, context: *mut u8, action: &Action, raised
                 let _ = sigaction(sig, Some(&Action { handler: SIG_DFL, ..*action }));
             }
             // SAFETY: the program installed this address as a handler of this form; extra arguments are harmless in the C ABI.
-            let handler: unsafe extern "C" fn(i32, *mut u8, *mut u8) = unsafe { core::mem::transmute(handler) };
+            let handler: unsafe extern "C" fn(i32, *mut u8, *mut u8) =
+                unsafe { core::mem::transmute(handler) };
             // SAFETY: as the kernel would call it.
             unsafe { handler(sig, info, context) };
         }

@@ -27,6 +27,9 @@ pub const MAP_NORESERVE: usize = 0x4000;
 /// Exactly at the address; EEXIST if something is there.
 pub const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
 
+/// mremap: the old range stays mapped.
+pub const MREMAP_DONTUNMAP: usize = 4;
+
 const MADV_WIPEONFORK: usize = 18;
 
 /// mmap with everything said.
@@ -94,4 +97,13 @@ pub unsafe fn unmap(addr: usize, len: usize) -> Result<(), Errno> {
     // SAFETY: by the caller's promise.
     let raw = unsafe { syscall(nr::MUNMAP, [addr, len, 0, 0, 0, 0]) };
     Errno::decode(raw).map(|_| ())
+}
+
+/// mremap.
+///
+/// # Safety
+/// Nothing of value lies where the pages go, and nothing relies on where they were.
+pub unsafe fn remap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usize) -> Result<usize, Errno> {
+    // SAFETY: by the caller's promise.
+    Errno::decode(unsafe { syscall(nr::MREMAP, [old, old_len, new_len, flags, to, 0]) })
 }

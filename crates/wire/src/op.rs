@@ -78,4 +78,6 @@ ops! {
     Grow = 29,
     /// End the namespace's broker when nobody needs it (`ring3 stop`).
     Shutdown = 30,
+    /// An attachment's mapping was cut, or mapped once more: [`crate::request::Detach`] names it → value: token of the new one.
+    Split = 31,
 }

@@ -8,6 +8,7 @@
 //! ```
 //! Without `--cases` and `--sequences`: all hand-written cases, then 1000 random scripts. `--twice` compares the kernel with
 //! itself; `--show` prints the kernel's records of the cases;
+//! `--spread` lets ring3 use all CPUs;
 //! `--without` leaves out lines of random scripts that have a word. `kernel`: first enter a fresh IPC namespace of the kernel's. PACE: a CPU's number, or `spread`.
 //! Exit status: 0 no difference, 1 some; 3 a script hung, 2 the arguments or the machine do not allow it.
 
@@ -123,7 +124,7 @@ impl Options {
 fn compare_worlds(options: &Options) -> io::Result<u8> {
     let driver = std::env::current_exe()?;
     let other = if options.twice { World::Kernel } else { World::Ring3(support::ring3(&driver)) };
-    let stages = stages(&driver, other, !options.spread);
+    let stages = stages(&driver, other, options.spread);
     let mut out = io::stdout();
     if !support::kernel_namespace() {
         writeln!(

@@ -134,13 +134,12 @@ fn end(child: &mut Child, limit: Duration) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The stages of the two worlds: each on a CPU of its own if `pinned`.
-pub fn stages(driver: &Path, other: World, pinned: bool) -> [Stage; 2] {
+/// The stages of the two worlds, each on a CPU of its own. With `spread` the second one has all CPUs: then its own spinning and
+/// its wake-ups between CPUs are tried too. The first stays on one CPU, where the kernel's order is first come, first served;
+/// on several, which of two woken senders finds room first is a race.
+pub fn stages(driver: &Path, other: World, spread: bool) -> [Stage; 2] {
     let cpus = sys::cpus();
-    let stage = |world, cpu: Option<&usize>| Stage {
-        driver: driver.to_path_buf(),
-        world,
-        cpu: cpu.copied().filter(|_| pinned),
-    };
-    [stage(World::Kernel, cpus.first()), stage(other, cpus.last())]
+    let stage = |world, cpu| Stage { driver: driver.to_path_buf(), world, cpu };
+    let (first, last) = (cpus.first().copied(), cpus.last().copied());
+    [stage(World::Kernel, first), stage(other, last.filter(|_| !spread))]
 }

@@ -79,7 +79,13 @@ static SEM: &[SemCase] = &[
         act: Sem::Semop(UP),
         ..SemCase::DEFAULT
     },
-    SemCase { name: "sem-wake-zero", initial: &[1], waiters: &[ZERO, ZERO], act: Sem::Semop(DOWN), ..SemCase::DEFAULT },
+    SemCase {
+        name: "sem-wake-zero",
+        initial: &[1],
+        waiters: &[ZERO, ZERO],
+        act: Sem::Semop(DOWN),
+        ..SemCase::DEFAULT
+    },
     SemCase {
         name: "sem-wake-zero-undo",
         initial: &[1],
@@ -95,8 +101,20 @@ static SEM: &[SemCase] = &[
         ..SemCase::DEFAULT
     },
     SemCase { name: "sem-blocked", initial: &[0], act: Sem::Semop(DOWN), complete: UP, ..SemCase::DEFAULT },
-    SemCase { name: "sem-blocked-zero", initial: &[1], act: Sem::Semop(ZERO), complete: DOWN, ..SemCase::DEFAULT },
-    SemCase { name: "sem-blocked-undo", initial: &[0], act: Sem::Semop(DOWN_UNDONE), complete: UP, ..SemCase::DEFAULT },
+    SemCase {
+        name: "sem-blocked-zero",
+        initial: &[1],
+        act: Sem::Semop(ZERO),
+        complete: DOWN,
+        ..SemCase::DEFAULT
+    },
+    SemCase {
+        name: "sem-blocked-undo",
+        initial: &[0],
+        act: Sem::Semop(DOWN_UNDONE),
+        complete: UP,
+        ..SemCase::DEFAULT
+    },
     SemCase {
         name: "sem-blocked-several",
         initial: &[1, 0],
@@ -121,7 +139,13 @@ static SEM: &[SemCase] = &[
         ..SemCase::DEFAULT
     },
     SemCase { name: "sem-timed-out", initial: &[0], act: Sem::Timed(DOWN, 1), ..SemCase::DEFAULT },
-    SemCase { name: "sem-setval", initial: &[0, 4], waiters: &[DOWN], act: Sem::SetVal(0, 3), ..SemCase::DEFAULT },
+    SemCase {
+        name: "sem-setval",
+        initial: &[0, 4],
+        waiters: &[DOWN],
+        act: Sem::SetVal(0, 3),
+        ..SemCase::DEFAULT
+    },
     SemCase {
         name: "sem-setval-undo",
         holder: &[undo(0, -1), undo(1, 2)],
@@ -178,8 +202,18 @@ static MSG: &[MsgCase] = &[
         ..MsgCase::DEFAULT
     },
     MsgCase { name: "msg-receive", queued: THREE, act: Msg::Receive(LONG, 0, 0), ..MsgCase::DEFAULT },
-    MsgCase { name: "msg-receive-only", queued: &[(1, 20)], act: Msg::Receive(LONG, 0, 0), ..MsgCase::DEFAULT },
-    MsgCase { name: "msg-receive-long", queued: &[(1, LONG)], act: Msg::Receive(LONG, 0, 0), ..MsgCase::DEFAULT },
+    MsgCase {
+        name: "msg-receive-only",
+        queued: &[(1, 20)],
+        act: Msg::Receive(LONG, 0, 0),
+        ..MsgCase::DEFAULT
+    },
+    MsgCase {
+        name: "msg-receive-long",
+        queued: &[(1, LONG)],
+        act: Msg::Receive(LONG, 0, 0),
+        ..MsgCase::DEFAULT
+    },
     MsgCase {
         name: "msg-receive-cut",
         queued: &[(1, LONG)],

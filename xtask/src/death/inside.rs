@@ -50,7 +50,8 @@ enum Result {
 pub(crate) fn inside(arguments: &[String]) -> Done {
     let options = Options::parse(arguments)?;
     let name = options.only.clone().unwrap_or_default();
-    let case = cases::all().into_iter().find(|case| case.name() == name).ok_or_else(|| format!("no case {name}"))?;
+    let case =
+        cases::all().into_iter().find(|case| case.name() == name).ok_or_else(|| format!("no case {name}"))?;
     // SAFETY: PR_SET_CHILD_SUBREAPER takes a number: orphans of victims are ours to reap.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     let mut worker = Worker { case, stop: options.stop, kinds: HashMap::new(), way: Vec::new(), pc: 0 };
@@ -84,7 +85,8 @@ pub(crate) fn inside(arguments: &[String]) -> Done {
 /// Returns all points of a case that has so many events.
 fn points_of(case: &dyn Case, events: u64) -> Vec<Point> {
     let plain = (0..=events).map(|event| Point { event, overtaken: false });
-    let overtaken = plain.clone().filter(|_| case.overtakes()).map(|point| Point { overtaken: true, ..point });
+    let overtaken =
+        plain.clone().filter(|_| case.overtakes()).map(|point| Point { overtaken: true, ..point });
     plain.chain(overtaken).collect()
 }
 
@@ -155,9 +157,9 @@ impl Worker {
         let hop = if self.case.forks() { None } else { hop(&self.way, point.event) };
         let mut walk = Walk { point, events: 0, completed: false, pc: 0, way: Vec::new(), hop };
         let mut kinds = std::mem::take(&mut self.kinds);
-        let walked = Tracee::take(victim, mark, &mut kinds)
-            .map_err(|why| format!("victim: {why}"))
-            .and_then(|mut tracee| walk.go(&mut tracee, scene, self.case.completes()).map(|there| (tracee, there)));
+        let walked = Tracee::take(victim, mark, &mut kinds).map_err(|why| format!("victim: {why}")).and_then(
+            |mut tracee| walk.go(&mut tracee, scene, self.case.completes()).map(|there| (tracee, there)),
+        );
         let result = match walked {
             Ok((tracee, there)) => {
                 self.pc = tracee.pc;
@@ -330,13 +332,12 @@ impl Walk {
     ) -> std::result::Result<Event, String> {
         if completes && !self.completed {
             scene.complete()?;
+            // Not waited for: it may need a lock that the victim, once awake, is stopped with.
             self.completed = true;
-            if scene.completed(PATIENCE).is_none() {
-                let (it, victim) = (scene.completing(), tracee.place());
-                return Err(format!("the completing call does not end ({it}; victim: {victim})"));
-            }
         }
         let event = tracee.awake(PATIENCE).map_err(|why| why.to_string())?;
-        event.ok_or_else(|| "the victim sleeps though it should go on".to_owned())
+        event.ok_or_else(|| {
+            format!("the victim does not wake up ({}; {})", tracee.place(), scene.completing())
+        })
     }
 }

@@ -33,7 +33,9 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     let mut options = Options::parse(arguments)?;
     let mut cases: Vec<&str> = cases::all().iter().map(|case| case.name()).collect();
     if let Some(only) = &options.only {
-        cases.retain(|name| name == only || only.strip_suffix('*').is_some_and(|start| name.starts_with(start)));
+        cases.retain(|name| {
+            name == only || only.strip_suffix('*').is_some_and(|start| name.starts_with(start))
+        });
     }
     if options.list || cases.is_empty() {
         println!("{}", cases::all().iter().map(|case| case.name()).collect::<Vec<_>>().join("\n"));

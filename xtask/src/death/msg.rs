@@ -126,9 +126,9 @@ impl Model {
         }
         self.senders = Some(who);
         self.finish(who, Outcome::plain(0));
-        while let Some(at) = self.pending.iter().position(|(_, act)| {
-            matches!(act, Act::Receive(_, wish, flags) if wanted(message.mtype, *wish, *flags))
-        }) {
+        while let Some(at) = self.pending.iter().position(
+            |(_, act)| matches!(act, Act::Receive(_, wish, flags) if wanted(message.mtype, *wish, *flags)),
+        ) {
             let (receiver, act) = self.pending.remove(at);
             let Act::Receive(room, _, flags) = act else { continue };
             if message.len > room && flags & libc::MSG_NOERROR == 0 {
@@ -231,7 +231,8 @@ impl Case for MsgCase {
         for (index, (mtype, len)) in case.queued.iter().enumerate() {
             must("msgsnd", sysv::msgsnd(queue, *mtype, index as u64 + 1, *len, libc::IPC_NOWAIT))?;
         }
-        let mut scene = MsgScene { case, queue, limit, peers: Vec::new(), completer: None, content: Vec::new() };
+        let mut scene =
+            MsgScene { case, queue, limit, peers: Vec::new(), completer: None, content: Vec::new() };
         for (index, act) in case.waiters.iter().enumerate() {
             let who = Who::Peer(index);
             scene.peers.push(Peer::start(|| perform(queue, *act, who))?);
@@ -255,8 +256,9 @@ impl MsgScene {
     /// Returns the model after the victim's end.
     fn after(&self, fate: &Fate, done: bool) -> Model {
         let queued = self.case.queued.iter().enumerate();
-        let queue: Vec<Message> =
-            queued.map(|(at, (mtype, len))| Message { mtype: *mtype, len: *len, seed: at as u64 + 1 }).collect();
+        let queue: Vec<Message> = queued
+            .map(|(at, (mtype, len))| Message { mtype: *mtype, len: *len, seed: at as u64 + 1 })
+            .collect();
         let senders = (!queue.is_empty()).then_some(Who::Harness);
         let (pending, finished) = (Vec::new(), Vec::new());
         let mut model =
@@ -300,7 +302,8 @@ impl MsgScene {
             Some(Who::Completer) => self.completer.as_ref().map_or(0, |peer| peer.pid),
             Some(Who::Peer(index)) => self.peers.get(index).map_or(0, |peer| peer.pid),
         };
-        let outcome = |index| model.finished.iter().find(|(peer, _)| *peer == index).map(|(_, outcome)| *outcome);
+        let outcome =
+            |index| model.finished.iter().find(|(peer, _)| *peer == index).map(|(_, outcome)| *outcome);
         Found {
             count: model.queue.len() as u64,
             bytes: model.queue.iter().map(|message| message.len as u64).sum(),
@@ -396,7 +399,8 @@ impl Scene for MsgScene {
         }
         self.drain()?;
         for turn in 0..operations {
-            let (mtype, len) = (1 + turn as i64 % 7, [16, 64, 900, 3000][turn % 4].min(self.limit as usize / 2));
+            let (mtype, len) =
+                (1 + turn as i64 % 7, [16, 64, 900, 3000][turn % 4].min(self.limit as usize / 2));
             let seed = 5000 + turn as u64;
             must("msgsnd", sysv::msgsnd(self.queue, mtype, seed, len, libc::IPC_NOWAIT))?;
             let wish = [0, mtype, -mtype][turn % 3];
@@ -423,7 +427,9 @@ impl Scene for MsgScene {
         sysv::msg_remove(self.queue);
         match sysv::msg_used() {
             (0, 0, 0) => Ok(()),
-            (queues, messages, bytes) => Err(format!("{queues} queues, {messages} messages, {bytes} bytes are left")),
+            (queues, messages, bytes) => {
+                Err(format!("{queues} queues, {messages} messages, {bytes} bytes are left"))
+            }
         }
     }
 }

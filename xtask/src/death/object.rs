@@ -107,7 +107,9 @@ impl ObjectScene {
         let done = match (queues, sets, segments) {
             used if used == made => true,
             used if used == base && !fate.ended => false,
-            used => return Err(format!("(queues, sets, segments) in use: {used:?}, not {base:?} or {made:?}")),
+            used => {
+                return Err(format!("(queues, sets, segments) in use: {used:?}, not {base:?} or {made:?}"));
+            }
         };
         if keyed {
             let id = get(kind, KEY, 0);
@@ -163,7 +165,9 @@ impl Scene for ObjectScene {
             }
             Act::RemoveSegment => Box::new(move || sysv::shm_remove(segment)),
             Act::Make(kind, false) => Box::new(move || get(kind, libc::IPC_PRIVATE, 0o600)),
-            Act::Make(kind, true) => Box::new(move || get(kind, KEY, libc::IPC_CREAT | libc::IPC_EXCL | 0o600)),
+            Act::Make(kind, true) => {
+                Box::new(move || get(kind, KEY, libc::IPC_CREAT | libc::IPC_EXCL | 0o600))
+            }
             Act::Fork => Box::new(|| process::fork(|| ()).map_or(-1, i64::from)),
             Act::Exec => Box::new(|| {
                 let program = c"/bin/true".as_ptr();

@@ -205,7 +205,11 @@ impl Peer {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         if !self.reaped {
             self.reaped = true;
-            if self.outcome.is_some() { reap(self.pid)? } else { kill(self.pid)? };
+            if self.outcome.is_some() {
+                reap(self.pid)?
+            } else {
+                kill(self.pid)?
+            };
             close(self.from);
         }
         Ok(())

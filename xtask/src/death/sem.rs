@@ -342,7 +342,11 @@ impl SemScene {
         model.die(Who::Holder);
         let wanted: Vec<u16> = model.values.iter().map(|value| *value as u16).collect();
         let found = self.look()?.values;
-        if found == wanted { Ok(()) } else { Err(format!("after the holder's end {found:?}, not {wanted:?}")) }
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(format!("after the holder's end {found:?}, not {wanted:?}"))
+        }
     }
 }
 
@@ -379,7 +383,8 @@ impl Scene for SemScene {
             self.peers.push(Peer::start(|| Outcome::plain(sysv::semop(set, sops, 0, None)))?);
         }
         let sops = self.case.complete;
-        self.completer = Some(Peer::spawn(|| Outcome::plain(sysv::semop(set, sops, libc::IPC_NOWAIT, None)))?);
+        self.completer =
+            Some(Peer::spawn(|| Outcome::plain(sysv::semop(set, sops, libc::IPC_NOWAIT, None)))?);
         Ok(())
     }
 
@@ -440,7 +445,11 @@ impl Scene for SemScene {
             }
         }
         let values = self.look()?.values;
-        if values.iter().all(|value| *value == 5) { Ok(()) } else { Err(format!("{values:?} instead of fives")) }
+        if values.iter().all(|value| *value == 5) {
+            Ok(())
+        } else {
+            Err(format!("{values:?} instead of fives"))
+        }
     }
 
     fn probe(&self) {

@@ -9,8 +9,13 @@ pub(super) fn name(address: u64) -> String {
     let short = file.rsplit('/').next().unwrap_or(&file);
     let plain = format!("{short}+{offset:#x}");
     let output = Command::new("addr2line").args(["-Cfpie", &file, &format!("{offset:#x}")]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).replace('\n', ";")).unwrap_or_default();
-    if text.is_empty() || text.starts_with("??") { plain } else { format!("{plain} [{}]", text.trim_end_matches(';')) }
+    let text =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).replace('\n', ";")).unwrap_or_default();
+    if text.is_empty() || text.starts_with("??") {
+        plain
+    } else {
+        format!("{plain} [{}]", text.trim_end_matches(';'))
+    }
 }
 
 /// Finds the mapped file that an address belongs to, and the offset from where the file's mappings begin.
@@ -26,7 +31,9 @@ fn file(address: u64) -> Option<(String, u64)> {
             begins = Some((path.to_owned(), from));
         }
         if (from..to).contains(&address) {
-            return begins.filter(|(path, _)| path.starts_with('/')).map(|(path, base)| (path, address - base));
+            return begins
+                .filter(|(path, _)| path.starts_with('/'))
+                .map(|(path, base)| (path, address - base));
         }
     }
     None

@@ -41,12 +41,21 @@ pub(super) struct Tracee<'k> {
 
 impl<'k> Tracee<'k> {
     /// Takes over a child that asked to be traced and stops itself.
-    pub(super) fn take(pid: libc::pid_t, end: u64, kinds: &'k mut HashMap<u64, Kind>) -> io::Result<Tracee<'k>> {
+    pub(super) fn take(
+        pid: libc::pid_t,
+        end: u64,
+        kinds: &'k mut HashMap<u64, Kind>,
+    ) -> io::Result<Tracee<'k>> {
         let status = process::wait_raw(pid, libc::__WALL)?.unwrap_or(0);
         if !libc::WIFSTOPPED(status) {
             return Err(io::Error::other(format!("it ended before its operation (status {status:#x})")));
         }
-        request(libc::PTRACE_SETOPTIONS, pid, 0, (libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEEXEC) as u64)?;
+        request(
+            libc::PTRACE_SETOPTIONS,
+            pid,
+            0,
+            (libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEEXEC) as u64,
+        )?;
         let pc = user(pid, arch::PC)?;
         Ok(Tracee { pid, end, kinds, pc, repeated: 0, signal: 0, planted: Vec::new() })
     }

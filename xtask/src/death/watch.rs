@@ -99,8 +99,15 @@ struct Run<'c> {
 
 impl Run<'_> {
     /// Starts a worker and takes its lines until it ends or hangs.
-    fn watch(&mut self, from: usize, cpu: usize, options: &Options, ring3: Option<&Path>) -> Result<(), String> {
-        let mut child = start(self.name, from, cpu, options, ring3).map_err(|why| format!("cannot start: {why}"))?;
+    fn watch(
+        &mut self,
+        from: usize,
+        cpu: usize,
+        options: &Options,
+        ring3: Option<&Path>,
+    ) -> Result<(), String> {
+        let mut child =
+            start(self.name, from, cpu, options, ring3).map_err(|why| format!("cannot start: {why}"))?;
         let lines = lines(child.stdout.take());
         let errors = lines_text(child.stderr.take());
         let ended = self.take(&lines);
@@ -122,7 +129,9 @@ impl Run<'_> {
             match lines.recv_timeout(HANG) {
                 Ok(line) => self.line(&line),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => return Err(format!("nothing happens for {} s", HANG.as_secs())),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("nothing happens for {} s", HANG.as_secs()));
+                }
             }
         }
     }
@@ -173,7 +182,15 @@ fn start(
         }
         None => Command::new(this),
     };
-    command.args(["death-inside", "--only", name, "--from", &from.to_string(), "--seed", &options.seed.to_string()]);
+    command.args([
+        "death-inside",
+        "--only",
+        name,
+        "--from",
+        &from.to_string(),
+        "--seed",
+        &options.seed.to_string(),
+    ]);
     if let Some(sample) = options.sample {
         command.args(["--sample", &sample.to_string()]);
     }
@@ -227,12 +244,17 @@ fn lines_text(output: Option<impl Read + Send + 'static>) -> std::thread::JoinHa
 /// Ends a worker and everything that descends from it.
 fn kill_all(child: &Child) {
     let mut family = vec![child.id()];
-    let parents: Vec<(u32, u32)> = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
-        Some((pid, parent))
-    }).collect();
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            Some((pid, parent))
+        })
+        .collect();
     let mut at = 0;
     while let Some(parent) = family.get(at).copied() {
         family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));

@@ -42,9 +42,17 @@ pub(crate) fn run(arguments: &[String]) -> Done {
 /// What reads the code.
 fn checks(tally: &mut Tally) {
     tally.cargo("format", &["fmt", "--all", "--check"], &[]);
-    tally.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[]);
+    tally.cargo(
+        "clippy",
+        &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
+        &[],
+    );
     let strict = [("RUSTDOCFLAGS", "-D warnings")];
-    tally.cargo("documentation", &["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"], &strict);
+    tally.cargo(
+        "documentation",
+        &["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"],
+        &strict,
+    );
     tally.step("tidy", tidy::run);
     tally.step("layers", layers::run);
     tally.step("licences", licences::run);
@@ -74,8 +82,7 @@ fn long(tally: &mut Tally) {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()).to_string();
     let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
     tally.step("oracle", || oracle::run(&words(&["--sequences", SEQUENCES])));
-    tally.step(&format!("death (seed {seed})"), || {
-        death::run(&words(&["--sample", POINTS, "--seed", &seed]))
-    });
+    tally
+        .step(&format!("death (seed {seed})"), || death::run(&words(&["--sample", POINTS, "--seed", &seed])));
     programs::run(tally);
 }

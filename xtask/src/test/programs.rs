@@ -33,7 +33,8 @@ pub(super) fn run(tally: &mut Tally) {
             Ok(output) if output.status.success() => tally.step(&name, || Ok(())),
             Ok(output) => tally.step(&name, || {
                 let (said, complained) = (&output.stdout, &output.stderr);
-                let text = [said, complained].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+                let text =
+                    [said, complained].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
                 Err(format!("{}\n{}", output.status, tail(&text)))
             }),
             Err(why) => tally.step(&name, || Err(why.to_string())),

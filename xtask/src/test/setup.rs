@@ -34,7 +34,11 @@ pub(super) fn prepare() -> Vec<String> {
 fn install(packages: &[&str]) {
     let run = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
@@ -63,8 +67,13 @@ pub(super) fn there(program: &str) -> bool {
 /// Says whether code can be checked for a target, after trying to add it.
 pub(super) fn target(name: &str) -> bool {
     let installed = || {
-        let output = Command::new("rustup").args(["target", "list", "--installed"]).current_dir(cargo::root()).output();
-        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim() == name))
+        let output = Command::new("rustup")
+            .args(["target", "list", "--installed"])
+            .current_dir(cargo::root())
+            .output();
+        output.is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim() == name)
+        })
     };
     if installed() {
         return true;

@@ -67,9 +67,8 @@ fn with(source: &Source, words: &[&str], what: &str) -> Vec<(usize, String)> {
 
 /// Says whether `word` stands in the line and is not the end of a longer name.
 fn has(line: &str, word: &str) -> bool {
-    line.match_indices(word).any(|(at, _)| {
-        !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-    })
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 /// The bare crates have neither std nor a heap.
@@ -103,7 +102,8 @@ pub(super) fn unsafe_code(source: &Source) -> Vec<(usize, String)> {
     match subject(source) {
         Some(path) if !listed(path, &UNSAFE) => {
             let words = ["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"];
-            let mut found = with(source, &words, "unsafe code outside its border (xtask/src/tidy/borders.rs)");
+            let mut found =
+                with(source, &words, "unsafe code outside its border (xtask/src/tidy/borders.rs)");
             found.retain(|(number, _)| !inside_tests(source, *number));
             found
         }
@@ -160,7 +160,9 @@ pub(super) fn test_switches(source: &Source) -> Vec<(usize, String)> {
 
 /// Mechanisms do not know each other, and what they share knows none of them.
 pub(super) fn mechanisms(source: &Source) -> Vec<(usize, String)> {
-    let Some(path) = subject(source).and_then(|path| path.strip_prefix("engine/src/")) else { return Vec::new() };
+    let Some(path) = subject(source).and_then(|path| path.strip_prefix("engine/src/")) else {
+        return Vec::new();
+    };
     let own = path.split(['/', '.']).next().unwrap_or_default();
     if own == "lib" {
         return Vec::new();

@@ -38,7 +38,8 @@ pub(super) fn commented_out(source: &Source) -> Vec<(usize, String)> {
     let looks = |line: &str| {
         let Some(comment) = line.trim_start().strip_prefix("// ") else { return false };
         let ends = comment.ends_with(';') || comment.ends_with(" {");
-        ends && openings.iter().any(|opening| comment.starts_with(opening)) && comment.contains(['(', '=', ':'])
+        ends && openings.iter().any(|opening| comment.starts_with(opening))
+            && comment.contains(['(', '=', ':'])
     };
     let lines = source.lines().filter(|(_, line)| looks(line));
     lines.map(|(number, _)| (number, "commented-out code".to_owned())).collect()
@@ -56,7 +57,9 @@ pub(super) fn workplace(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (number, line) in source.lines() {
         let low = line.to_ascii_lowercase();
-        found.extend(words.iter().filter(|word| low.contains(*word)).map(|word| (number, format!("names {word}"))));
+        found.extend(
+            words.iter().filter(|word| low.contains(*word)).map(|word| (number, format!("names {word}"))),
+        );
     }
     found
 }

@@ -119,7 +119,8 @@ unsafe fn with_environment(envp: Strings, then: &mut dyn FnMut(Strings) -> isize
     if found.foreign || found.is_whole() {
         return then(envp);
     }
-    let room = (found.count + OURS + 1) * size_of::<*const u8>() + found.preload + PRELOAD.len() + library.len() + 2;
+    let room =
+        (found.count + OURS + 1) * size_of::<*const u8>() + found.preload + PRELOAD.len() + library.len() + 2;
     let mut job = Job { envp, library, found, then };
     // SAFETY: the kernel's limit of an environment is a quarter of the stack's; pointers to it are less.
     unsafe { arch::with_stack(room, repair, (&raw mut job).cast()) }
@@ -241,9 +242,7 @@ pub extern "C" fn execv(path: *const u8, argv: Strings) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 {
     let mut go = |envp: Strings| {
-        replace(&mut || {
-            next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize
-        })
+        replace(&mut || next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize)
     };
     // SAFETY: the program's environment.
     unsafe { with_environment(envp, &mut go) as i32 }
@@ -270,7 +269,8 @@ pub extern "C" fn fexecve(fd: i32, argv: Strings, envp: Strings) -> i32 {
 pub extern "C" fn execveat(dir: i32, path: *const u8, argv: Strings, envp: Strings, flags: i32) -> i32 {
     let mut go = |envp: Strings| {
         replace(&mut || {
-            next!(execveat(dir => i32, path => *const u8, argv => Strings, envp => Strings, flags => i32) -> i32) as isize
+            next!(execveat(dir => i32, path => *const u8, argv => Strings, envp => Strings, flags => i32) -> i32)
+                as isize
         })
     };
     // SAFETY: the program's environment.
@@ -353,7 +353,12 @@ struct List<'a> {
     then: &'a mut dyn FnMut(Strings) -> isize,
 }
 
-unsafe fn with_list(registers: Strings, stack: Strings, count: usize, then: &mut dyn FnMut(Strings) -> isize) -> i32 {
+unsafe fn with_list(
+    registers: Strings,
+    stack: Strings,
+    count: usize,
+    then: &mut dyn FnMut(Strings) -> isize,
+) -> i32 {
     let mut list = List { registers, stack, count, then };
     let room = (count + 1) * size_of::<*const u8>();
     // SAFETY: as much again as the caller's own arguments take.
@@ -383,14 +388,18 @@ unsafe fn count(registers: Strings, stack: Strings) -> usize {
 unsafe extern "C" fn list_execl(path: *const u8, registers: Strings, stack: Strings) -> i32 {
     // SAFETY: the thunk passes the caller's arguments.
     unsafe {
-        with_list(registers, stack, count(registers, stack), &mut |argv| execve(path, argv, libc::environ()) as isize)
+        with_list(registers, stack, count(registers, stack), &mut |argv| {
+            execve(path, argv, libc::environ()) as isize
+        })
     }
 }
 
 unsafe extern "C" fn list_execlp(file: *const u8, registers: Strings, stack: Strings) -> i32 {
     // SAFETY: the thunk passes the caller's arguments.
     unsafe {
-        with_list(registers, stack, count(registers, stack), &mut |argv| execvpe(file, argv, libc::environ()) as isize)
+        with_list(registers, stack, count(registers, stack), &mut |argv| {
+            execvpe(file, argv, libc::environ()) as isize
+        })
     }
 }
 

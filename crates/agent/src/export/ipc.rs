@@ -1,9 +1,9 @@
 //! The twelve calls of System V IPC, and syscall(3).
 
+use crate::export::exec;
 use crate::libc::{answer, fail};
 use ring3_abi::Errno;
-use crate::export::exec;
-use ring3_calls::{creds, dispatch, life, msg, sem, shm};
+use ring3_calls::{creds, dispatch, life, msg, sem, shm, trace};
 use ring3_os::arch::{self, nr};
 
 macro_rules! calls {
@@ -11,9 +11,18 @@ macro_rules! calls {
         $(#[$doc])*
         #[unsafe(no_mangle)]
         pub extern "C" fn $name($($arg: $ty),*) -> $ret {
-            answer($call) as $ret
+            answer(told(stringify!($name), &[$($arg as usize),*], $call)) as $ret
         }
     )*};
+}
+
+/// Passes a result on, and on to the trace if there is one.
+#[inline(always)]
+fn told(name: &str, arguments: &[usize], result: Result<usize, Errno>) -> Result<usize, Errno> {
+    if trace::wanted() {
+        trace::call(name, arguments, result);
+    }
+    result
 }
 
 calls! {
@@ -43,19 +52,29 @@ calls! {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn msgsnd(id: i32, message: usize, size: usize, flags: i32) -> i32 {
     life::cancellation_point();
-    answer(msg::msgsnd(id, message, size, flags)) as i32
+    let sent = msg::msgsnd(id, message, size, flags);
+    answer(told("msgsnd", &[id as usize, message, size, flags as usize], sent)) as i32
 }
 
 /// msgrcv(2). A cancellation point.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flags: i32) -> isize {
     life::cancellation_point();
-    answer(msg::msgrcv(id, message, size, msgtyp, flags))
+    let got = msg::msgrcv(id, message, size, msgtyp, flags);
+    answer(told("msgrcv", &[id as usize, message, size, msgtyp as usize, flags as usize], got))
 }
 
 /// syscall(2): the numbers of System V IPC are ours, whatever else is the kernel's.
 #[unsafe(no_mangle)]
-pub extern "C" fn syscall(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
+pub extern "C" fn syscall(
+    number: usize,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> isize {
     let args = [a, b, c, d, e, f];
     let raw = dispatch::dispatch(number, args).unwrap_or_else(|| beside(number, args));
     match Errno::decode(raw) {
@@ -88,8 +107,16 @@ fn beside(number: usize, args: [usize; 6]) -> isize {
             }
             done
         }
-        nr::SETUID | nr::SETGID | nr::SETREUID | nr::SETREGID | nr::SETRESUID | nr::SETRESGID | nr::SETFSUID
-        | nr::SETFSGID | nr::SETGROUPS | nr::CAPSET => {
+        nr::SETUID
+        | nr::SETGID
+        | nr::SETREUID
+        | nr::SETREGID
+        | nr::SETRESUID
+        | nr::SETRESGID
+        | nr::SETFSUID
+        | nr::SETFSGID
+        | nr::SETGROUPS
+        | nr::CAPSET => {
             let done = call();
             creds::changed();
             done

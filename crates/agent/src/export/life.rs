@@ -1,8 +1,9 @@
 //! fork, the wait functions, cancellation, and whatever changes who the process is.
 
 use crate::export::exec;
+use crate::libc::answer;
 use crate::next;
-use ring3_calls::{creds, life};
+use ring3_calls::{creds, life, pieces};
 
 /// fork(2).
 #[unsafe(no_mangle)]
@@ -146,11 +147,25 @@ pub extern "C" fn pthread_cancel(thread: usize) -> i32 {
 /// munmap(2): a program may unmap what it attached.
 #[unsafe(no_mangle)]
 pub extern "C" fn munmap(addr: usize, len: usize) -> i32 {
-    let done = next!(munmap(addr => usize, len => usize) -> i32);
-    if done == 0 && ring3_calls::shm::attached() {
-        ring3_calls::shm::unmapped(addr, len);
-    }
-    done
+    answer(pieces::munmap(addr, len)) as i32
+}
+
+/// mmap(2): a program may map over what it attached.
+#[unsafe(no_mangle)]
+pub extern "C" fn mmap(addr: usize, len: usize, prot: i32, flags: i32, fd: i32, offset: i64) -> isize {
+    answer(pieces::mmap(addr, len, prot as usize, flags as usize, fd, offset as u64))
+}
+
+/// mmap(2) under its other name.
+#[unsafe(no_mangle)]
+pub extern "C" fn mmap64(addr: usize, len: usize, prot: i32, flags: i32, fd: i32, offset: i64) -> isize {
+    mmap(addr, len, prot, flags, fd, offset)
+}
+
+/// mremap(2). The fifth argument is there if the flags say so; a register more or less does not matter to a C caller.
+#[unsafe(no_mangle)]
+pub extern "C" fn mremap(old: usize, old_len: usize, new_len: usize, flags: i32, to: usize) -> isize {
+    answer(pieces::mremap(old, old_len, new_len, flags as usize, to))
 }
 
 macro_rules! changers {

@@ -97,7 +97,8 @@ pub extern "C" fn sigset(sig: i32, handler: usize) -> usize {
     if old == SIG_ERR {
         return SIG_ERR;
     }
-    let done = next!(sigprocmask(how => i32, mask.as_ptr() => *const u64, before.as_mut_ptr() => *mut u64) -> i32);
+    let done =
+        next!(sigprocmask(how => i32, mask.as_ptr() => *const u64, before.as_mut_ptr() => *mut u64) -> i32);
     match done {
         0 if before[0] & only(sig) != 0 => SIG_HOLD,
         0 => old,

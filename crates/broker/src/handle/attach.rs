@@ -40,6 +40,24 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
     Ok(Answer::with(token.cast_signed(), &attached).passing(file))
 }
 
+/// Counts another mapping of what an attachment maps. No permission is asked for: the memory is mapped already. kernel: shm_open().
+pub(crate) fn split(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
+    let now = ns.now();
+    let process = ns.processes.get(&creds.pid).ok_or(Errno::EINVAL)?;
+    let id = *process.attachments.get(&ask.token).ok_or(Errno::EINVAL)?;
+    let object = ns.names_mut(Kind::Shm).get_mut(id).ok_or(Errno::EINVAL)?;
+    let segment = object.segment_mut().ok_or(Errno::EINVAL)?;
+    segment.nattch += 1;
+    segment.atime = now;
+    segment.lpid = creds.pid;
+    ns.last_token += 1;
+    let token = ns.last_token;
+    if let Some(process) = ns.processes.get_mut(&creds.pid) {
+        process.attachments.insert(token, id);
+    }
+    Ok(Answer::value(token.cast_signed()))
+}
+
 /// Takes an attachment back.
 pub(crate) fn detach(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
     let process = ns.processes.get_mut(&creds.pid).ok_or(Errno::EINVAL)?;

@@ -79,6 +79,7 @@ impl Server {
             Op::Stuck => open::stuck(ns, &packet.body()?),
             Op::Attach => attach::attach(ns, creds, &packet.body()?),
             Op::Detach => attach::detach(ns, creds, &packet.body()?),
+            Op::Split => attach::split(ns, creds, &packet.body()?),
             Op::SemCtl => proxy::semctl(ns, creds, packet),
             _ => Err(Errno::EPROTO.into()),
         }

@@ -13,7 +13,7 @@
 //! Nodes are made before anything points to them; every change of a node in the tree is journaled.
 
 use super::Queue;
-use super::layout::{LEAF, Node, halves, pair};
+use super::layout::{LEAF, Node, Slot, halves, pair};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::journal::Tx;
@@ -65,29 +65,33 @@ impl<'r> Queue<'r> {
     /// The first message of this type; 0 none.
     #[inline]
     pub(super) fn first_of_type(&self, mtype: u64) -> Result<u32> {
-        let leaf = self.nearest(mtype)?;
-        if leaf == 0 || self.type_of(leaf)? != mtype { Ok(0) } else { self.first_of(leaf) }
+        Ok(match self.nearest(mtype)? {
+            Some((_, leaf)) if leaf.mtype.load(Relaxed) == mtype => halves(leaf.ends.load(Relaxed)).0,
+            _ => 0,
+        })
     }
 
     /// The first message of the lowest type, if that is not above `limit`; 0 none.
     #[inline]
     pub(super) fn first_of_lowest(&self, limit: u64) -> Result<u32> {
-        let leaf = self.nearest(0)?;
-        if leaf == 0 || self.type_of(leaf)? > limit { Ok(0) } else { self.first_of(leaf) }
+        Ok(match self.nearest(0)? {
+            Some((_, leaf)) if leaf.mtype.load(Relaxed) <= limit => halves(leaf.ends.load(Relaxed)).0,
+            _ => 0,
+        })
     }
 
-    /// The leaf that shares the most bits with `mtype`: its own if it has one. For 0 that is the lowest. 0: the index is empty.
+    /// The leaf that shares the most bits with `mtype`: its own if it has one. For 0 that is the lowest. `None`: the index is empty.
     #[inline]
-    fn nearest(&self, mtype: u64) -> Result<u32> {
+    fn nearest(&self, mtype: u64) -> Result<Option<(u32, &'r Node)>> {
         let mut at = self.root();
         if at == 0 {
-            return Ok(0);
+            return Ok(None);
         }
         for _ in 0..DEPTH {
             let node = self.node(at)?;
             let bit = node.bit.load(Relaxed);
             if bit == LEAF {
-                return Ok(at);
+                return Ok(Some((at, node)));
             }
             at = side(node, bit, mtype)?.1;
         }
@@ -96,12 +100,10 @@ impl<'r> Queue<'r> {
 
     /// Puts a message behind the others of its type.
     #[inline]
-    pub(super) fn index(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
-        let slot = self.slot(link)?;
+    pub(super) fn index(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
         let mtype = slot.mtype.load(Relaxed);
         let near = self.nearest(mtype)?;
-        if near != 0 {
-            let leaf = self.node(near)?;
+        if let Some((near, leaf)) = near {
             let (first, last) = halves(leaf.ends.load(Relaxed));
             if first == 0 {
                 if leaf.mtype.load(Relaxed) != mtype {
@@ -117,11 +119,11 @@ impl<'r> Queue<'r> {
                 return tx.set64(&leaf.ends, pair(first, link));
             }
         }
-        self.plant(tx, link, mtype, near)
+        self.plant(tx, link, mtype, near.map(|(_, leaf)| leaf.mtype.load(Relaxed)))
     }
 
-    /// Makes a leaf for a new type. `near` is the nearest leaf, 0 if there is none.
-    fn plant(&self, tx: &mut Tx<'r>, link: u32, mtype: u64, near: u32) -> Result<()> {
+    /// Makes a leaf for a new type. `near` is the nearest other type, if there is one.
+    fn plant(&self, tx: &mut Tx<'r>, link: u32, mtype: u64, near: Option<u64>) -> Result<()> {
         let leaf = self.take_node(tx)?;
         let node = self.node(leaf)?;
         node.mtype.store(mtype, Relaxed);
@@ -129,10 +131,8 @@ impl<'r> Queue<'r> {
         node.bit.store(LEAF, Relaxed);
         self.slot(link)?.leaf.store(leaf, Relaxed);
         let types = self.types().checked_add(1).ok_or(Error::Spoiled)?;
-        if near == 0 {
-            return tx.set64(&self.own.index, pair(leaf, types));
-        }
-        let bit = 63 - (self.type_of(near)? ^ mtype).leading_zeros().min(63);
+        let Some(near) = near else { return tx.set64(&self.own.index, pair(leaf, types)) };
+        let bit = 63 - (near ^ mtype).leading_zeros().min(63);
         let (spot, below) = self.spot_for(mtype, bit)?;
         let fork = self.take_node(tx)?;
         let node = self.node(fork)?;
@@ -168,8 +168,7 @@ impl<'r> Queue<'r> {
 
     /// Takes the first message of its type out of the index. Any other is spoiled (X3).
     #[inline]
-    pub(super) fn unindex(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
-        let slot = self.slot(link)?;
+    pub(super) fn unindex(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
         let at = slot.leaf.load(Relaxed);
         let leaf = self.node(at)?;
         let (first, last) = halves(leaf.ends.load(Relaxed));
@@ -267,7 +266,7 @@ impl<'r> Queue<'r> {
             leaves += 1;
             let mtype = self.type_of(leaf)?;
             let ordered = lowest.replace(mtype).is_none_or(|before| before < mtype);
-            let reached = self.nearest(mtype)? == leaf;
+            let reached = self.nearest(mtype)?.is_some_and(|(near, _)| near == leaf);
             let filled = leaf == root || self.first_of(leaf)? != 0;
             if ordered && reached && filled { Ok(()) } else { Err(Error::Spoiled) }
         });

@@ -5,7 +5,7 @@
 //! O2. The order, the type index and the counts change together.
 
 use super::Queue;
-use super::layout::{halves, pair};
+use super::layout::{Slot, halves, pair};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::journal::Tx;
@@ -21,8 +21,7 @@ impl<'r> Queue<'r> {
 
     /// Puts a message that nobody else can reach at the end of the queue.
     #[inline]
-    pub(super) fn append(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
-        let slot = self.slot(link)?;
+    pub(super) fn append(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
         let seq = self.own.seq.load(Relaxed);
         self.own.seq.store(seq.wrapping_add(1), Relaxed);
         slot.seq.store(seq, Relaxed);
@@ -35,7 +34,7 @@ impl<'r> Queue<'r> {
             slot.prev.store(last, Relaxed);
             tx.set64(&self.own.order, pair(first, link))?;
         }
-        self.index(tx, link)?;
+        self.index(tx, link, slot)?;
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
         let size = slot.size.load(Relaxed);
         let bytes = bytes.checked_add(size).ok_or(Error::Spoiled)?;
@@ -44,8 +43,7 @@ impl<'r> Queue<'r> {
 
     /// Takes a message out of the queue: the first of its type.
     #[inline]
-    pub(super) fn detach(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
-        let slot = self.slot(link)?;
+    pub(super) fn detach(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
         let (first, last) = halves(self.own.order.load(Relaxed));
         if first == link && last == link {
             tx.set64(&self.own.order, 0)?;
@@ -58,7 +56,7 @@ impl<'r> Queue<'r> {
             tx.set32(&self.slot(prev)?.next, next)?;
             tx.set32(&self.slot(next)?.prev, prev)?;
         }
-        self.unindex(tx, link)?;
+        self.unindex(tx, link, slot)?;
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
         let size = slot.size.load(Relaxed);
         let bytes = bytes.checked_sub(size).ok_or(Error::Spoiled)?;

@@ -137,7 +137,13 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `E2BIG`, `ENOMSG` (IPC_NOWAIT); `Removed`, `Moved`, `Stuck`, `Full`.
-    pub fn receive<H: Host>(&self, host: &H, who: Caller, wish: Wish, out: &mut [u8]) -> Result<Step<Received>> {
+    pub fn receive<H: Host>(
+        &self,
+        host: &H,
+        who: Caller,
+        wish: Wish,
+        out: &mut [u8],
+    ) -> Result<Step<Received>> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let link = self.find(wish)?;
@@ -154,12 +160,12 @@ impl<'r> Queue<'r> {
         }
         let len = size.min(wish.size);
         let mut tx = self.change();
-        self.detach(&mut tx, link)?;
+        self.detach(&mut tx, link, slot)?;
         tx.set64(&self.own.taken, self.stamp(who.pid, now))?;
         let parcel = match out.get_mut(..len) {
             Some(out) if len <= STAGE => {
                 self.read(slot, out)?;
-                self.give_slot(&mut tx, link)?;
+                self.give_slot(&mut tx, link, slot)?;
                 None
             }
             _ => {
@@ -233,7 +239,14 @@ impl<'r> Queue<'r> {
     }
 
     /// Takes the message that a sender put into a ticket.
-    fn unpack(&self, ticket: Ticket, record: &Sleeper, link: u32, wish: Wish, out: &mut [u8]) -> Result<Received> {
+    fn unpack(
+        &self,
+        ticket: Ticket,
+        record: &Sleeper,
+        link: u32,
+        wish: Wish,
+        out: &mut [u8],
+    ) -> Result<Received> {
         let slot = self.slot(link)?;
         let (mtype, size) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
         let len = size.min(wish.size);
@@ -271,7 +284,14 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `ENOMSG`, `E2BIG`, `EINVAL` (longer than msgmax); `Full`, and the lock's.
-    pub fn copy<H: Host>(&self, host: &H, who: Caller, place: i64, room: Room, out: &mut [u8]) -> Result<Received> {
+    pub fn copy<H: Host>(
+        &self,
+        host: &H,
+        who: Caller,
+        place: i64,
+        room: Room,
+        out: &mut [u8],
+    ) -> Result<Received> {
         let _locked = self.lock(host, who)?;
         let none = Error::Errno(Errno::ENOMSG);
         let link = self.at_place(u64::try_from(place).map_err(|_| none)?)?;
@@ -294,8 +314,8 @@ impl<'r> Queue<'r> {
             return Ok(Received { mtype, len: size, parcel: None });
         }
         let mut tx = self.change();
-        let twin = self.take_slot(&mut tx, mtype, size)?;
-        self.duplicate(slot, self.slot(twin)?, size)?;
+        let (twin, copy) = self.take_slot(&mut tx, mtype, size)?;
+        self.duplicate(slot, copy, size)?;
         let (ticket, record) = self.tickets().take(&mut tx, who, HELD, 0)?;
         record.a.store(twin, Relaxed);
         record.b.store(PARCEL, Relaxed);

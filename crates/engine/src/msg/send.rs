@@ -25,7 +25,14 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `EAGAIN` (`nowait`), `EINVAL` (longer than [`STAGE`]); `Removed`, `Moved`, `Stuck`, `Full`.
-    pub fn send_small<H: Host>(&self, host: &H, who: Caller, mtype: i64, text: &[u8], nowait: bool) -> Result<Step<()>> {
+    pub fn send_small<H: Host>(
+        &self,
+        host: &H,
+        who: Caller,
+        mtype: i64,
+        text: &[u8],
+        nowait: bool,
+    ) -> Result<Step<()>> {
         if text.len() > STAGE {
             return Err(Error::Errno(Errno::EINVAL));
         }
@@ -36,8 +43,8 @@ impl<'r> Queue<'r> {
             return Err(Error::Errno(Errno::EAGAIN));
         }
         let mut tx = self.change();
-        let link = self.take_slot(&mut tx, mtype, text.len())?;
-        self.fill(link, text)?;
+        let (link, slot) = self.take_slot(&mut tx, mtype, text.len())?;
+        self.fill(slot, text)?;
         if !fits {
             let (ticket, record) = self.tickets().take(&mut tx, who, WAITING, now)?;
             record.a.store(link, Relaxed);
@@ -48,7 +55,7 @@ impl<'r> Queue<'r> {
         }
         if self.own.receivers.head.load(Relaxed) == 0 {
             tx.set64(&self.own.sent, self.stamp(who.pid, now))?;
-            self.append(&mut tx, link)?;
+            self.append(&mut tx, link, slot)?;
             tx.commit();
             return Ok(Step::Done(()));
         }
@@ -64,7 +71,7 @@ impl<'r> Queue<'r> {
     pub fn reserve<H: Host>(&self, host: &H, who: Caller, size: usize) -> Result<Draft> {
         let _locked = self.lock(host, who)?;
         let mut tx = self.change();
-        let link = self.take_slot(&mut tx, 0, size)?;
+        let (link, _) = self.take_slot(&mut tx, 0, size)?;
         let (ticket, record) = self.tickets().take(&mut tx, who, HELD, 0)?;
         record.a.store(link, Relaxed);
         record.b.store(DRAFT, Relaxed);
@@ -91,7 +98,14 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// As [`Queue::send_small`]. After `Stuck` the draft is still there; after `Moved` it is gone, and the text with it.
-    pub fn post<H: Host>(&self, host: &H, who: Caller, draft: &Draft, mtype: i64, nowait: bool) -> Result<Step<()>> {
+    pub fn post<H: Host>(
+        &self,
+        host: &H,
+        who: Caller,
+        draft: &Draft,
+        mtype: i64,
+        nowait: bool,
+    ) -> Result<Step<()>> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let record = self.draft(draft, who)?;
@@ -132,7 +146,7 @@ impl<'r> Queue<'r> {
         let mut tx = self.change();
         self.tickets().give(&mut tx, ticket)?;
         if link != 0 {
-            self.give_slot(&mut tx, link)?;
+            self.give_slot(&mut tx, link, self.slot(link)?)?;
         }
         tx.commit();
         Ok(())
@@ -142,7 +156,13 @@ impl<'r> Queue<'r> {
     ///
     /// # Errors
     /// `EIDRM`, `EINTR`; `Moved`: adopt the ticket in the new region.
-    pub fn resume_send<H: Host>(&self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
+    pub fn resume_send<H: Host>(
+        &self,
+        host: &H,
+        who: Caller,
+        ticket: Ticket,
+        why: Parked,
+    ) -> Result<Step<()>> {
         let _locked = lock::lock_any(self.header, host, who)?;
         let state = self.header.state.load(Relaxed);
         if state == MOVED {
@@ -174,7 +194,8 @@ impl<'r> Queue<'r> {
         self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
         self.tickets().give(&mut tx, ticket)?;
         if record.b.load(Relaxed) == SENDER {
-            self.give_slot(&mut tx, record.a.load(Relaxed))?;
+            let link = record.a.load(Relaxed);
+            self.give_slot(&mut tx, link, self.slot(link)?)?;
         }
         tx.commit();
         Ok(())
@@ -192,10 +213,10 @@ impl<'r> Queue<'r> {
         now: i64,
     ) -> Result<()> {
         tx.set64(&self.own.sent, self.stamp(sender, now))?;
-        if self.own.receivers.head.load(Relaxed) == 0 {
-            return self.append(tx, link);
-        }
         let slot = self.slot(link)?;
+        if self.own.receivers.head.load(Relaxed) == 0 {
+            return self.append(tx, link, slot);
+        }
         let (mtype, size) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
         for item in self.tickets().walk(&self.own.receivers) {
             let (ticket, record) = item?;
@@ -216,6 +237,6 @@ impl<'r> Queue<'r> {
                 return Ok(());
             }
         }
-        self.append(tx, link)
+        self.append(tx, link, slot)
     }
 }

@@ -24,37 +24,36 @@ impl<'r> Queue<'r> {
         self.map.slots.get(self.region, link.wrapping_sub(1))
     }
 
-    /// Takes a slot, and blocks for `size` bytes, for a message that nobody can reach before the commit. Answers the link.
+    /// Takes a slot, and blocks for `size` bytes, for a message that nobody can reach before the commit. Answers the link and the slot.
     ///
     /// # Errors
     /// `Full`.
     #[inline]
-    pub(super) fn take_slot(&self, tx: &mut Tx<'r>, mtype: i64, size: usize) -> Result<u32> {
+    pub(super) fn take_slot(&self, tx: &mut Tx<'r>, mtype: i64, size: usize) -> Result<(u32, &'r Slot)> {
         let word = self.own.slots.load(Relaxed);
         let (free, fresh) = halves(word);
-        let link = if free != 0 {
-            tx.set64(&self.own.slots, pair(self.slot(free)?.free.load(Relaxed), fresh))?;
-            free
+        let (link, slot) = if free != 0 {
+            let slot = self.slot(free)?;
+            tx.set64(&self.own.slots, pair(slot.free.load(Relaxed), fresh))?;
+            (free, slot)
         } else {
             if fresh >= self.map.slots.cap {
                 return Err(Error::Full);
             }
             tx.set64(&self.own.slots, pair(0, fresh + 1))?;
-            fresh + 1
+            (fresh + 1, self.slot(fresh + 1)?)
         };
-        let slot = self.slot(link)?;
         slot.mtype.store(mtype as u64, Relaxed);
         slot.size.store(size as u32, Relaxed);
         if size > INLINE {
             slot.block.store(self.take_blocks(tx, blocks_of(size))?, Relaxed);
         }
-        Ok(link)
+        Ok((link, slot))
     }
 
     /// Gives a slot and its blocks back.
     #[inline]
-    pub(super) fn give_slot(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
-        let slot = self.slot(link)?;
+    pub(super) fn give_slot(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
         let size = slot.size.load(Relaxed) as usize;
         if size > INLINE {
             self.give_blocks(tx, slot.block.load(Relaxed), blocks_of(size))?;
@@ -137,11 +136,11 @@ impl<'r> Queue<'r> {
 
     /// Writes a text of at most a block into a slot that was just taken for it.
     #[inline]
-    pub(super) fn fill(&self, link: u32, text: &[u8]) -> Result<()> {
+    pub(super) fn fill(&self, slot: &Slot, text: &[u8]) -> Result<()> {
         if text.len() > BLOCK {
             return Err(Error::Spoiled);
         }
-        self.region.write_bytes(self.text_at(self.slot(link)?)?, text)
+        self.region.write_bytes(self.text_at(slot)?, text)
     }
 
     /// Reads the first bytes of a text, at most a block.

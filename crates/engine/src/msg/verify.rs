@@ -1,8 +1,8 @@
 //! Whether a queue at rest is as its invariants say. For tests, and for looking at a namespace.
 
 use super::layout::halves;
-use super::{DRAFT, PARCEL, Queue, RECEIVER, SENDER};
 use super::receive::Wish;
+use super::{DRAFT, PARCEL, Queue, RECEIVER, SENDER};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::wait::{DONE, FREE, HELD, PARKED, Ticket, WAITING};
@@ -72,8 +72,12 @@ impl<'r> Queue<'r> {
             let (mut link, mut seq) = (self.first_of(leaf)?, None);
             while link != 0 && count < self.map.slots.cap {
                 let slot = self.slot(link)?;
-                let later = seq.replace(slot.seq.load(Relaxed)).is_none_or(|seq| seq < slot.seq.load(Relaxed));
-                if !later || slot.leaf.load(Relaxed) != leaf || slot.mtype.load(Relaxed) != self.type_of(leaf)? {
+                let later =
+                    seq.replace(slot.seq.load(Relaxed)).is_none_or(|seq| seq < slot.seq.load(Relaxed));
+                if !later
+                    || slot.leaf.load(Relaxed) != leaf
+                    || slot.mtype.load(Relaxed) != self.type_of(leaf)?
+                {
                     return Err(Error::Spoiled);
                 }
                 count += 1;

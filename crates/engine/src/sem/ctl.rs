@@ -57,7 +57,11 @@ impl<'r> Set<'r> {
             let (ticket, record) = item?;
             let op = Ops::Sleeper { ticket, count: self.geometry.ops }.get(self, record.b.load(Relaxed))?;
             if u32::from(op.sem_num) == num {
-                if op.sem_op == 0 { zero += 1 } else if op.sem_op < 0 { more += 1 }
+                if op.sem_op == 0 {
+                    zero += 1
+                } else if op.sem_op < 0 {
+                    more += 1
+                }
             }
         }
         Ok((more, zero))
@@ -95,7 +99,10 @@ impl<'r> Set<'r> {
         tx.set64(&self.header.ctime, now as u64)?;
         tx.commit();
         self.serve_after_set(host, now, locked, |set| {
-            if set.named(num)? { Ok(()) } else { Ok(word::unslow(word)) }
+            if !set.named(num)? {
+                word::unslow(word);
+            }
+            Ok(())
         })
     }
 

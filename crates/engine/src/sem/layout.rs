@@ -1,11 +1,11 @@
 //! What a set's region holds, and how large. The page `docs/region-format.md` is this file in prose.
 
+use crate::atomic::{AtomicU32, AtomicU64};
 use crate::error::{Error, Result};
 use crate::journal::Entry;
 use crate::layout;
 use crate::object::Header;
 use crate::region::Table;
-use crate::atomic::{AtomicU32, AtomicU64};
 use crate::wait::{Queue, Sleeper};
 
 layout! {
@@ -81,7 +81,11 @@ impl Geometry {
     /// From the wire; `None` if no set is like that.
     pub fn decode(words: [u32; 8]) -> Option<Geometry> {
         let [nsems, rows, tickets, ops, ..] = words;
-        let sane = nsems <= 1 << 20 && rows <= 1 << 16 && tickets <= 1 << 16 && rows.is_power_of_two() && (1..=1 << 20).contains(&ops);
+        let sane = nsems <= 1 << 20
+            && rows <= 1 << 16
+            && tickets <= 1 << 16
+            && rows.is_power_of_two()
+            && (1..=1 << 20).contains(&ops);
         sane.then_some(Geometry { nsems, rows, tickets, ops })
     }
 

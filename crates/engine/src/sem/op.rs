@@ -174,7 +174,15 @@ impl<'r> Set<'r> {
         self.map.ops.get(self.region, index)
     }
 
-    fn sleep(self, who: Caller, ops: &[Sembuf], alters: bool, row: Option<u32>, n: u32, now: i64) -> Result<Ticket> {
+    fn sleep(
+        self,
+        who: Caller,
+        ops: &[Sembuf],
+        alters: bool,
+        row: Option<u32>,
+        n: u32,
+        now: i64,
+    ) -> Result<Ticket> {
         let mut tx = self.change();
         let (ticket, record) = self.tickets().take(&mut tx, who, WAITING, now)?;
         for (i, op) in ops.iter().enumerate() {
@@ -265,7 +273,11 @@ impl<'r> Set<'r> {
 
     /// After a slow operation: lets go of the semaphores that nobody waits for, unless slow operations come in rows.
     fn calm(self, ops: &[Sembuf], undo: bool) -> Result<()> {
-        let left = if undo || ops.len() > 1 { HYSTERESIS } else { self.own.hysteresis.load(Relaxed).saturating_sub(1) };
+        let left = if undo || ops.len() > 1 {
+            HYSTERESIS
+        } else {
+            self.own.hysteresis.load(Relaxed).saturating_sub(1)
+        };
         self.own.hysteresis.store(left, Relaxed);
         if left == 0 {
             for op in ops {

@@ -71,9 +71,16 @@ impl<'r> Set<'r> {
     }
 
     /// Tries a sleeper's operations; done or impossible, the sleeper is served.
-    fn serve<H: Host>(self, host: &H, served: &mut Outcome<'r>, ticket: Ticket, record: &Sleeper) -> Result<Attempt> {
+    fn serve<H: Host>(
+        self,
+        host: &H,
+        served: &mut Outcome<'r>,
+        ticket: Ticket,
+        record: &Sleeper,
+    ) -> Result<Attempt> {
         let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed).min(self.geometry.ops) };
-        let owner = Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1), time: None };
+        let owner =
+            Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1), time: None };
         let queue = if record.c.load(Relaxed) & ALTERS != 0 { &self.own.alter } else { &self.own.zero };
         let mut tx = self.change();
         let attempt = match self.attempt(&mut tx, ops, owner)? {

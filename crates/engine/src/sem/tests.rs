@@ -55,10 +55,7 @@ fn values(set: Set<'_>) -> Vec<u16> {
 fn operations_are_all_done_or_none() {
     with_set(3, |set| {
         assert_eq!(go(set, 1, &[op(0, 2, 0), op(1, 1, 0)]), Ok(None));
-        assert_eq!(
-            go(set, 1, &[op(0, -2, 0), op(2, -1, IPC_NOWAIT)]),
-            Err(Error::Errno(Errno::EAGAIN))
-        );
+        assert_eq!(go(set, 1, &[op(0, -2, 0), op(2, -1, IPC_NOWAIT)]), Err(Error::Errno(Errno::EAGAIN)));
         assert_eq!(values(set), [2, 1, 0]);
         assert_eq!(go(set, 1, &[op(0, -1, 0), op(0, -1, 0), op(0, 0, 0), op(0, 5, 0)]), Ok(None));
         assert_eq!(values(set), [5, 1, 0]);
@@ -243,8 +240,10 @@ fn play(set: Set<'_>, acts: &[Act]) {
     for a in acts {
         match a {
             Act::Op(n, ops) if tickets[*n as usize].is_none() => {
-                let call: Vec<_> =
-                    ops.iter().map(|&(num, add, undo)| op(num, add, if undo { SEM_UNDO.into() } else { 0 })).collect();
+                let call: Vec<_> = ops
+                    .iter()
+                    .map(|&(num, add, undo)| op(num, add, if undo { SEM_UNDO.into() } else { 0 }))
+                    .collect();
                 tickets[*n as usize] = go(set, *n, &call).unwrap();
                 if model.attempt(*n, ops) { model.scan() } else { model.waiting.push((*n, ops.clone())) }
             }

@@ -57,19 +57,24 @@ impl<'r> Set<'r> {
     fn copy_rows(self, new: Set<'_>) -> Result<()> {
         for row in 0..self.geometry.rows {
             let pid = self.key(row)?.pid.load(Relaxed);
-            if pid == 0 {
-                continue;
+            if pid != 0 {
+                self.copy_row(new, row, pid)?;
             }
-            let there = new.row(pid)?;
-            if self.counts_row(row)? {
-                for num in 0..self.geometry.nsems {
-                    let mut tx = new.change();
-                    if !new.adjust(&mut tx, there, num, self.owed(row, num)?)? {
-                        return Err(Error::Spoiled);
-                    }
-                    tx.commit();
-                }
+        }
+        Ok(())
+    }
+
+    fn copy_row(self, new: Set<'_>, row: u32, pid: ring3_abi::Pid) -> Result<()> {
+        let there = new.row(pid)?;
+        if !self.counts_row(row)? {
+            return Ok(());
+        }
+        for num in 0..self.geometry.nsems {
+            let mut tx = new.change();
+            if !new.adjust(&mut tx, there, num, self.owed(row, num)?)? {
+                return Err(Error::Spoiled);
             }
+            tx.commit();
         }
         Ok(())
     }

@@ -5,11 +5,14 @@ use super::op::{ALTERS, Attempt, Ops, Owner};
 use super::word;
 use crate::atomic::Relaxed;
 use crate::error::Result;
-use crate::wait::{DONE, FREE, HELD, PARKED, Ticket, WAITING};
+use crate::wait::{DONE, FREE, HELD, PARKED, Sleeper, Ticket, WAITING};
+
+/// What a check found.
+type Verdict = core::result::Result<(), &'static str>;
 
 impl<'r> Set<'r> {
     /// Checks the invariants. Nobody may be at work on the set.
-    pub fn verify(self) -> core::result::Result<(), &'static str> {
+    pub fn verify(self) -> Verdict {
         if self.header.lock.load(Relaxed) != 0 {
             return Err("the lock is held");
         }
@@ -24,7 +27,7 @@ impl<'r> Set<'r> {
         self.verify_tickets().unwrap_or(Err("a ticket's record leaves the region"))
     }
 
-    fn verify_queues(self) -> Result<core::result::Result<(), &'static str>> {
+    fn verify_queues(self) -> Result<Verdict> {
         for (queue, alters) in [(&self.own.alter, ALTERS), (&self.own.zero, 0)] {
             let mut last = 0;
             for item in self.tickets().walk(queue) {
@@ -32,21 +35,12 @@ impl<'r> Set<'r> {
                 if record.prev.load(Relaxed) != last {
                     return Ok(Err("a queue's links disagree"));
                 }
-                if !matches!(record.state.load(Relaxed), WAITING | PARKED) {
-                    return Ok(Err("a ticket in a queue does not wait"));
-                }
                 if record.c.load(Relaxed) & ALTERS != alters {
                     return Ok(Err("a ticket stands in the wrong queue"));
                 }
-                let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed) };
-                for n in 0..ops.len() {
-                    if !word::read(self.word(u32::from(ops.get(self, n)?.sem_num))?).slow() {
-                        return Ok(Err("a semaphore that a ticket names is not slow"));
-                    }
-                }
-                let owner = Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1), time: None };
-                if !matches!(self.attempt(&mut self.change(), ops, owner)?, Attempt::Blocked(_)) {
-                    return Ok(Err("a ticket waits that could go on"));
+                let verdict = self.verify_sleeper(ticket, record)?;
+                if verdict.is_err() {
+                    return Ok(verdict);
                 }
                 last = ticket.0 + 1;
             }
@@ -57,7 +51,24 @@ impl<'r> Set<'r> {
         Ok(Ok(()))
     }
 
-    fn verify_tickets(self) -> Result<core::result::Result<(), &'static str>> {
+    /// A ticket in a queue waits, its semaphores are slow, and it cannot go on.
+    fn verify_sleeper(self, ticket: Ticket, record: &Sleeper) -> Result<Verdict> {
+        if !matches!(record.state.load(Relaxed), WAITING | PARKED) {
+            return Ok(Err("a ticket in a queue does not wait"));
+        }
+        let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed) };
+        for n in 0..ops.len() {
+            if !word::read(self.word(u32::from(ops.get(self, n)?.sem_num))?).slow() {
+                return Ok(Err("a semaphore that a ticket names is not slow"));
+            }
+        }
+        let row = record.d.load(Relaxed).checked_sub(1);
+        let owner = Owner { pid: record.pid.load(Relaxed), row, time: None };
+        let blocked = matches!(self.attempt(&mut self.change(), ops, owner)?, Attempt::Blocked(_));
+        Ok(if blocked { Ok(()) } else { Err("a ticket waits that could go on") })
+    }
+
+    fn verify_tickets(self) -> Result<Verdict> {
         let (mut queued, mut free) = (0, 0);
         for index in 0..self.tickets().used() {
             match self.tickets().get(Ticket(index))?.state.load(Relaxed) {

@@ -81,7 +81,14 @@ impl Snapshot {
 
 impl core::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}{} by {} at {}", self.value(), if self.slow() { " slow" } else { "" }, self.pid(), self.time())
+        write!(
+            f,
+            "{}{} by {} at {}",
+            self.value(),
+            if self.slow() { " slow" } else { "" },
+            self.pid(),
+            self.time()
+        )
     }
 }
 

@@ -34,7 +34,13 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn ring3_park(word: *const u32, op: usize, value: usize, timeout: *const [i64; 2], interrupted: *const u32) -> isize;
+    fn ring3_park(
+        word: *const u32,
+        op: usize,
+        value: usize,
+        timeout: *const [i64; 2],
+        interrupted: *const u32,
+    ) -> isize;
     static ring3_park_begin: u8;
     static ring3_park_end: u8;
     static ring3_park_interrupted: u8;

@@ -3,7 +3,7 @@
 //! at all, everything is in its place, and the queue works.
 #![allow(unsafe_code)]
 
-use super::{HOST, open, send, text, who, wish};
+use super::{HOST, Message, Outcome, open, send, text, who, wish};
 use crate::error::{Error, Step};
 use crate::host::{Caller, Parked};
 use crate::msg::{Geometry, Queue, Room, STAGE, Stat, Wish};
@@ -91,8 +91,8 @@ fn copy_if_changed(shared: &Shared, seen: &mut Heap) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 struct View {
     stat: Stat,
-    messages: Vec<(i64, Vec<u8>)>,
-    sleepers: Vec<(u32, Option<Result<Option<(i64, Vec<u8>)>, Errno>>)>,
+    messages: Vec<Message>,
+    sleepers: Vec<(u32, Option<Outcome>)>,
 }
 
 /// A call of another process that slept before the dying one came.
@@ -113,11 +113,7 @@ fn look(queue: Queue<'_>, asleep: &[Asleep]) -> View {
     View { stat, messages, sleepers }
 }
 
-fn ask(
-    queue: Queue<'_>,
-    call: Asleep,
-    out: &mut [u8],
-) -> (u32, Option<Result<Option<(i64, Vec<u8>)>, Errno>>) {
+fn ask(queue: Queue<'_>, call: Asleep, out: &mut [u8]) -> (u32, Option<Outcome>) {
     match call {
         Asleep::Send(n, ticket) => match queue.resume_send(&HOST, who(n), ticket, Parked::Woken) {
             Ok(Step::Done(())) => (n, Some(Ok(None))),
@@ -174,7 +170,9 @@ fn check(before: impl Fn(Queue<'_>) -> Vec<Asleep>, act: impl Fn(Queue<'_>)) -> 
 
 /// Sends messages of many types and sizes, and receives them in another order.
 fn use_up(queue: Queue<'_>) {
-    for (n, (mtype, size)) in [(7, 90), (3, 2000), (9, 50), (1, 1500), (5, 0), (2, 400)].into_iter().enumerate() {
+    for (n, (mtype, size)) in
+        [(7, 90), (3, 2000), (9, 50), (1, 1500), (5, 0), (2, 400)].into_iter().enumerate()
+    {
         assert_eq!(send(queue, 8, mtype, &text(n, size), true), Ok(None));
     }
     for (mtype, size) in [(3, 2000), (9, 50), (2, 400), (1, 1500), (5, 0), (7, 90)] {
@@ -182,11 +180,7 @@ fn use_up(queue: Queue<'_>) {
     }
 }
 
-fn check_deaths(
-    before: impl Fn(Queue<'_>) -> Vec<Asleep>,
-    act: impl Fn(Queue<'_>),
-    deaths: &[u32],
-) -> usize {
+fn check_deaths(before: impl Fn(Queue<'_>) -> Vec<Asleep>, act: impl Fn(Queue<'_>), deaths: &[u32]) -> usize {
     let shared = Shared::new(SIZES.len());
     let queue = Queue::new(shared.region(), SIZES).unwrap();
     queue.format(7, QBYTES, 1_000_000).unwrap();
@@ -386,7 +380,10 @@ fn in_settling() {
         assert_eq!(draft.size, 3000);
         [other].into()
     };
-    let points =
-        check_deaths(before, |queue| assert!(queue.settle(&HOST, DYING.pid, broker).is_ok()), &[broker.pid, DYING.pid]);
+    let points = check_deaths(
+        before,
+        |queue| assert!(queue.settle(&HOST, DYING.pid, broker).is_ok()),
+        &[broker.pid, DYING.pid],
+    );
     assert!(points > 30, "{points}");
 }

@@ -77,9 +77,12 @@ fn open(queue: Queue<'_>, n: u32, got: Received, out: &[u8]) -> (i64, Vec<u8>) {
     (got.mtype, all)
 }
 
-type Answer = Result<(i64, Vec<u8>), Errno>;
+type Message = (i64, Vec<u8>);
+/// What a finished call answered; a send has no message.
+type Outcome = Result<Option<Message>, Errno>;
+type Answer = Result<Message, Errno>;
 
-fn receive(queue: Queue<'_>, n: u32, wish: Wish) -> Result<Option<(i64, Vec<u8>)>, (Errno, Option<Ticket>)> {
+fn receive(queue: Queue<'_>, n: u32, wish: Wish) -> Result<Option<Message>, (Errno, Option<Ticket>)> {
     let mut out = [0; 1024];
     match queue.receive(&HOST, who(n), wish, &mut out) {
         Ok(Step::Done(got)) => Ok(Some(open(queue, n, got, &out))),
@@ -181,6 +184,27 @@ fn the_dead_leave_nothing_and_take_nothing() {
 }
 
 #[test]
+fn removal_ends_every_call_but_what_was_received() {
+    with_queue(100, |queue| {
+        let Err((_, Some(served))) = receive(queue, 1, wish(1, 50, 0)) else { panic!() };
+        let Err((_, Some(asleep))) = receive(queue, 2, wish(1, 50, 0)) else { panic!() };
+        assert_eq!(send(queue, 3, 1, &text(1, 20), false), Ok(None));
+        assert_eq!(send(queue, 3, 2, &text(1, 90), false), Ok(None));
+        let sender = send(queue, 4, 3, &text(1, 50), false).unwrap().unwrap();
+        for _ in 0..2 {
+            queue.remove(&HOST, who(0)).unwrap();
+        }
+        let gone = Error::Errno(Errno::EIDRM);
+        assert_eq!(resume(queue, 1, served, wish(1, 50, 0), Parked::Woken), Some(Ok((1, text(1, 20)))));
+        assert_eq!(resume(queue, 2, asleep, wish(1, 50, 0), Parked::Woken), Some(Err(Errno::EIDRM)));
+        assert_eq!(queue.resume_send(&HOST, who(4), sender, Parked::Interrupted), Err(gone));
+        assert_eq!(send(queue, 3, 1, &text(1, 20), false), Err(Error::Removed));
+        assert_eq!(queue.stat(&HOST, who(3)), Err(Error::Removed));
+        assert_eq!(queue.peek(), None);
+    });
+}
+
+#[test]
 fn a_moved_queue_keeps_messages_and_sleepers() {
     let small = Geometry::for_queue(100, 8192);
     let large = small.grown().unwrap();
@@ -194,6 +218,10 @@ fn a_moved_queue_keeps_messages_and_sleepers() {
     old.move_to(&HOST, who(0), new).unwrap();
     assert_eq!(old.post(&HOST, who(3), &draft, 1, false), Err(Error::Moved));
     assert_eq!(old.resume_send(&HOST, who(2), waiting, Parked::Woken), Err(Error::Moved));
+    // Who was about to park in the old region does not: nobody would wake it there any more.
+    let seat = old.seat(waiting).unwrap();
+    let word = seat.word.load(crate::atomic::Relaxed);
+    assert!(word != seat.spinning && word != seat.parked);
     assert_eq!(new.adopt(&HOST, who(2)), Ok(Some(waiting)));
     assert_eq!(receive(new, 4, wish(0, 100, 0)), Ok(Some((1, text(1, 95)))));
     assert_eq!(new.resume_send(&HOST, who(2), waiting, Parked::Woken), Ok(Step::Done(())));
@@ -231,7 +259,7 @@ enum Call {
 struct Model {
     queue: Vec<(i64, Vec<u8>)>,
     asleep: Vec<(u32, Call)>,
-    answers: Vec<(u32, Result<Option<(i64, Vec<u8>)>, Errno>)>,
+    answers: Vec<(u32, Outcome)>,
 }
 
 const QBYTES: usize = 4000;
@@ -264,7 +292,11 @@ impl Model {
 
     fn find(&self, wish: Wish) -> Option<usize> {
         let all = || self.queue.iter().enumerate().filter(|(_, m)| wish.accepts(m.0));
-        if wish.msgtyp < 0 { all().min_by_key(|(i, m)| (m.0, *i)).map(|m| m.0) } else { all().next().map(|m| m.0) }
+        if wish.msgtyp < 0 {
+            all().min_by_key(|(i, m)| (m.0, *i)).map(|m| m.0)
+        } else {
+            all().next().map(|m| m.0)
+        }
     }
 
     fn receive(&mut self, n: u32, wish: Wish) {
@@ -375,7 +407,9 @@ fn sleeping_senders_go_in_the_kernels_order() {
         assert_eq!(send(queue, 1, 2, &text(2, 10), false), Ok(None));
         let sizes = [10, 10, 100, 10];
         let tickets: Vec<_> = (0..4)
-            .map(|i| send(queue, 2 + i, 10 + i64::from(i), &text(0, sizes[i as usize]), false).unwrap().unwrap())
+            .map(|i| {
+                send(queue, 2 + i, 10 + i64::from(i), &text(0, sizes[i as usize]), false).unwrap().unwrap()
+            })
             .collect();
         let left = |queue: Queue<'_>| -> Vec<usize> {
             (0..4)
@@ -386,7 +420,11 @@ fn sleeping_senders_go_in_the_kernels_order() {
                 .collect()
         };
         let order = |queue: Queue<'_>| -> Vec<u32> {
-            queue.tickets().walk(&queue.own.senders).map(|item| item.unwrap().1.pid.load(crate::atomic::Relaxed) - 102).collect()
+            queue
+                .tickets()
+                .walk(&queue.own.senders)
+                .map(|item| item.unwrap().1.pid.load(crate::atomic::Relaxed) - 102)
+                .collect()
         };
         // Room for one of ten bytes: the first goes, the long one moves behind, then those whose room was taken.
         assert_eq!(receive(queue, 1, wish(2, 100, 0)), Ok(Some((2, text(2, 10)))));
@@ -395,7 +433,8 @@ fn sleeping_senders_go_in_the_kernels_order() {
         // Room for all but the long one.
         assert_eq!(receive(queue, 1, wish(1, 100, 0)), Ok(Some((1, text(1, 90)))));
         assert_eq!(order(queue), [2]);
-        let types: Vec<i64> = (0..3).map(|_| receive(queue, 1, wish(0, 100, 0)).unwrap().unwrap().0).collect();
+        let types: Vec<i64> =
+            (0..3).map(|_| receive(queue, 1, wish(0, 100, 0)).unwrap().unwrap().0).collect();
         assert_eq!(types, [10, 11, 13]);
         assert_eq!(order(queue), [] as [u32; 0]);
     });
