@@ -20,7 +20,7 @@ fn oracle(arguments: &[&str]) {
 /// The kernel gives the same answers twice: what differs later is not the oracle's own noise.
 #[test]
 fn the_kernel_agrees_with_itself() {
-    oracle(&["--twice", "--sequences", "200"]);
+    oracle(&["--twice", "--random", "--sequences", "200"]);
 }
 
 /// `$RING3_CASES` chooses by a part of the name.
@@ -33,8 +33,8 @@ fn hand_written_cases() {
 #[test]
 fn random_scripts() {
     match std::env::var("RING3_SEED") {
-        Ok(seed) => oracle(&["--sequences", "400", "--seed", &seed]),
-        Err(_) => oracle(&["--sequences", "400"]),
+        Ok(seed) => oracle(&["--random", "--sequences", "400", "--seed", &seed]),
+        Err(_) => oracle(&["--random", "--sequences", "400"]),
     }
 }
 

@@ -2,27 +2,10 @@
 //!
 //! Symbols that a libc may lack are weak: their address is null there.
 
-use core::arch::global_asm;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-macro_rules! weak {
-    ($($place:literal => $symbol:literal),* $(,)?) => {
-        global_asm!(
-            ".section .data.rel.ro.ring3,\"aw\"",
-            ".balign 8",
-            $(
-                concat!(".weak ", $symbol),
-                concat!(".globl ", $place),
-                concat!(".hidden ", $place),
-                concat!($place, ": .quad ", $symbol),
-            )*
-            ".text",
-        );
-    };
-}
-
-weak! {
+ring3_os::weak_words! {
     "ring3_weak_errno" => "__errno_location",
     "ring3_weak_dlsym" => "dlsym",
     "ring3_weak_environ" => "environ",

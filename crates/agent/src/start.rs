@@ -25,19 +25,6 @@ unsafe extern "C" fn start(argc: usize, argv: *const *const u8, envp: *const *co
 #[unsafe(link_section = ".init_array")]
 static START: unsafe extern "C" fn(usize, *const *const u8, *const *const u8) = start;
 
-// The compiled core library names an unwinder's helper. Nothing here unwinds, but a thread's cancellation passes through: "go on" is the answer.
-#[cfg(target_arch = "x86_64")]
-core::arch::global_asm!(
-    ".text",
-    ".globl rust_eh_personality",
-    ".hidden rust_eh_personality",
-    ".type rust_eh_personality,@function",
-    "rust_eh_personality:",
-    "mov eax, 8",
-    "ret",
-    ".size rust_eh_personality, . - rust_eh_personality",
-);
-
 /// There is no one to tell: the invariant that broke is ours, the process is a stranger's.
 #[cfg(not(test))]
 #[panic_handler]

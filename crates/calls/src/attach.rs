@@ -74,7 +74,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Whether this process may have attachments.
 #[inline]
-pub fn any() -> bool {
+pub(crate) fn any() -> bool {
     COUNT.load(Relaxed) != 0
 }
 

@@ -97,7 +97,7 @@ pub unsafe fn capture(envp: *const *const u8) {
         }
         // SAFETY: an entry is a string. The first byte decides for most.
         if unsafe { entry.read() } == b'R' {
-            // SAFETY: as above.
+            // SAFETY: for the same reason as the block above.
             let text = unsafe { CStr::from_ptr(entry.cast()) };
             if let Some(variable) = ALL.iter().find(|v| text.to_bytes().starts_with(v.name)) {
                 variable.keep(text);

@@ -165,7 +165,7 @@ pub(crate) fn test_cancel(waiting: *mut Waiting) {
     // SAFETY: libc's functions of these forms (Cancellation).
     let push: extern "C" fn(*mut Cleanup, extern "C" fn(*mut Waiting), *mut Waiting) =
         unsafe { core::mem::transmute(push) };
-    // SAFETY: as above.
+    // SAFETY: for the same reason as the block above.
     let pop: extern "C" fn(*mut Cleanup, i32) = unsafe { core::mem::transmute(pop) };
     push(&raw mut buffer, unwound, waiting);
     cancellation_point();

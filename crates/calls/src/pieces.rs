@@ -17,10 +17,7 @@ use ring3_wire::request::Detach;
 
 /// Runs a change of mappings while no other thread attaches or detaches, and accounts for it if it succeeds. Costs one load in a process
 /// without attachments.
-fn changing(
-    run: impl FnOnce() -> Result<usize, Errno>,
-    account: impl FnOnce(usize),
-) -> Result<usize, Errno> {
+fn changing(run: impl FnOnce() -> Result<usize, Errno>, account: impl FnOnce(usize)) -> Result<usize, Errno> {
     // A vfork child changes its parent's mappings, but has no name of its own to say so.
     if !attach::any() || !life::is_ours() {
         return run();
@@ -78,7 +75,8 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
 /// Accounts for a range that is not mapped any more. `Identity::attach` is held.
 pub(crate) fn gone(from: usize, to: usize) {
     while let Some(piece) = attach::all().find(|p| p.addr < to && from < p.end()) {
-        let rest = [(piece.addr, from), (to, piece.end())].map(|(from, to)| (from < to).then(|| piece.cut(from, to)));
+        let rest = [(piece.addr, from), (to, piece.end())]
+            .map(|(from, to)| (from < to).then(|| piece.cut(from, to)));
         attach::remove(piece.addr);
         // Each cut opens a mapping, then the one in the range is closed.
         for part in rest.into_iter().flatten() {

@@ -7,7 +7,8 @@ use core::ffi::CStr;
 use ring3_abi::Errno;
 use ring3_os::fd::Fd;
 use ring3_wire::Op;
-use ring3_wire::request::{Proc, ProcFile};
+use ring3_wire::request::Proc;
+pub use ring3_wire::request::ProcFile;
 use zerocopy::IntoBytes;
 
 const SYSVIPC: &[u8] = b"/proc/sysvipc/";

@@ -126,10 +126,10 @@ fn sleep_masked(
     drop(section);
     // SAFETY: P1: no handler runs but in readable(), where no reference to the record is held.
     while unsafe { (*record).outcome.is_none() } {
-        // SAFETY: as above.
+        // SAFETY: for the same reason as the block above.
         let Some(line) = (unsafe { (*record).line.as_ref().map(Fd::raw) }) else { break };
         let woken = poll::readable(line, mask);
-        // SAFETY: as above.
+        // SAFETY: for the same reason as the block above.
         let record = unsafe { &mut *record };
         if record.outcome.is_none() {
             if woken == Err(Errno::EINTR) { record.cancel() } else { record.look(Wait::DontWait) }

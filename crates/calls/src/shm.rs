@@ -4,9 +4,9 @@
 //! asking for it and mapping it.
 
 use crate::attach::{self, Piece};
-use crate::{maps, pieces};
 use crate::section;
 use crate::{broker, get, process};
+use crate::{maps, pieces};
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT};
 use ring3_abi::shm::{
     SHM_EXEC, SHM_INFO, SHM_LOCK, SHM_RDONLY, SHM_REMAP, SHM_RND, SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK, SHMLBA,

@@ -81,7 +81,9 @@ impl Line {
         if let Ok(fd) = Errno::decode(raw) {
             let file = Fd::own(fd as i32);
             // SAFETY: bytes of ours.
-            unsafe { syscall(nr::WRITE, [file.raw() as usize, self.bytes.as_ptr() as usize, self.len, 0, 0, 0]) };
+            unsafe {
+                syscall(nr::WRITE, [file.raw() as usize, self.bytes.as_ptr() as usize, self.len, 0, 0, 0])
+            };
         }
     }
 }

@@ -99,7 +99,6 @@ fn after_cmds_end_a_signal_ends_the_rest() {
     until(|| {
         // An early signal is passed to CMD, which may be about to end: it may take two.
         let _ = rustix::process::kill_process(me, Signal::TERM);
-        std::thread::sleep(std::time::Duration::from_millis(20));
         child_ended(me)
     });
     let code = child.wait().expect("it ends").code();

@@ -103,7 +103,13 @@ pub unsafe fn unmap(addr: usize, len: usize) -> Result<(), Errno> {
 ///
 /// # Safety
 /// Nothing of value lies where the pages go, and nothing relies on where they were.
-pub unsafe fn remap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usize) -> Result<usize, Errno> {
+pub unsafe fn remap(
+    old: usize,
+    old_len: usize,
+    new_len: usize,
+    flags: usize,
+    to: usize,
+) -> Result<usize, Errno> {
     // SAFETY: by the caller's promise.
     Errno::decode(unsafe { syscall(nr::MREMAP, [old, old_len, new_len, flags, to, 0]) })
 }

@@ -1,12 +1,12 @@
 //! The oracle: compares the kernel and ring3, and is the driver that plays scripts in either.
 //!
 //! ```text
-//! ring3-oracle [--sequences N] [--seed S] [--from I] [--cases [NAME]] [--spread] [--twice] [--file F] [--show] [--without WORD]…
+//! ring3-oracle [--sequences N] [--seed S] [--from I] [--cases [NAME] | --random] [--spread] [--twice] [--file F] [--show] [--without WORD]…
 //! ring3-oracle kernel|here PACE script           plays one script from standard input
 //! ring3-oracle kernel|here PACE random SEED FROM COUNT [WORD…]
 //! ring3-oracle worker WHO FD                     a worker, after exec
 //! ```
-//! Without `--cases` and `--sequences`: all hand-written cases, then 1000 random scripts. `--twice` compares the kernel with
+//! All hand-written cases, then N (1000) random scripts; `--cases` and `--random` leave the others out. `--twice` compares the kernel with
 //! itself; `--show` prints the kernel's records of the cases;
 //! `--spread` lets ring3 use all CPUs;
 //! `--without` leaves out lines of random scripts that have a word. `kernel`: first enter a fresh IPC namespace of the kernel's. PACE: a CPU's number, or `spread`.
@@ -87,6 +87,7 @@ struct Options {
     cases: Option<String>,
     file: Option<String>,
     spread: bool,
+    random: bool,
     twice: bool,
     without: Vec<String>,
     show: bool,
@@ -105,6 +106,7 @@ impl Options {
                     options.cases = Some(words.next_if(|w| !w.starts_with("--")).unwrap_or("").to_string())
                 }
                 "--file" => options.file = words.next().map(str::to_string),
+                "--random" => options.random = true,
                 "--spread" => options.spread = true,
                 "--without" => options.without.extend(words.next().map(str::to_string)),
                 "--show" => options.show = true,
@@ -145,10 +147,10 @@ fn compare_worlds(options: &Options) -> io::Result<u8> {
         return Ok(0);
     }
     let mut code = 0;
-    if options.cases.is_some() || options.sequences.is_none() {
+    if !options.random {
         code |= all_cases(&stages, options.cases.as_deref().unwrap_or(""), &mut out)?;
     }
-    if options.sequences.is_some() || options.cases.is_none() {
+    if options.cases.is_none() {
         code |= sequences(&stages, options, &mut out)?;
     }
     Ok(code)

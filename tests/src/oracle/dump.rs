@@ -23,9 +23,9 @@ pub(crate) fn dump() -> String {
 pub(crate) fn clear() {
     // SAFETY: IPC_RMID reads no memory.
     each_queue(|id, _| unsafe { libc::msgctl(id, IPC_RMID, ptr::null_mut()) });
-    // SAFETY: as above.
+    // SAFETY: for the same reason as the block above.
     each_set(|id, _| unsafe { libc::semctl(id, 0, IPC_RMID) });
-    // SAFETY: as above.
+    // SAFETY: for the same reason as the block above.
     each_segment(|id, _| unsafe { libc::shmctl(id, IPC_RMID, ptr::null_mut()) });
 }
 

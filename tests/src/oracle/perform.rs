@@ -122,7 +122,7 @@ fn message(op: Op, args: &Args) -> Outcome {
                 show::prepare(args.out, 256);
                 args.pointer::<libc::msqid_ds>(2)
             };
-            // SAFETY: as above.
+            // SAFETY: for the same reason as the block above.
             let ret = i64::from(unsafe { libc::msgctl(args.int(0), cmd, buffer) });
             Outcome::with(ret, || show::msgctl(cmd, buffer as i64, args.out))
         }
@@ -153,7 +153,7 @@ fn semaphore(op: Op, args: &Args) -> Outcome {
             Outcome::plain(i64::from(ret))
         }
         Op::Semtimedop => {
-            // SAFETY: as above.
+            // SAFETY: for the same reason as the block above.
             let ret =
                 unsafe { semtimedop(args.int(0), args.pointer(1), args.at[2] as usize, args.pointer(3)) };
             Outcome::plain(i64::from(ret))
@@ -168,7 +168,7 @@ fn semaphore(op: Op, args: &Args) -> Outcome {
             } else if args.count > 3 && arg == args.out {
                 show::prepare(args.out, if cmd == ring3_abi::sem::GETALL { 65600 } else { 256 });
             }
-            // SAFETY: as above.
+            // SAFETY: for the same reason as the block above.
             let ret = i64::from(unsafe { libc::semctl(args.int(0), args.int(1), cmd, arg) });
             if cmd == ring3_abi::sem::GETPID && ret != -1 {
                 return Outcome { ret: 0, errno: 0, text: format!("{{p:{ret}}}") };
@@ -313,7 +313,7 @@ fn drop_capability(number: usize) -> Outcome {
     if let Some(data) = data.get_mut(number / 32) {
         data.effective &= !(1 << (number % 32));
     }
-    // SAFETY: as above.
+    // SAFETY: for the same reason as the block above.
     Outcome::plain(i64::from(unsafe { capset(&raw mut header, data.as_ptr()) }))
 }
 

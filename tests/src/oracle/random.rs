@@ -285,8 +285,11 @@ fn segment_step() -> Line {
         "SHM_REMAP|SHM_RND",
         "SHM_EXEC",
     ]);
-    let attach = (who(), name(), segment(), place, flags)
-        .prop_map(|(w, a, m, at, f)| format!("{w}: {a} = shmat({m}, {at}, {f})"));
+    // What is attached where the kernel likes has no name: another worker's call would find it elsewhere in each world.
+    let attach = (who(), name(), segment(), place, flags).prop_map(|(w, a, m, at, f)| match at {
+        "NULL" => format!("{w}: shmat({m}, NULL, {f})"),
+        _ => format!("{w}: {a} = shmat({m}, {at}, {f})"),
+    });
     let detach = (who(), often(&["AT", "AT+0x1000", "AT+0x2000", "a", "b"], &["a+4096", "NULL", "a+1"]))
         .prop_map(|(w, a)| format!("{w}: shmdt({a})"));
     let spot = || one(&["AT", "AT+0x1000", "AT+0x2000", "AT+0x2001", "AT+0x3ff0"]);

@@ -11,7 +11,7 @@ use core::ffi::CStr;
 use core::ptr::null;
 use ring3_abi::Errno;
 use ring3_calls::{env, life};
-use ring3_os::arch::{self, nr, syscall};
+use ring3_os::arch::{self, REGISTER_ARGUMENTS, nr, syscall};
 
 type Strings = *const *const u8;
 
@@ -74,7 +74,7 @@ impl Found {
             if !matches!(unsafe { entry.read() }, b'R' | b'L') {
                 continue;
             }
-            // SAFETY: as above.
+            // SAFETY: for the same reason as the block above.
             let text = unsafe { bytes(entry) };
             if let Some(list) = text.strip_prefix(PRELOAD) {
                 found.preloaded = names(list, library);
@@ -166,7 +166,7 @@ unsafe extern "C" fn repair(job: *mut u8, memory: *mut u8) -> isize {
             at = at.add(part.len());
         }
     }
-    // SAFETY: as above.
+    // SAFETY: for the same reason as the block above.
     unsafe {
         at.write(0);
         list.add(n).write(text);
@@ -299,36 +299,7 @@ spawns! {
 }
 
 // execl, execlp, execle take their arguments one by one: those in registers are put beside those on the stack, and the list is made of both.
-macro_rules! lists {
-    ($($(#[$doc:meta])* $name:ident => $target:ident;)*) => {$(
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As libc's: a path, strings, and a null pointer that ends them.
-        #[cfg(target_arch = "x86_64")]
-        #[unsafe(naked)]
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name() -> i32 {
-            core::arch::naked_asm!(
-                "lea r10, [rsp + 8]",
-                "sub rsp, 56",
-                "mov [rsp], rsi",
-                "mov [rsp + 8], rdx",
-                "mov [rsp + 16], rcx",
-                "mov [rsp + 24], r8",
-                "mov [rsp + 32], r9",
-                "mov rsi, rsp",
-                "mov rdx, r10",
-                "call {target}",
-                "add rsp, 56",
-                "ret",
-                target = sym $target,
-            )
-        }
-    )*};
-}
-
-lists! {
+ring3_os::argument_lists! {
     /// execl(3).
     execl => list_execl;
     /// execlp(3).
@@ -337,13 +308,16 @@ lists! {
     execle => list_execle;
 }
 
-/// Arguments in registers, after the path.
-const IN_REGISTERS: usize = 5;
-
 /// Argument `n` of a variadic call.
 unsafe fn argument(registers: Strings, stack: Strings, n: usize) -> *const u8 {
     // SAFETY: the program passed it: the list is read up to its null pointer (and execle's environment) only.
-    unsafe { if n < IN_REGISTERS { registers.add(n).read() } else { stack.add(n - IN_REGISTERS).read() } }
+    unsafe {
+        if n < REGISTER_ARGUMENTS {
+            registers.add(n).read()
+        } else {
+            stack.add(n - REGISTER_ARGUMENTS).read()
+        }
+    }
 }
 
 struct List<'a> {

@@ -89,7 +89,6 @@ fn beside(number: usize, args: [usize; 6]) -> isize {
     let call = || unsafe { arch::syscall(number, args) };
     let [a, b, c, ..] = args;
     match number {
-        #[cfg(target_arch = "x86_64")]
         nr::FORK => forked(call),
         // CLONE_VM: a thread, or a vfork child on this very memory.
         nr::CLONE if a & 0x100 == 0 => forked(call),

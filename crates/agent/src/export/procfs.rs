@@ -3,8 +3,9 @@
 use crate::libc::{self, answer, fail};
 use crate::next;
 use ring3_abi::Errno;
+use ring3_calls::procfs::ProcFile;
 use ring3_calls::procfs::{self, Access};
-use ring3_wire::request::ProcFile;
+use ring3_os::arch;
 
 const O_ACCMODE: i32 = 3;
 const O_CLOEXEC: i32 = 0o2000000;
@@ -201,13 +202,8 @@ pub extern "C" fn faccessat(dir: i32, path: *const u8, mode: i32, flags: i32) ->
 }
 
 /// What stat says of a file of ours on a kernel that has no System V IPC, and so no such file.
-#[cfg(target_arch = "x86_64")]
 fn stat_ours(file: ProcFile, to: usize) -> i32 {
-    let written = ring3_os::user::write_bytes(to, &[0; 144])
-        // struct stat of x86-64: st_dev, st_ino, st_nlink, st_mode; st_blksize.
-        .and_then(|()| ring3_os::user::write(to, &[0x15u64, inode(file), 1]))
-        .and_then(|()| ring3_os::user::write(to + 24, &mode_of(file)))
-        .and_then(|()| ring3_os::user::write(to + 56, &1024u64));
+    let written = ring3_os::user::write(to, &arch::stat_of(mode_of(file), inode(file)));
     answer(written.map(|()| 0)) as i32
 }
 
@@ -223,7 +219,6 @@ macro_rules! stats {
         }
     )*};
 }
-#[cfg(target_arch = "x86_64")]
 stats!(stat stat64 lstat lstat64);
 
 macro_rules! stats_versioned {
@@ -238,7 +233,6 @@ macro_rules! stats_versioned {
         }
     )*};
 }
-#[cfg(target_arch = "x86_64")]
 stats_versioned!(__xstat __xstat64 __lxstat __lxstat64);
 
 macro_rules! stats_at {
@@ -253,7 +247,6 @@ macro_rules! stats_at {
         }
     )*};
 }
-#[cfg(target_arch = "x86_64")]
 stats_at!(fstatat fstatat64);
 
 macro_rules! stats_at_versioned {
@@ -269,7 +262,6 @@ macro_rules! stats_at_versioned {
         }
     )*};
 }
-#[cfg(target_arch = "x86_64")]
 stats_at_versioned!(__fxstatat __fxstatat64);
 
 /// statx(2).

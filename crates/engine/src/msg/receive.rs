@@ -220,7 +220,7 @@ impl<'r> Queue<'r> {
             DONE => {
                 let (result, link) = (record.result.load(Relaxed) as u16, record.a.load(Relaxed));
                 if result != 0 {
-                    self.drop_held(ticket, 0)?;
+                    self.drop_held(ticket, link)?;
                     return Err(Error::Errno(Errno(result)));
                 }
                 self.unpack(ticket, record, link, wish, out).map(Step::Done)

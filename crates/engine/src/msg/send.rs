@@ -172,7 +172,7 @@ impl<'r> Queue<'r> {
         match record.state.load(Relaxed) {
             DONE => {
                 let result = record.result.load(Relaxed) as u16;
-                self.drop_held(ticket, 0)?;
+                self.drop_held(ticket, record.a.load(Relaxed))?;
                 if result == 0 { Ok(Step::Done(())) } else { Err(Error::Errno(Errno(result))) }
             }
             WAITING | PARKED if state != LIVE => Err(Error::Removed),

@@ -18,7 +18,7 @@ use crate::host::{Caller, Host};
 use crate::journal::rollback;
 use crate::lock::seize;
 use crate::object::LIVE;
-use crate::wait::{DONE, FREE, PARKED, Served, Sleeper, Ticket, WAITING};
+use crate::wait::{FREE, PARKED, Served, Sleeper, Ticket, WAITING};
 use ring3_abi::Pid;
 
 impl<'r> Queue<'r> {
@@ -49,7 +49,6 @@ impl<'r> Queue<'r> {
             match record.state.load(Relaxed) {
                 FREE => {}
                 WAITING | PARKED => self.leave(ticket, record)?,
-                DONE if record.result.load(Relaxed) != 0 => self.drop_held(ticket, 0)?,
                 _ => self.drop_held(ticket, record.a.load(Relaxed))?,
             }
         }

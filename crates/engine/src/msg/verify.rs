@@ -99,7 +99,7 @@ impl<'r> Queue<'r> {
                 WAITING | PARKED if what == SENDER && owns => (waiting, owned) = (waiting + 1, owned + 1),
                 WAITING | PARKED if what == RECEIVER && !owns => waiting += 1,
                 HELD if (what == DRAFT || what == PARCEL) && owns => owned += 1,
-                DONE => owned += u32::from(what == RECEIVER && owns && record.result.load(Relaxed) == 0),
+                DONE => owned += u32::from(owns),
                 _ => return Ok(Err("a ticket's state and purpose disagree")),
             }
         }
@@ -145,10 +145,8 @@ impl<'r> Queue<'r> {
         }
         for index in 0..self.tickets().used() {
             let record = self.tickets().get(Ticket(index))?;
-            let failed = record.state.load(Relaxed) == DONE && record.result.load(Relaxed) != 0;
-            let sent = record.state.load(Relaxed) == DONE && record.b.load(Relaxed) == SENDER;
             let link = record.a.load(Relaxed);
-            if record.state.load(Relaxed) != FREE && link != 0 && !failed && !sent {
+            if record.state.load(Relaxed) != FREE && link != 0 {
                 used += blocks(link)?;
             }
         }

@@ -22,7 +22,7 @@ pub struct Region<'r> {
 
 // SAFETY: R2 makes every access atomic or a raw copy whose races can only spoil bytes, so threads may share the handle.
 unsafe impl Send for Region<'_> {}
-// SAFETY: as for Send.
+// SAFETY: for the same reason as Send.
 unsafe impl Sync for Region<'_> {}
 
 /// A structure that may stand in a region: `repr(C)`, only atomic integers, any bits valid.
@@ -107,7 +107,7 @@ impl<'r> Region<'r> {
         if end > self.len {
             return Err(Error::Spoiled);
         }
-        // SAFETY: in bounds.
+        // SAFETY: the check above keeps it in bounds.
         Ok(unsafe { self.base.add(offset) })
     }
 }

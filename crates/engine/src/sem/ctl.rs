@@ -2,6 +2,7 @@
 
 use super::Set;
 use super::op::Ops;
+use super::scan::Touched;
 use super::word;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
@@ -134,7 +135,7 @@ impl<'r> Set<'r> {
         after: impl FnOnce(Set<'r>) -> Result<()>,
     ) -> Result<()> {
         let mut served = self.served();
-        self.scan(host, &mut served)?;
+        self.scan(host, &mut served, Touched::All)?;
         if served.any {
             let mut tx = self.change();
             self.stamp(&mut tx, now)?;

@@ -1,6 +1,7 @@
 //! semop: all operations of a call or none, and sleeping until they can be done. semop(2); kernel: do_semtimedop(), perform_atomic_semop().
 
 use super::Set;
+use super::scan::Touched;
 use super::word::{self, Snapshot};
 use crate::atomic::{AtomicU64, Relaxed};
 use crate::error::{Error, Result, Step};
@@ -96,7 +97,7 @@ impl<'r> Set<'r> {
                 tx.commit();
                 let mut served = self.served();
                 if alters {
-                    self.scan(host, &mut served)?;
+                    self.scan(host, &mut served, Touched::By(call))?;
                 }
                 self.calm(ops, undo)?;
                 drop(locked);

@@ -2,11 +2,22 @@
 
 use super::Set;
 use super::op::{ALTERS, Attempt, Ops, Owner};
+use super::word;
 use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::host::Host;
 use crate::wait::{Served, Sleeper, Ticket};
 use ring3_abi::Errno;
+
+/// Which semaphores a change has touched: those that wait for zero are looked at only if one of these is zero now.
+/// kernel: do_smart_wakeup_zero().
+#[derive(Clone, Copy)]
+pub(super) enum Touched<'a> {
+    /// Those of these operations.
+    By(Ops<'a>),
+    /// Perhaps all.
+    All,
+}
 
 /// Who was served, and whether anybody's operations were done.
 #[derive(Debug)]
@@ -32,11 +43,16 @@ impl<'r> Set<'r> {
     /// Serves everybody who can go on, in the kernel's order: waiters for zero first, then those who change values, first come first
     /// served, from the start again when one's success may concern an earlier one.
     #[inline]
-    pub(super) fn scan<H: Host>(self, host: &H, served: &mut Outcome<'r>) -> Result<()> {
+    pub(super) fn scan<H: Host>(
+        self,
+        host: &H,
+        served: &mut Outcome<'r>,
+        touched: Touched<'_>,
+    ) -> Result<()> {
         if self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0 {
             return Ok(());
         }
-        self.scan_zero(host, served)?;
+        self.scan_zero(host, served, touched)?;
         while self.scan_alter(host, served)? {}
         Ok(())
     }
@@ -48,7 +64,9 @@ impl<'r> Set<'r> {
             let (ticket, record) = item?;
             complex |= record.a.load(Relaxed) > 1;
             if self.serve(host, served, ticket, record)? == Attempt::Done {
-                self.scan_zero(host, served)?;
+                // The ticket's operations stay where they are until its owner has come for the result.
+                let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed).min(self.geometry.ops) };
+                self.scan_zero(host, served, Touched::By(ops))?;
                 if complex {
                     return Ok(true);
                 }
@@ -58,7 +76,10 @@ impl<'r> Set<'r> {
     }
 
     /// Those who wait for zero: single operations first, as they stand before the complex ones in the kernel.
-    fn scan_zero<H: Host>(self, host: &H, served: &mut Outcome<'r>) -> Result<()> {
+    fn scan_zero<H: Host>(self, host: &H, served: &mut Outcome<'r>, touched: Touched<'_>) -> Result<()> {
+        if self.own.zero.head.load(Relaxed) == 0 || !self.any_zero(touched)? {
+            return Ok(());
+        }
         for pass in [true, false] {
             for item in self.tickets().walk(&self.own.zero) {
                 let (ticket, record) = item?;
@@ -68,6 +89,19 @@ impl<'r> Set<'r> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a semaphore that was touched is zero.
+    fn any_zero(self, touched: Touched<'_>) -> Result<bool> {
+        let is_zero = |num: u32| -> Result<bool> { Ok(word::read(self.word(num)?).value() == 0) };
+        let count = if let Touched::By(ops) = touched { ops.len() } else { self.geometry.nsems };
+        for n in 0..count {
+            let num = if let Touched::By(ops) = touched { u32::from(ops.get(self, n)?.sem_num) } else { n };
+            if is_zero(num)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Tries a sleeper's operations; done or impossible, the sleeper is served.

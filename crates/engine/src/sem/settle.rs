@@ -11,6 +11,7 @@
 //! Settling twice changes nothing: the row is cleared in the change that applies it.
 
 use super::Set;
+use super::scan::Touched;
 use super::word;
 use crate::atomic::Relaxed;
 use crate::error::Result;
@@ -43,9 +44,9 @@ impl<'r> Set<'r> {
             self.dismiss(dead)?;
             // What the dead process did comes first, with all its consequences; then what it owes.
             let mut served = self.served();
-            self.scan(host, &mut served)?;
+            self.scan(host, &mut served, Touched::All)?;
             if undo == Undo::Apply && self.pay(dead, host.now())? {
-                self.scan(host, &mut served)?;
+                self.scan(host, &mut served, Touched::All)?;
             }
         }
         drop(locked);

@@ -9,7 +9,7 @@ use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, MOVED};
-use crate::wait::FREE;
+use crate::wait::{DONE, FREE};
 
 impl<'r> Set<'r> {
     /// Copies the set into `new`, a zeroed region at least as large in every table, and marks this one MOVED.
@@ -28,8 +28,20 @@ impl<'r> Set<'r> {
         self.copy_tickets(new)?;
         new.header.state.store(LIVE, crate::atomic::Release);
         self.header.state.store(MOVED, Relaxed);
+        self.turn_out()?;
         drop(locked);
         self.tickets().wake_all(host)
+    }
+
+    /// Changes the word of every sleeper here: one that was about to park looks again, and finds that the set has moved.
+    fn turn_out(self) -> Result<()> {
+        for index in 0..self.tickets().used() {
+            let state = &self.map.tickets.get(self.region, index)?.state;
+            if state.load(Relaxed) != FREE {
+                state.store(DONE, Relaxed);
+            }
+        }
+        Ok(())
     }
 
     fn copy_headers(self, new: Set<'_>) {

@@ -52,19 +52,19 @@ impl Frame {
 
     /// Makes the thread go on elsewhere.
     pub fn set_pc(self, pc: usize) {
-        // SAFETY: as pc().
+        // SAFETY: the same frame as in pc().
         unsafe { self.0.add(PC).cast::<usize>().write(pc) }
     }
 
     /// The signals that are blocked once the handler has returned.
     pub fn mask(self) -> u64 {
-        // SAFETY: as pc().
+        // SAFETY: the same frame as in pc().
         unsafe { self.0.add(MASK).cast::<u64>().read() }
     }
 
     /// Changes them.
     pub fn set_mask(self, mask: u64) {
-        // SAFETY: as pc().
+        // SAFETY: the same frame as in pc().
         unsafe { self.0.add(MASK).cast::<u64>().write(mask) }
     }
 }

@@ -11,7 +11,6 @@ use crate::region::Region;
 use crate::testing::Heap;
 use crate::wait::Ticket;
 use core::ptr::NonNull;
-use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::msg::{MSG_EXCEPT, MSG_NOERROR};
 use std::vec::Vec;

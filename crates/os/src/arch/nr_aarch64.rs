@@ -1,0 +1,24 @@
+//! System call numbers of aarch64.
+#![allow(missing_docs, reason = "each is the kernel's __NR_ of the same name")]
+
+macro_rules! numbers {
+    ($($name:ident = $n:literal;)*) => { $(pub const $name: usize = $n;)* };
+}
+
+numbers! {
+    FCNTL = 25; IOCTL = 29; OPENAT = 56; CLOSE = 57; READ = 63; WRITE = 64; PREAD64 = 67; PPOLL = 73; FSTAT = 80; CAPGET = 90; CAPSET = 91;
+    EXIT_GROUP = 94; WAITID = 95; FUTEX = 98; CLOCK_GETTIME = 113; SCHED_YIELD = 124; TGKILL = 131; RT_SIGACTION = 134; RT_SIGPROCMASK = 135;
+    SETREGID = 143; SETGID = 144; SETREUID = 145; SETUID = 146; SETRESUID = 147; SETRESGID = 149; SETFSUID = 151; SETFSGID = 152;
+    GETGROUPS = 158; SETGROUPS = 159; PRCTL = 167; GETCPU = 168; GETPID = 172; GETEUID = 175; GETEGID = 177; GETTID = 178;
+    MSGGET = 186; MSGCTL = 187; MSGRCV = 188; MSGSND = 189; SEMGET = 190; SEMCTL = 191; SEMTIMEDOP = 192; SEMOP = 193;
+    SHMGET = 194; SHMCTL = 195; SHMAT = 196; SHMDT = 197; SOCKET = 198; SOCKETPAIR = 199; BIND = 200; LISTEN = 201; CONNECT = 203; SENDTO = 206;
+    RECVFROM = 207; SETSOCKOPT = 208; GETSOCKOPT = 209; SHUTDOWN = 210; SENDMSG = 211; RECVMSG = 212; MUNMAP = 215; MREMAP = 216; CLONE = 220;
+    EXECVE = 221; MMAP = 222; MPROTECT = 226; MADVISE = 233; RT_TGSIGQUEUEINFO = 240; ACCEPT4 = 242; WAIT4 = 260; PRLIMIT64 = 261;
+    GETRANDOM = 278; MEMFD_CREATE = 279; STATX = 291;
+}
+
+/// aarch64 has no fork: a number that no call has.
+pub const FORK: usize = usize::MAX;
+
+/// The vDSO's names of clock_gettime and getcpu; it has no getcpu.
+pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 2] = [c"__kernel_clock_gettime", c"__kernel_getcpu"];
