@@ -5,10 +5,15 @@ use ring3_tests::support;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 const ORACLE: &str = env!("CARGO_BIN_EXE_ring3-oracle");
 
+/// Each run has the CPUs to itself: they are pinned and have real-time priority.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn oracle(arguments: &[&str]) {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let status = Command::new(ORACLE)
         .args(arguments)
         .env("RING3", support::ring3(Path::new(ORACLE)))

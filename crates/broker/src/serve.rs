@@ -287,9 +287,25 @@ impl Server {
     /// Settles a dead process.
     pub(crate) fn bury(&mut self, pid: Pid) {
         self.log.line(|| format!("process {pid} has ended"));
+        self.hear_out(pid);
         self.sleeping.retain(|sleeping| sleeping.creds.pid != pid);
         self.leaving.remove(&pid);
         self.ns.settle_death(pid);
+    }
+
+    /// Does what a dead process still said: its last fork gave its attachments to a child.
+    fn hear_out(&mut self, pid: Pid) {
+        let conns = self
+            .ns
+            .processes
+            .get(&pid)
+            .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
+        let mut requests = Vec::new();
+        for conn in conns {
+            self.read(conn, &mut requests);
+        }
+        // Its children may have asked over the same connection.
+        self.later.append(&mut requests);
     }
 
     /// Puts in force what was written to files of limits.

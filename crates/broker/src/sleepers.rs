@@ -13,7 +13,7 @@ use crate::process::ConnId;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::atomic::Relaxed;
 use ring3_engine::msg::Wish;
-use ring3_engine::{Error, Parked, Seat, Step, Ticket};
+use ring3_engine::{Caller, Error, Parked, Seat, Step, Ticket};
 
 /// What sleeps.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,38 @@ impl Call {
             Call::Send | Call::Receive(_) => Kind::Msg,
         }
     }
+
+    /// Goes on with a ticket; `None`: it waits still.
+    pub(crate) fn resume(
+        self,
+        ns: &mut Namespace,
+        id: IpcId,
+        who: Caller,
+        ticket: Ticket,
+        why: Parked,
+    ) -> Result<Option<Answer>, Trouble> {
+        let finished = |step| match step {
+            Step::Done(()) => Some(Answer::default()),
+            Step::Wait(_) => None,
+        };
+        match self {
+            Call::Semop => {
+                ns.attempt(Kind::Sem, id, |ns| ns.set(id)?.resume(&ns.host, who, ticket, why)).map(finished)
+            }
+            Call::Send => ns
+                .attempt(Kind::Msg, id, |ns| ns.queue(id)?.resume_send(&ns.host, who, ticket, why))
+                .map(finished),
+            Call::Receive(wish) => {
+                let text = ns.attempt(Kind::Msg, id, |ns| {
+                    match ns.queue(id)?.resume_receive(&ns.host, who, ticket, wish, why, &mut [])? {
+                        Step::Done(received) => unpack(ns, id, who, received).map(Some),
+                        Step::Wait(_) => Ok(None),
+                    }
+                })?;
+                text.map(delivery).transpose()
+            }
+        }
+    }
 }
 
 impl Sleeping {
@@ -68,7 +100,7 @@ impl Sleeping {
         if why == Parked::Woken && self.is_waiting(ns) {
             return Ok(None);
         }
-        self.resume(ns, why)
+        self.call.resume(ns, self.id, self.creds.caller(), self.ticket, why)
     }
 
     /// Finds the ticket again after the object moved. A message call must still be permitted; a semop needs it no more. kernel: the loops
@@ -99,31 +131,6 @@ impl Sleeping {
         match self.call {
             Call::Semop => ns.set(self.id).and_then(|set| set.seat(self.ticket)).is_ok_and(waits),
             _ => ns.queue(self.id).and_then(|queue| queue.seat(self.ticket)).is_ok_and(waits),
-        }
-    }
-
-    fn resume(&self, ns: &mut Namespace, why: Parked) -> Result<Option<Answer>, Trouble> {
-        let (id, who, ticket) = (self.id, self.creds.caller(), self.ticket);
-        let finished = |step| match step {
-            Step::Done(()) => Some(Answer::default()),
-            Step::Wait(_) => None,
-        };
-        match self.call {
-            Call::Semop => {
-                ns.attempt(Kind::Sem, id, |ns| ns.set(id)?.resume(&ns.host, who, ticket, why)).map(finished)
-            }
-            Call::Send => ns
-                .attempt(Kind::Msg, id, |ns| ns.queue(id)?.resume_send(&ns.host, who, ticket, why))
-                .map(finished),
-            Call::Receive(wish) => {
-                let text = ns.attempt(Kind::Msg, id, |ns| {
-                    match ns.queue(id)?.resume_receive(&ns.host, who, ticket, wish, why, &mut [])? {
-                        Step::Done(received) => unpack(ns, id, who, received).map(Some),
-                        Step::Wait(_) => Ok(None),
-                    }
-                })?;
-                text.map(delivery).transpose()
-            }
         }
     }
 

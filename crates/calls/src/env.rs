@@ -119,7 +119,7 @@ pub fn library() -> Option<&'static [u8]> {
 }
 
 /// Where to trace, if somebody asked.
-pub fn log_file() -> Option<&'static [u8]> {
-    LOG.value().filter(|level| *level == b"debug" || *level == b"trace")?;
-    LOG_FILE.whole().and_then(|whole| whole.get(LOG_FILE.name.len()..))
+pub fn log_file() -> Option<&'static CStr> {
+    LOG.value().filter(|level| *level == b"debug")?;
+    LOG_FILE.whole().and_then(|whole| CStr::from_bytes_with_nul(whole.get(LOG_FILE.name.len()..)?).ok())
 }

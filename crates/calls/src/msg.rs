@@ -5,10 +5,11 @@
 
 use crate::host::Agent;
 use crate::objects::{self, Handle, Object};
+use crate::proxy::{self, Stay};
 use crate::recover::{Tries, recover};
 use crate::section::{self, Section};
 use crate::wait::{self, Cancel, Sleeping};
-use crate::{broker, get, identity, process, proxy};
+use crate::{broker, get, identity, process};
 use core::mem::MaybeUninit;
 use ring3_abi::ipc::{IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, READ, WRITE};
 use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_INFO, MSG_NOERROR, MSG_STAT, MSG_STAT_ANY, Msginfo, Msqid};
@@ -16,7 +17,7 @@ use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::{Draft, Parcel, Queue, Received, Room, STAGE, Wish};
 use ring3_engine::{Caller, Deadline, Error, Parked, Seat, Step, Ticket};
 use ring3_os::user;
-use ring3_wire::request::{Limit, StatBy};
+use ring3_wire::request::{Limit, MsgReceive, MsgSend, StatBy};
 
 const KIND: Kind = Kind::Msg;
 /// Size of `mtype` in the caller's message; the text follows.
@@ -90,12 +91,12 @@ impl Letter {
             object.permit(WRITE)?;
             let Some(queue) = queue_of(object) else {
                 drop(section);
-                return proxy::msgsnd(self.id, self.mtype, self.text, self.size, self.flags);
+                return self.by_proxy(Stay::Long);
             };
             match put(queue, self, nowait) {
                 Ok(Step::Done(())) => return Ok(0),
                 Ok(Step::Wait(ticket)) => {
-                    let mut call = Sending { object, queue, who: self.who };
+                    let mut call = Sending { object, queue, letter: self };
                     return wait::wait(section, &mut call, ticket, Deadline::NEVER, Cancel::Point)
                         .map(|()| 0);
                 }
@@ -103,6 +104,11 @@ impl Letter {
                 Err(Refused::Errno(errno)) => return Err(errno),
             }
         }
+    }
+
+    fn by_proxy(&self, stay: Stay) -> Result<usize, Errno> {
+        let head = MsgSend { id: self.id, flags: self.flags, mtype: self.mtype };
+        proxy::msgsnd(head, self.text, self.size, stay)
     }
 
     /// Reserves room, copies the text there outside the lock, posts.
@@ -153,10 +159,10 @@ fn patiently<T>(id: IpcId, mut operation: impl FnMut() -> Result<T, Error>) -> R
 }
 
 /// A msgsnd that sleeps: its text is in the region already.
-struct Sending {
+struct Sending<'a> {
     object: &'static Object,
     queue: Queue<'static>,
-    who: Caller,
+    letter: &'a Letter,
 }
 
 /// The queue's new region and this thread's ticket there.
@@ -167,7 +173,7 @@ fn follow(id: IpcId, who: Caller) -> Result<(&'static Object, Queue<'static>, Ti
     Ok((object, queue, ticket))
 }
 
-impl Sleeping for Sending {
+impl Sleeping for Sending<'_> {
     type Value = ();
     const KIND: Kind = KIND;
 
@@ -180,13 +186,17 @@ impl Sleeping for Sending {
     }
 
     fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<()>, Error> {
-        self.queue.resume_send(&Agent, self.who, ticket, why)
+        self.queue.resume_send(&Agent, self.letter.who, ticket, why)
     }
 
     fn follow(&mut self) -> Result<Ticket, Errno> {
-        let (object, queue, ticket) = follow(self.object.id, self.who)?;
+        let (object, queue, ticket) = follow(self.object.id, self.letter.who)?;
         (self.object, self.queue) = (object, queue);
         Ok(ticket)
+    }
+
+    fn by_proxy(&self, _: Deadline, stay: Stay) -> Result<(), Errno> {
+        self.letter.by_proxy(stay).map(|_| ())
     }
 
     fn is_current(&self) -> bool {
@@ -220,7 +230,7 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
         object.permit(READ)?;
         let Some(queue) = queue_of(object) else {
             drop(section);
-            return proxy::msgrcv(id, msgp, size, msgtyp, flags);
+            return proxy::msgrcv(asked(id, wish), msgp, Stay::Long);
         };
         let mut call = Receiving { object, queue, who, msgp, wish, stage: &mut *stage };
         let step = if copies { call.copy() } else { queue.receive(&Agent, who, call.wish, call.stage) };
@@ -232,6 +242,11 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
             Err(error) => recover(KIND, object, error, &mut tries)?,
         }
     }
+}
+
+/// A wish as the broker is told it.
+fn asked(id: IpcId, wish: Wish) -> MsgReceive {
+    MsgReceive { id, flags: wish.flags, msgtyp: wish.msgtyp, size: wish.size as u64 }
 }
 
 /// A msgrcv.
@@ -317,6 +332,10 @@ impl Sleeping for Receiving<'_> {
         let (object, queue, ticket) = follow(self.object.id, self.who)?;
         (self.object, self.queue) = (object, queue);
         Ok(ticket)
+    }
+
+    fn by_proxy(&self, _: Deadline, stay: Stay) -> Result<usize, Errno> {
+        proxy::msgrcv(asked(self.object.id, self.wish), self.msgp, stay)
     }
 
     fn is_current(&self) -> bool {

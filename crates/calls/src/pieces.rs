@@ -74,7 +74,9 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
 
 /// Accounts for a range that is not mapped any more. `Identity::attach` is held.
 pub(crate) fn gone(from: usize, to: usize) {
-    while let Some(piece) = attach::all().find(|p| p.addr < to && from < p.end()) {
+    while from < to
+        && let Some(piece) = attach::all().find(|p| p.addr < to && from < p.end())
+    {
         let rest = [(piece.addr, from), (to, piece.end())]
             .map(|(from, to)| (from < to).then(|| piece.cut(from, to)));
         attach::remove(piece.addr);

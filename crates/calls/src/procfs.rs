@@ -62,9 +62,7 @@ pub unsafe fn which(path: *const u8) -> Option<ProcFile> {
 
 #[cold]
 fn named(path: &[u8]) -> Option<ProcFile> {
-    if crate::env::socket().is_none() {
-        return None;
-    }
+    crate::env::socket()?;
     match path.strip_prefix(SYSVIPC) {
         Some(b"msg") => Some(ProcFile::SysvipcMsg),
         Some(b"sem") => Some(ProcFile::SysvipcSem),

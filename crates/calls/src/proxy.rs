@@ -97,26 +97,39 @@ unsafe fn conclude(waiting: *mut Waiting) {
 /// All signals but those that an instruction of our own may raise: blocked, these would end the process.
 const ALL: poll::Mask = !(1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10);
 
-/// Does one call on a connection of its own, and sleeps until it is answered. Outside any section.
-fn sleep(op: Op, body: &[u8], rest: &[u8], pass: Option<i32>) -> Result<(broker::Answer, Buffer), Errno> {
+/// How long a call may sleep in the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// As long as it takes.
+    Long,
+    /// Not at all: what cannot be done at once is interrupted.
+    Short,
+}
+
+/// A request that may sleep.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    op: Op,
+    body: &'a [u8],
+    rest: &'a [u8],
+    pass: Option<i32>,
+    stay: Stay,
+}
+
+/// Does one call on a connection of its own, and sleeps until it is answered. Outside any section, if it may stay long.
+fn sleep(request: Request<'_>) -> Result<(broker::Answer, Buffer), Errno> {
     // First the mask, then the section: a signal deferred by the section would put a mask of its own in between.
     let mask = poll::set_mask(ALL);
-    let result = sleep_masked(op, body, rest, pass, mask);
+    let result = sleep_masked(request, mask);
     poll::set_mask(mask);
     result
 }
 
-fn sleep_masked(
-    op: Op,
-    body: &[u8],
-    rest: &[u8],
-    pass: Option<i32>,
-    mask: poll::Mask,
-) -> Result<(broker::Answer, Buffer), Errno> {
+fn sleep_masked(request: Request<'_>, mask: poll::Mask) -> Result<(broker::Answer, Buffer), Errno> {
     let section = section::enter();
     let tag = identity::current().next_tag();
     let line = broker::further_line()?;
-    broker::send(line.raw(), op, tag, body, rest, pass)?;
+    broker::send(line.raw(), request.op, tag, request.body, request.rest, request.pass)?;
     let buffer = Buffer::new()?;
     let head = Waiting::new(conclude);
     let mut record = ManuallyDrop::new(Sleeper { head, line: Some(line), tag, buffer, outcome: None });
@@ -128,7 +141,7 @@ fn sleep_masked(
     while unsafe { (*record).outcome.is_none() } {
         // SAFETY: for the same reason as the block above.
         let Some(line) = (unsafe { (*record).line.as_ref().map(Fd::raw) }) else { break };
-        let woken = poll::readable(line, mask);
+        let woken = if request.stay == Stay::Long { poll::readable(line, mask) } else { Err(Errno::EINTR) };
         // SAFETY: for the same reason as the block above.
         let record = unsafe { &mut *record };
         if record.outcome.is_none() {
@@ -142,9 +155,10 @@ fn sleep_masked(
 }
 
 /// semop.
-pub(crate) fn semop(id: IpcId, ops: &[Sembuf], until: Deadline) -> Result<usize, Errno> {
+pub(crate) fn semop(id: IpcId, ops: &[Sembuf], until: Deadline, stay: Stay) -> Result<usize, Errno> {
     let body = SemOp { id, nsops: ops.len() as u32, deadline: until.0 };
-    sleep(Op::SemOp, body.as_bytes(), ops.as_bytes(), None).map(|_| 0)
+    let (op, body, rest) = (Op::SemOp, body.as_bytes(), ops.as_bytes());
+    sleep(Request { op, body, rest, pass: None, stay }).map(|_| 0)
 }
 
 /// semctl's commands with at most one value.
@@ -172,22 +186,23 @@ pub(crate) fn set_all(id: IpcId, values: &[u8]) -> Result<usize, Errno> {
 }
 
 /// msgsnd. A text too long for a packet goes in a memfd.
-pub(crate) fn msgsnd(id: IpcId, mtype: i64, text: usize, size: usize, flags: i32) -> Result<usize, Errno> {
-    let body = MsgSend { id, flags, mtype };
+pub(crate) fn msgsnd(head: MsgSend, text: usize, size: usize, stay: Stay) -> Result<usize, Errno> {
+    let (op, body) = (Op::MsgSend, head.as_bytes());
     if size > TEXT {
         let file = fd::filled(text, size)?;
-        return sleep(Op::MsgSend, body.as_bytes(), &[], Some(file.raw())).map(|_| 0);
+        return sleep(Request { op, body, rest: &[], pass: Some(file.raw()), stay }).map(|_| 0);
     }
     let mut staged = Buffer::new()?;
     let part = staged.bytes().get_mut(..size).ok_or(Errno::EINVAL)?;
     user::read_bytes(text, part)?;
-    sleep(Op::MsgSend, body.as_bytes(), part, None).map(|_| 0)
+    sleep(Request { op, body, rest: part, pass: None, stay }).map(|_| 0)
 }
 
 /// msgrcv.
-pub(crate) fn msgrcv(id: IpcId, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Result<usize, Errno> {
-    let body = MsgReceive { id, flags, msgtyp, size: size as u64 };
-    let (answer, mut buffer) = sleep(Op::MsgReceive, body.as_bytes(), &[], None)?;
+pub(crate) fn msgrcv(head: MsgReceive, msgp: usize, stay: Stay) -> Result<usize, Errno> {
+    let (op, body) = (Op::MsgReceive, head.as_bytes());
+    let (answer, mut buffer) = sleep(Request { op, body, rest: &[], pass: None, stay })?;
+    let size = head.size as usize;
     let mtype: i64 = answer.body(buffer.bytes())?;
     let len = usize::try_from(answer.value).map_err(|_| Errno::EIDRM)?.min(size);
     user::write(msgp, &mtype)?;

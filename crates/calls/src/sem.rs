@@ -4,10 +4,11 @@
 
 use crate::host::Agent;
 use crate::objects::{self, Handle, Object};
+use crate::proxy::{self, Stay};
 use crate::recover::{Tries, recover};
 use crate::section::{self, Section};
 use crate::wait::{self, Cancel, Sleeping};
-use crate::{get, identity, process, proxy};
+use crate::{get, identity, process};
 use core::mem::MaybeUninit;
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, READ, WRITE};
 use ring3_abi::sem::{
@@ -168,13 +169,13 @@ fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<us
             Some(set) if object.is_writable() => set,
             _ => {
                 drop(section);
-                return proxy::semop(id, ops, until);
+                return proxy::semop(id, ops, until, Stay::Long);
             }
         };
         match set.semop(&Agent, who, ops) {
             Ok(Step::Done(())) => return Ok(0),
             Ok(Step::Wait(ticket)) => {
-                let mut call = Operation { object, set, who };
+                let mut call = Operation { object, set, who, ops };
                 return wait::wait(section, &mut call, ticket, until, Cancel::Never).map(|()| 0);
             }
             Err(error) => recover(KIND, object, error, &mut tries)?,
@@ -183,13 +184,14 @@ fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<us
 }
 
 /// A semop that sleeps.
-struct Operation {
+struct Operation<'a> {
     object: &'static Object,
     set: Set<'static>,
     who: Caller,
+    ops: &'a [Sembuf],
 }
 
-impl Sleeping for Operation {
+impl Sleeping for Operation<'_> {
     type Value = ();
     const KIND: Kind = KIND;
 
@@ -210,6 +212,10 @@ impl Sleeping for Operation {
         let set = set_of(object).filter(|_| object.is_writable()).ok_or(Errno::EACCES)?;
         (self.object, self.set) = (object, set);
         set.find(self.who).ok().flatten().ok_or(Errno::EIDRM)
+    }
+
+    fn by_proxy(&self, until: Deadline, stay: Stay) -> Result<(), Errno> {
+        proxy::semop(self.object.id, self.ops, until, stay).map(|_| ())
     }
 
     fn is_current(&self) -> bool {

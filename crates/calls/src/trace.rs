@@ -8,9 +8,7 @@
 use crate::env;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use ring3_abi::Errno;
-use ring3_os::arch::{nr, syscall};
-use ring3_os::fd::Fd;
-use ring3_os::process;
+use ring3_os::{fd, process};
 
 static WANTED: AtomicBool = AtomicBool::new(false);
 
@@ -72,18 +70,12 @@ impl Line {
     }
 
     fn write(&mut self) {
-        const AT_FDCWD: usize = -100isize as usize;
-        const FLAGS: usize = 0o1 | 0o2000 | 0o100 | 0o2000000; // O_WRONLY O_APPEND O_CREAT O_CLOEXEC
-        let Some(path) = env::log_file() else { return };
+        // One byte is kept for the end of a line that is too long.
+        self.len = self.len.min(self.bytes.len() - 1);
         self.text(b"\n");
-        // SAFETY: the path ends in NUL (env.rs keeps it so).
-        let raw = unsafe { syscall(nr::OPENAT, [AT_FDCWD, path.as_ptr() as usize, FLAGS, 0o666, 0, 0]) };
-        if let Ok(fd) = Errno::decode(raw) {
-            let file = Fd::own(fd as i32);
-            // SAFETY: bytes of ours.
-            unsafe {
-                syscall(nr::WRITE, [file.raw() as usize, self.bytes.as_ptr() as usize, self.len, 0, 0, 0])
-            };
+        if let (Some(path), Some(bytes)) = (env::log_file(), self.bytes.get(..self.len)) {
+            // Nobody can be told that the trace cannot be written.
+            let _ = fd::append(path, bytes);
         }
     }
 }

@@ -7,6 +7,7 @@
 //!     while the record is armed.
 
 use crate::host::{self, Perch};
+use crate::proxy::Stay;
 use crate::section::{self, Section, Waiting};
 use crate::{broker, graves};
 use core::sync::atomic::Ordering::Relaxed;
@@ -26,8 +27,10 @@ pub(crate) trait Sleeping {
     fn seat(&self, ticket: Ticket) -> Result<Seat<'static>, Error>;
     /// Goes on.
     fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<Self::Value>, Error>;
-    /// Finds the object's new region and the ticket there. # Errors: `EIDRM`, `EACCES`.
+    /// Finds the object's new region and the ticket there. # Errors: `EIDRM`; `EACCES` if it may not be mapped here any more.
     fn follow(&mut self) -> Result<Ticket, Errno>;
+    /// Leaves the rest to the broker, which finds the ticket by our thread's number. Outside any section, or with [`Stay::Short`].
+    fn by_proxy(&self, until: Deadline, stay: Stay) -> Result<Self::Value, Errno>;
     /// Whether the region is still the object's.
     fn is_current(&self) -> bool;
 }
@@ -39,6 +42,14 @@ pub(crate) enum Cancel {
     Point,
     /// None.
     Never,
+}
+
+/// How a resumed call goes on.
+enum Next<V> {
+    Over(Result<V, Errno>),
+    Sleep,
+    /// Rights were taken away while it slept: only the broker can go on with it.
+    Refused,
 }
 
 /// A sleeping call. `head` comes first: the section knows the record by it.
@@ -84,42 +95,48 @@ pub(crate) fn wait<S: Sleeping>(
         if let Some(outcome) = record.outcome.take() {
             return outcome;
         }
-        if let Some(outcome) = record.go_on(why) {
-            return outcome;
+        match record.go_on(why) {
+            Next::Over(outcome) => return outcome,
+            Next::Sleep => {}
+            Next::Refused => {
+                drop(section);
+                return record.call.by_proxy(until, Stay::Long);
+            }
         }
     }
 }
 
 impl<S: Sleeping> Record<'_, S> {
-    /// Resumes; `None`: sleep again. Inside a section.
-    fn go_on(&mut self, why: Parked) -> Option<Result<S::Value, Errno>> {
+    /// Resumes. Inside a section.
+    fn go_on(&mut self, why: Parked) -> Next<S::Value> {
         let mut tries = 0;
         loop {
             match self.call.resume(self.ticket, why) {
-                Ok(Step::Done(value)) => return Some(Ok(value)),
+                Ok(Step::Done(value)) => return Next::Over(Ok(value)),
                 Ok(Step::Wait(ticket)) => {
                     self.ticket = ticket;
-                    return None;
+                    return Next::Sleep;
                 }
-                Err(Error::Errno(errno)) => return Some(Err(errno)),
-                Err(Error::Removed) => return Some(Err(Errno::EIDRM)),
-                Err(Error::Spoiled) if self.call.is_current() => return Some(Err(Errno::EIDRM)),
+                Err(Error::Errno(errno)) => return Next::Over(Err(errno)),
+                Err(Error::Removed) => return Next::Over(Err(Errno::EIDRM)),
+                Err(Error::Spoiled) if self.call.is_current() => return Next::Over(Err(Errno::EIDRM)),
                 // The broker marks the region first and the directory next.
                 Err(Error::Moved) if self.call.is_current() => process::nap(),
                 Err(Error::Moved | Error::Spoiled) => match self.call.follow() {
                     Ok(ticket) => self.ticket = ticket,
-                    Err(errno) => return Some(Err(errno)),
+                    Err(Errno::EACCES) => return Next::Refused,
+                    Err(errno) => return Next::Over(Err(errno)),
                 },
                 Err(Error::Stuck(holder)) => {
                     if let Err(errno) = broker::stuck(S::KIND, self.call.id(), holder) {
-                        return Some(Err(errno));
+                        return Next::Over(Err(errno));
                     }
                 }
-                Err(Error::Full) => return Some(Err(Errno::ENOMEM)),
+                Err(Error::Full) => return Next::Over(Err(Errno::ENOMEM)),
             }
             tries += 1;
             if tries > 100_000 {
-                return Some(Err(Errno::EIDRM));
+                return Next::Over(Err(Errno::EIDRM));
             }
         }
     }
@@ -134,8 +151,11 @@ unsafe fn conclude<S: Sleeping>(waiting: *mut Waiting) {
     // SAFETY: T2: the record's loop is interrupted; `waiting` is the record's first field.
     let record = unsafe { &mut *waiting.cast::<Record<'_, S>>() };
     record.perch.leave();
-    if let Some(outcome) = record.go_on(Parked::Interrupted) {
-        record.outcome = Some(outcome);
-        record.head.concluded.store(1, Relaxed);
-    }
+    let outcome = match record.go_on(Parked::Interrupted) {
+        Next::Over(outcome) => outcome,
+        Next::Refused => record.call.by_proxy(Deadline::NEVER, Stay::Short),
+        Next::Sleep => return,
+    };
+    record.outcome = Some(outcome);
+    record.head.concluded.store(1, Relaxed);
 }

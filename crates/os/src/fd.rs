@@ -77,6 +77,21 @@ pub fn open_read(path: &core::ffi::CStr) -> Result<Fd, Errno> {
     Errno::decode(raw).map(|n| Fd(n as i32))
 }
 
+/// Appends to a file of that name, which it makes if need be, and closes it again.
+///
+/// # Errors
+/// As openat(2) and write(2).
+pub fn append(path: &core::ffi::CStr, bytes: &[u8]) -> Result<(), Errno> {
+    const AT_FDCWD: isize = -100;
+    const FLAGS: usize = 0o1 | 0o100 | 0o2000 | 0o2000000; // O_WRONLY, O_CREAT, O_APPEND, O_CLOEXEC
+    // SAFETY: the path is a string that ends in NUL.
+    let raw = unsafe { syscall(nr::OPENAT, [AT_FDCWD as usize, path.as_ptr() as usize, FLAGS, 0o666, 0, 0]) };
+    let file = Fd(Errno::decode(raw)? as i32);
+    // SAFETY: the kernel reads the slice.
+    let raw = unsafe { syscall(nr::WRITE, [file.0 as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) };
+    Errno::decode(raw).map(|_| ())
+}
+
 /// read(2), once more after EINTR.
 pub fn read(fd: i32, into: &mut [u8]) -> Result<usize, Errno> {
     loop {

@@ -1,15 +1,21 @@
 //! The oracle: compares the kernel and ring3, and is the driver that plays scripts in either.
 //!
 //! ```text
-//! ring3-oracle [--sequences N] [--seed S] [--from I] [--cases [NAME] | --random] [--spread] [--twice] [--file F] [--show] [--without WORD]…
+//! ring3-oracle [OPTION…]                         all hand-written cases, then random scripts
+//!   --cases [PART]       only the cases, whose name has that part
+//!   --random             only the random scripts
+//!   --sequences N        so many random scripts (1000)
+//!   --seed S --from I    the seed (else the clock's), and the first script of it
+//!   --without WORD       random scripts without the lines that have this word
+//!   --file FILE          one script
+//!   --spread             ring3 may use all CPUs
+//!   --twice              the kernel against itself
+//!   --show               what the kernel does in the cases
 //! ring3-oracle kernel|here PACE script           plays one script from standard input
 //! ring3-oracle kernel|here PACE random SEED FROM COUNT [WORD…]
 //! ring3-oracle worker WHO FD                     a worker, after exec
 //! ```
-//! All hand-written cases, then N (1000) random scripts; `--cases` and `--random` leave the others out. `--twice` compares the kernel with
-//! itself; `--show` prints the kernel's records of the cases;
-//! `--spread` lets ring3 use all CPUs;
-//! `--without` leaves out lines of random scripts that have a word. `kernel`: first enter a fresh IPC namespace of the kernel's. PACE: a CPU's number, or `spread`.
+//! `kernel`: first enter a fresh IPC namespace of the kernel's. PACE: a CPU's number, or `spread`.
 //! Exit status: 0 no difference, 1 some; 3 a script hung, 2 the arguments or the machine do not allow it.
 
 use ring3_tests::oracle::play::{Pace, Player};

@@ -33,9 +33,10 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     let mut options = Options::parse(arguments)?;
     let mut cases: Vec<&str> = cases::all().iter().map(|case| case.name()).collect();
     if let Some(only) = &options.only {
-        cases.retain(|name| {
-            name == only || only.strip_suffix('*').is_some_and(|start| name.starts_with(start))
-        });
+        let meant = |name: &str, word: &str| {
+            name == word || word.strip_suffix('*').is_some_and(|w| name.starts_with(w))
+        };
+        cases.retain(|name| only.split(',').any(|word| meant(name, word)));
     }
     if options.list || cases.is_empty() {
         println!("{}", cases::all().iter().map(|case| case.name()).collect::<Vec<_>>().join("\n"));
@@ -60,9 +61,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
                 while let Some(name) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let count = watch::case(name, cpu, options, ring3);
                     println!("{}", count.row(name, options.stop));
-                    if let Ok(mut total) = total.lock() {
-                        total.add(&count);
-                    }
+                    let _ = total.lock().map(|mut total| total.add(&count));
                 }
             });
         }

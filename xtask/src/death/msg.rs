@@ -84,7 +84,7 @@ impl Model {
     /// Says whether a text fits now.
     fn fits(&self, len: usize) -> bool {
         let bytes: usize = self.queue.iter().map(|message| message.len).sum();
-        (bytes + len) as u64 <= self.limit && self.queue.len() as u64 + 1 <= self.limit
+        (bytes + len) as u64 <= self.limit && (self.queue.len() as u64) < self.limit
     }
 
     /// Returns where the message that a wish means is.
@@ -203,8 +203,8 @@ struct MsgScene {
     limit: u64,
     peers: Vec<Peer>,
     completer: Option<Peer>,
-    /// What must stand in the queue, once judged.
-    content: Vec<Message>,
+    /// What must stand in the queue, once judged; unknown where somebody was stopped, not killed.
+    content: Option<Vec<Message>>,
 }
 
 impl Case for MsgCase {
@@ -231,8 +231,7 @@ impl Case for MsgCase {
         for (index, (mtype, len)) in case.queued.iter().enumerate() {
             must("msgsnd", sysv::msgsnd(queue, *mtype, index as u64 + 1, *len, libc::IPC_NOWAIT))?;
         }
-        let mut scene =
-            MsgScene { case, queue, limit, peers: Vec::new(), completer: None, content: Vec::new() };
+        let mut scene = MsgScene { case, queue, limit, peers: Vec::new(), completer: None, content: None };
         for (index, act) in case.waiters.iter().enumerate() {
             let who = Who::Peer(index);
             scene.peers.push(Peer::start(|| perform(queue, *act, who))?);
@@ -326,16 +325,22 @@ impl MsgScene {
 
     /// Takes everything out and compares it with what must be there.
     fn drain(&mut self) -> Result<(), String> {
-        for message in std::mem::take(&mut self.content) {
+        let content = std::mem::replace(&mut self.content, Some(Vec::new()));
+        for message in content.iter().flatten() {
             let got = sysv::msgrcv(self.queue, sysv::TEXT, 0, libc::IPC_NOWAIT);
-            let wanted = received(message, sysv::TEXT);
+            let wanted = received(*message, sysv::TEXT);
             if got != wanted {
                 return Err(format!("the queue held {got:?}, not {wanted:?}"));
             }
         }
-        let rest = sysv::msgrcv(self.queue, sysv::TEXT, 0, libc::IPC_NOWAIT);
-        if rest.result != -i64::from(libc::ENOMSG) {
-            return Err(format!("the queue should be empty, but held {rest:?}"));
+        loop {
+            let rest = sysv::msgrcv(self.queue, sysv::TEXT, 0, libc::IPC_NOWAIT);
+            if rest.result == -i64::from(libc::ENOMSG) {
+                break;
+            }
+            if content.is_some() || rest.result < 0 {
+                return Err(format!("the queue should be empty, but held {rest:?}"));
+            }
         }
         match self.look()? {
             Found { count: 0, bytes: 0, .. } => Ok(()),
@@ -382,11 +387,11 @@ impl Scene for MsgScene {
         let found = self.look()?;
         let (wanted_not, wanted_done) = (self.wanted(&not, fate), self.wanted(&done, fate));
         if !done.removed && found == wanted_done {
-            self.content = done.queue;
+            self.content = Some(done.queue);
             return Ok(true);
         }
         if !fate.ended && found == wanted_not {
-            self.content = not.queue;
+            self.content = Some(not.queue);
             return Ok(false);
         }
         Err(format!("found {found:?}, neither {wanted_not:?} nor {wanted_done:?} (victim {})", fate.victim))

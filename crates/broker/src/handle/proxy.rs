@@ -12,7 +12,7 @@ use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
 use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEMVMX, SETALL, SETVAL, Sembuf};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::{Received, Room, STAGE, Wish};
-use ring3_engine::{Error, Step, Ticket};
+use ring3_engine::{Error, Parked, Step, Ticket};
 use ring3_wire::{MAX_PACKET, Packet, request};
 use rustix::fs::MemfdFlags;
 use std::fs::File;
@@ -170,7 +170,11 @@ pub(crate) fn send(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> 
     if text.len() as i64 > ns.limits().msgmax || ask.id < 0 || ask.mtype < 1 {
         return Err(Errno::EINVAL.into());
     }
-    if !creds.permits(&ns.object(Kind::Msg, ask.id)?.perm, 0o222) {
+    let permitted = creds.permits(&ns.object(Kind::Msg, ask.id)?.perm, 0o222);
+    if let Some(progress) = resumed(ns, creds, ask.id, Call::Send, permitted)? {
+        return Ok(progress);
+    }
+    if !permitted {
         return Err(Errno::EACCES.into());
     }
     let (id, who, nowait) = (ask.id, creds.caller(), ask.flags & IPC_NOWAIT != 0);
@@ -193,6 +197,30 @@ pub(crate) fn send(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> 
         Step::Done(()) => Progress::Done(Answer::default()),
         Step::Wait(ticket) => Progress::Asleep { id, ticket, call: Call::Send, deadline: u64::MAX },
     })
+}
+
+/// Goes on with a call that slept in the client, on a queue that the client may not map any more: what is done is done, and whoever
+/// has lost the right to wait does not wait. `None`: the thread does not sleep.
+fn resumed(
+    ns: &mut Namespace,
+    creds: &Creds,
+    id: IpcId,
+    call: Call,
+    permitted: bool,
+) -> Result<Option<Progress>, Trouble> {
+    let who = creds.caller();
+    let Some(ticket) = ns.attempt(Kind::Msg, id, |ns| ns.queue(id)?.adopt(&ns.host, who))? else {
+        return Ok(None);
+    };
+    if let Some(answer) = call.resume(ns, id, who, ticket, Parked::Woken)? {
+        return Ok(Some(Progress::Done(answer)));
+    }
+    if !permitted {
+        ns.attempt(Kind::Msg, id, |ns| ns.queue(id)?.forsake(&ns.host, who))?;
+        return Err(Errno::EACCES.into());
+    }
+    ns.note_user(Kind::Msg, id, creds.pid);
+    Ok(Some(Progress::Asleep { id, ticket, call, deadline: u64::MAX }))
 }
 
 /// The contents of a file that came instead of a text.
@@ -219,12 +247,16 @@ pub(crate) fn receive(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) ->
     if copies && (ask.flags & MSG_EXCEPT != 0 || ask.flags & IPC_NOWAIT == 0) {
         return Err(Errno::EINVAL.into());
     }
-    if !creds.permits(&ns.object(Kind::Msg, ask.id)?.perm, 0o444) {
+    let wish = Wish { msgtyp: ask.msgtyp, size, flags: ask.flags };
+    let permitted = creds.permits(&ns.object(Kind::Msg, ask.id)?.perm, 0o444);
+    if let Some(progress) = resumed(ns, creds, ask.id, Call::Receive(wish), permitted)? {
+        return Ok(progress);
+    }
+    if !permitted {
         return Err(Errno::EACCES.into());
     }
     let (id, who) = (ask.id, creds.caller());
     ns.note_user(Kind::Msg, id, creds.pid);
-    let wish = Wish { msgtyp: ask.msgtyp, size, flags: ask.flags };
     let msgmax = usize::try_from(ns.limits().msgmax).unwrap_or(0);
     let step = growing(ns, Kind::Msg, id, |ns| {
         let queue = ns.queue(id)?;

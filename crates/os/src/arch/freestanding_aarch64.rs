@@ -114,6 +114,14 @@ macro_rules! memory_functions {
             "3:",
             "ret",
             ".size strlen, . - strlen",
+            // The compiler's atomics ask here for newer instructions, and do with "none".
+            ".globl getauxval",
+            ".hidden getauxval",
+            ".type getauxval,@function",
+            "getauxval:",
+            "mov x0, xzr",
+            "ret",
+            ".size getauxval, . - getauxval",
             // The compiled core library names an unwinder's helper. Nothing here unwinds, but a thread's cancellation passes through:
             // _URC_CONTINUE_UNWIND is the answer.
             ".globl rust_eh_personality",

@@ -26,7 +26,7 @@ pub fn restorer() -> usize {
     ring3_restorer as *const () as usize
 }
 
-/// Offset of the interrupted instruction's address in `ucontext_t` (uc_mcontext.gregs[REG_RIP]).
+/// Offset of the interrupted instruction's address in `ucontext_t` (`uc_mcontext.gregs[REG_RIP]`).
 const PC: usize = 40 + 16 * 8;
 /// Offset of `uc_sigmask`.
 const MASK: usize = 296;

@@ -186,6 +186,18 @@ case shmdt
 0: shmdt(b)
 0: shmctl(m, IPC_STAT, OUT)
 
+case shmdt of an address inside changes nothing
+0: m = shmget(IPC_PRIVATE, 9000, 0600)
+0: a = shmat(m, AT, 0)
+tick
+0: shmdt(AT+4096)
+0: shmdt(AT+8192)
+0: shmdt(AT+12288)
+0: shmctl(m, IPC_STAT, OUT)
+0: peek(AT+4096, 4)
+0: shmdt(AT)
+0: shmctl(m, IPC_STAT, OUT)
+
 case shmdt: partly unmapped
 0: m = shmget(IPC_PRIVATE, 16384, 0600)
 0: a = shmat(m, AT, 0)
