@@ -34,13 +34,12 @@ fn hand_written_cases() {
     oracle(&["--cases", &std::env::var("RING3_CASES").unwrap_or_default()]);
 }
 
-/// `$RING3_SEED` repeats a run; the seed is printed.
+/// The same scripts in every run, so that a failure is this change's; `$RING3_SEED` tries others. The long run of
+/// `cargo xtask oracle` takes a new seed each time and prints it.
 #[test]
 fn random_scripts() {
-    match std::env::var("RING3_SEED") {
-        Ok(seed) => oracle(&["--random", "--sequences", "400", "--seed", &seed]),
-        Err(_) => oracle(&["--random", "--sequences", "400"]),
-    }
+    let seed = std::env::var("RING3_SEED").unwrap_or_else(|_| "2".to_owned());
+    oracle(&["--random", "--sequences", "400", "--seed", &seed]);
 }
 
 /// The table of deliberate differences and the cases that show them name the same rows.

@@ -14,6 +14,11 @@
 //! | the program's libc | `libc.rs` |
 //! | memcpy and its kin, for the compiler, hidden | `mem.rs` |
 #![cfg_attr(not(test), no_std)]
+#![allow(clippy::not_unsafe_ptr_arg_deref, reason = "who calls these functions is C, by libc's prototypes")]
+#![allow(
+    clippy::macro_metavars_in_unsafe,
+    reason = "the arguments of next! are the values that the program passed"
+)]
 
 pub mod export;
 mod libc;

@@ -140,14 +140,18 @@ fn unmap_at(addr: usize) -> Result<bool, Errno> {
             // SAFETY: a mapping of the segment that the program asks to be unmapped.
             unmapped = unsafe { map::unmap(mapping.start, mapping.end - mapping.start) };
             if mapping.start != to {
-                pieces::gone(from, to);
+                if to > from {
+                    pieces::gone(from, to);
+                }
                 from = mapping.start;
             }
             to = mapping.end;
         }
         unmapped.is_ok()
     })?;
-    pieces::gone(from, to);
+    if to > from {
+        pieces::gone(from, to);
+    }
     unmapped.map(|()| found.is_some())
 }
 

@@ -325,7 +325,7 @@ impl MsgScene {
 
     /// Takes everything out and compares it with what must be there.
     fn drain(&mut self) -> Result<(), String> {
-        let content = std::mem::replace(&mut self.content, Some(Vec::new()));
+        let content = self.content.replace(Vec::new());
         for message in content.iter().flatten() {
             let got = sysv::msgrcv(self.queue, sysv::TEXT, 0, libc::IPC_NOWAIT);
             let wanted = received(*message, sysv::TEXT);

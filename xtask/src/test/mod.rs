@@ -12,8 +12,11 @@ use crate::{death, layers, licences, oracle, so_check, tidy};
 use std::time::{SystemTime, UNIX_EPOCH};
 use step::Tally;
 
-/// Random sequences that the short oracle run tries.
-const SEQUENCES: &str = "2000";
+/// Random sequences that the short oracle run tries, the same ones in every run: a failure is the change's, not the day's.
+const SEQUENCES: &str = "1000";
+
+/// Their seed.
+const SEED: &str = "2";
 
 /// Points that the short death run kills at.
 const POINTS: &str = "1500";
@@ -81,7 +84,7 @@ fn targets(tally: &mut Tally) {
 fn long(tally: &mut Tally) {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()).to_string();
     let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
-    tally.step("oracle", || oracle::run(&words(&["--sequences", SEQUENCES])));
+    tally.step("oracle", || oracle::run(&words(&["--random", "--sequences", SEQUENCES, "--seed", SEED])));
     tally
         .step(&format!("death (seed {seed})"), || death::run(&words(&["--sample", POINTS, "--seed", &seed])));
     programs::run(tally);

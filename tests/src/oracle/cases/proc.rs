@@ -8,10 +8,13 @@ case /proc/sysvipc when nothing is there
 0: access(|/proc/sysvipc/msg|, R_OK)
 0: access(|/proc/sysvipc/sem|, F_OK)
 0: access(|/proc/sysvipc/none|, F_OK)
-0: write(|/proc/sysvipc/msg|, |1|)
 1: become(1000, 1000)
 1: cat(|/proc/sysvipc/shm|)
 1: write(|/proc/sysvipc/msg|, |1|)
+
+case /proc/sysvipc: who writes to it
+deviates proc-write
+0: write(|/proc/sysvipc/msg|, |1|)
 
 case /proc/sysvipc
 0: q = msgget(-5, IPC_CREAT|0640)

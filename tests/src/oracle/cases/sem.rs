@@ -202,6 +202,13 @@ case semop: undo stops at 0 and at SEMVMX
 1: exit(0)
 0: semctl(s, 1, GETVAL)
 
+case semop: SEM_UNDO without the right
+deviates undo-refused
+0: s = semget(IPC_PRIVATE, 1, 0600)
+1: become(1000, 1000)
+1: semop(s, [0+1u], _)
+1: exit(0)
+
 case semop: range of the adjustment
 0: s = semget(IPC_PRIVATE, 2, 0600)
 0: semop(s, [0+32767u], _)
