@@ -7,7 +7,6 @@ fn main() {
         "-Wl,-z,nodelete",
         "-Wl,-z,now",
         "-Wl,-soname,libring3.so",
-        "-Wl,-z,noseparate-code",
         "-Wl,-z,norelro",
         "-Wl,--hash-style=gnu",
         // Names for debuggers and profilers stay; the rest would be carried by every copy of the command.
@@ -15,9 +14,14 @@ fn main() {
     ] {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
-    // One segment less to map at every exec. Only lld knows the option; it is rustc's linker on this machine alone.
-    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--no-rosegment");
+    // What every exec pays for: code and constants are one mapping, data fills one page. Only lld knows how; it is rustc's linker on
+    // x86-64 alone.
+    let layout: &[&str] = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+        Ok("x86_64") => &["-Wl,--no-rosegment", "-Wl,-z,separate-loadable-segments"],
+        _ => &["-Wl,-z,noseparate-code"],
+    };
+    for argument in layout {
+        println!("cargo:rustc-cdylib-link-arg={argument}");
     }
     println!("cargo:rerun-if-changed=build.rs");
 }

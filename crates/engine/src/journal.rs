@@ -12,7 +12,7 @@
 //! # Choice
 //! An undo journal, not a redo log: an operation reads its own writes and stays ordinary code. `docs/decisions/001-undo-journal.md`.
 
-use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
+use crate::atomic::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, compiler_fence};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::object::Header;
@@ -50,6 +50,9 @@ impl<'r> Tx<'r> {
             return Err(Error::Full);
         }
         let entry = self.entries.get(self.region, self.len)?;
+        // ORDERING: a death is precise: what the program did up to it is seen, nothing behind it. So against death only the compiler must
+        // keep the order; this keeps a new entry behind the end of the change before, whose entry it overwrites.
+        compiler_fence(AcqRel);
         entry.place.store((offset as u64) << 1 | wide, Relaxed);
         entry.old.store(old, Relaxed);
         self.len += 1;
@@ -81,7 +84,7 @@ impl<'r> Tx<'r> {
     pub fn swap32(&mut self, field: &AtomicU32, new: u32) -> Result<u32> {
         self.note(self.region.offset_of(field)?, 0, u64::from(field.load(Relaxed)))?;
         // ORDERING: Release as in set32; Acquire pairs with the sleeper's own transition of its state word.
-        Ok(field.swap(new, crate::atomic::AcqRel))
+        Ok(field.swap(new, AcqRel))
     }
 
     /// Ends the change: it has happened.

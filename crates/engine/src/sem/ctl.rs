@@ -137,8 +137,9 @@ impl<'r> Set<'r> {
         let mut served = self.served();
         self.scan(host, &mut served, Touched::All)?;
         if served.any {
+            let time = self.time_for(now)?;
             let mut tx = self.change();
-            self.stamp(&mut tx, now)?;
+            self.stamp(&mut tx, time)?;
             tx.commit();
         }
         after(self)?;
@@ -154,7 +155,7 @@ impl<'r> Set<'r> {
         for num in 0..self.geometry.nsems {
             latest = latest.max(word::read(self.word(num)?).time());
         }
-        let otime = if latest == 0 { 0 } else { (base + latest - 1) as i64 };
+        let otime = if latest == 0 { 0 } else { base.wrapping_add(latest).wrapping_sub(1) as i64 };
         Ok(Stat { otime, ctime: self.header.ctime.load(Relaxed) as i64 })
     }
 

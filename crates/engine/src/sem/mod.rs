@@ -57,7 +57,7 @@ impl<'r> Set<'r> {
 
     /// Makes a zeroed region a new set. The broker only.
     pub fn format(self, id: IpcId, now: i64) -> Result<()> {
-        self.own.otime_base.store(now as u64, Relaxed);
+        self.own.otime_base.store(word::base_for(now), Relaxed);
         self.own.epoch.store(1, Relaxed);
         self.own.nsems.store(self.geometry.nsems, Relaxed);
         self.header.ctime.store(now as u64, Relaxed);

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
 use crate::lock;
-use crate::object::MOVED;
+use crate::object::{LIVE, MOVED};
 use crate::wait::{DONE, PARKED, Sleeper, Ticket, WAITING};
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
@@ -90,9 +90,10 @@ impl<'r> Set<'r> {
         }
         let row = if undo { Some(self.row(who.pid)?) } else { None };
         let call = Ops::Call(ops);
+        let time = Some(self.time_for(now)?);
         let mut tx = self.change();
-        let time = Some(self.time_for(&mut tx, now)?);
-        let step = match self.attempt(&mut tx, call, Owner { pid: who.pid, row, time })? {
+        let attempt = self.attempt(&mut tx, call, Owner { pid: who.pid, row, time })?;
+        let step = match attempt {
             Attempt::Done => {
                 tx.commit();
                 let mut served = self.served();
@@ -104,7 +105,10 @@ impl<'r> Set<'r> {
                 served.wake(host);
                 return Ok(Step::Done(()));
             }
-            Attempt::Failed(errno) => Err(Error::Errno(errno)),
+            Attempt::Failed(errno) => {
+                drop(tx);
+                Err(Error::Errno(errno))
+            }
             Attempt::Blocked(n) => {
                 drop(tx);
                 let op = call.get(self, n)?;
@@ -127,7 +131,8 @@ impl<'r> Set<'r> {
     /// What the server left (`EIDRM`, `ERANGE`, `EAGAIN`); `EINTR`, `EAGAIN` (timeout); `Moved`: find the ticket in the new region.
     pub fn resume<H: Host>(self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        if self.header.state.load(Relaxed) == MOVED {
+        let state = self.header.state.load(Relaxed);
+        if state == MOVED {
             return Err(Error::Moved);
         }
         let record = self.tickets().own(ticket, who)?;
@@ -139,6 +144,8 @@ impl<'r> Set<'r> {
                 tx.commit();
                 if result == 0 { Ok(Step::Done(())) } else { Err(Error::Errno(Errno(result))) }
             }
+            // DEATH: of whoever removed the set, before it came to this ticket.
+            WAITING | PARKED if state != LIVE => self.leave(ticket, record).and(Err(Error::Removed)),
             WAITING | PARKED => match why {
                 Parked::Woken => {
                     record.state.store(WAITING, Relaxed);
@@ -236,21 +243,20 @@ impl<'r> Set<'r> {
         tx.set64(word, new.bits())
     }
 
-    /// The time as words hold it; moves their zero if it must.
+    /// The time as words hold it; moves their zero if it must, in a change of its own. No other change is under way.
     #[inline]
-    fn time_for(self, tx: &mut Tx<'r>, now: i64) -> Result<u64> {
+    pub(super) fn time_for(self, now: i64) -> Result<u64> {
         match self.time(now) {
             Some(time) => Ok(time),
             None => {
-                self.rebase(tx, now)?;
+                self.rebase(now)?;
                 Ok(self.time(now).unwrap_or(word::TIME_MAX))
             }
         }
     }
 
     /// Writes the time of a change that was no call: to the first semaphore, as the kernel does. kernel: set_semotime().
-    pub(super) fn stamp(self, tx: &mut Tx<'r>, now: i64) -> Result<()> {
-        let time = self.time_for(tx, now)?;
+    pub(super) fn stamp(self, tx: &mut Tx<'r>, time: u64) -> Result<()> {
         let word = self.word(0)?;
         let seen = word::enslow(word);
         self.put(tx, word, seen.with_time(time))
@@ -258,18 +264,21 @@ impl<'r> Set<'r> {
 
     /// Moves the zero of times so that `now` fits. Times too old or too new for the new zero become its first or last.
     #[cold]
-    fn rebase(self, tx: &mut Tx<'r>, now: i64) -> Result<()> {
+    fn rebase(self, now: i64) -> Result<()> {
+        let mut tx = self.change();
         let old = self.own.otime_base.load(Relaxed);
-        let base = (now as u64).saturating_sub(word::TIME_MAX / 2);
+        let base = word::base_for(now);
         for num in 0..self.geometry.nsems {
             let word = self.word(num)?;
             let seen = word::enslow(word);
             if seen.time() != 0 {
-                let time = (old + seen.time()).saturating_sub(base).clamp(1, word::TIME_MAX);
-                self.put(tx, word, seen.with_time(time))?;
+                let time = old.wrapping_add(seen.time()).saturating_sub(base).clamp(1, word::TIME_MAX);
+                self.put(&mut tx, word, seen.with_time(time))?;
             }
         }
-        tx.set64(&self.own.otime_base, base)
+        tx.set64(&self.own.otime_base, base)?;
+        tx.commit();
+        Ok(())
     }
 
     /// After a slow operation: lets go of the semaphores that nobody waits for, unless slow operations come in rows.

@@ -4,7 +4,7 @@ use super::Set;
 use super::op::{ALTERS, Attempt, Ops, Owner};
 use super::word;
 use crate::atomic::Relaxed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::wait::{Served, Sleeper, Ticket};
 use ring3_abi::Errno;
@@ -53,8 +53,13 @@ impl<'r> Set<'r> {
             return Ok(());
         }
         self.scan_zero(host, served, touched)?;
-        while self.scan_alter(host, served)? {}
-        Ok(())
+        // Each walk that must be repeated has served somebody, and nobody comes meanwhile.
+        for _ in 0..=self.geometry.tickets {
+            if !self.scan_alter(host, served)? {
+                return Ok(());
+            }
+        }
+        Err(Error::Spoiled)
     }
 
     /// One walk along the queue of those who change values. Answers whether it must be walked again.

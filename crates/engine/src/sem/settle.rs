@@ -77,6 +77,7 @@ impl<'r> Set<'r> {
     /// Applies a process's adjustments and frees its row, in one change. Answers whether it had one.
     fn pay(self, dead: Pid, now: i64) -> Result<bool> {
         let Some(row) = self.find_row(dead)? else { return Ok(false) };
+        let time = self.time_for(now)?;
         let mut tx = self.change();
         if self.counts_row(row)? {
             for num in 0..self.geometry.nsems {
@@ -89,7 +90,7 @@ impl<'r> Set<'r> {
                 }
             }
         }
-        self.stamp(&mut tx, now)?;
+        self.stamp(&mut tx, time)?;
         tx.set32(&self.key(row)?.pid, 0)?;
         tx.commit();
         Ok(true)

@@ -20,6 +20,11 @@ const TIME_SHIFT: u32 = 38;
 /// Largest time a word can hold.
 pub const TIME_MAX: u64 = (1 << 26) - 1;
 
+/// The zero of times for a set that is used now: the clock may be set back by a year, or run on for one.
+pub fn base_for(now: i64) -> u64 {
+    (now as u64).saturating_sub(TIME_MAX / 2)
+}
+
 /// A semaphore at one moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);

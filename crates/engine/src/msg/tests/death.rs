@@ -7,10 +7,9 @@ use super::{HOST, Message, Outcome, open, send, text, who, wish};
 use crate::error::{Error, Step};
 use crate::host::{Caller, Parked};
 use crate::msg::{Geometry, Queue, Room, STAGE, Stat, Wish};
-use crate::region::Region;
 use crate::testing::Heap;
+use crate::testing::steps::{Shared, step_through};
 use crate::wait::Ticket;
-use core::ptr::NonNull;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::msg::{MSG_EXCEPT, MSG_NOERROR};
 use std::vec::Vec;
@@ -19,72 +18,6 @@ use std::vec::Vec;
 const DYING: Caller = Caller { pid: 150, tid: 250 };
 const SIZES: Geometry = Geometry { tickets: 8, slots: 16, blocks: 40 };
 const QBYTES: u64 = 5000;
-
-/// Memory that a child shares.
-struct Shared(NonNull<u8>, usize);
-
-impl Shared {
-    fn new(len: usize) -> Shared {
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping.
-        let base = unsafe { libc::mmap(core::ptr::null_mut(), len, access, kind, -1, 0) };
-        assert_ne!(base, libc::MAP_FAILED);
-        Shared(NonNull::new(base.cast()).unwrap(), len)
-    }
-
-    fn region(&self) -> Region<'_> {
-        // SAFETY: R1, R2: mapped as long as self.
-        unsafe { Region::new(self.0, self.1) }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: mapped in new().
-        unsafe { libc::munmap(self.0.as_ptr().cast(), self.1) };
-    }
-}
-
-/// Does `act` in a child, and calls `at_change` after each instruction that changed the region, and at the end.
-fn step_through(shared: &Shared, act: impl Fn(), mut at_change: impl FnMut()) {
-    // SAFETY: the child does nothing but `act`, which neither allocates nor locks, and ends.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        // SAFETY: plain system calls.
-        unsafe {
-            libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
-            libc::raise(libc::SIGSTOP);
-            act();
-            libc::_exit(0);
-        }
-    }
-    assert!(child > 0);
-    let mut seen = Heap::new(shared.1);
-    let mut status = 0;
-    loop {
-        // SAFETY: our own child.
-        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        if copy_if_changed(shared, &mut seen) || !libc::WIFSTOPPED(status) {
-            at_change();
-        }
-        if !libc::WIFSTOPPED(status) {
-            break;
-        }
-        // SAFETY: it stands still and is traced by this thread.
-        assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, child, 0, 0) }, 0);
-    }
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child ended with {status:#x}");
-}
-
-fn copy_if_changed(shared: &Shared, seen: &mut Heap) -> bool {
-    let here = seen.region().raw(0, shared.1).unwrap();
-    // SAFETY: both have this length; the child stands still or is gone.
-    let same = unsafe { libc::memcmp(shared.0.as_ptr().cast(), here.as_ptr().cast(), shared.1) } == 0;
-    if !same {
-        shared.region().copy_to(seen.region(), 0, 0, shared.1).unwrap();
-    }
-    !same
-}
 
 /// What everybody else can see of a queue. Sleepers: who, and what they were answered, if they were.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,8 +66,8 @@ fn ask(queue: Queue<'_>, call: Asleep, out: &mut [u8]) -> (u32, Option<Outcome>)
 
 /// Settles a copy of the region, and says what is left there, after some use.
 fn aftermath(shared: &Shared, asleep: &[Asleep], deaths: &[u32]) -> View {
-    let heap = Heap::new(shared.1);
-    shared.region().copy_to(heap.region(), 0, 0, shared.1).unwrap();
+    let heap = Heap::new(shared.len());
+    shared.region().copy_to(heap.region(), 0, 0, shared.len()).unwrap();
     let queue = Queue::new(heap.region(), SIZES).unwrap();
     for _ in 0..2 {
         for &dead in deaths {

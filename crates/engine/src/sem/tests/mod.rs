@@ -1,5 +1,7 @@
 //! Sets against a plain model, and the cases of the manual page, on heap memory with a host that never really sleeps.
 
+mod death;
+
 use super::{Geometry, Set, Undo};
 use crate::error::{Error, Step};
 use crate::host::{Caller, Parked};
@@ -178,7 +180,7 @@ fn a_moved_set_keeps_values_sleepers_and_debts() {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Op(u32, Vec<(u16, i16, bool)>),
+    Op(u32, Vec<Op>),
     Set(u16, u16),
     Interrupt(u32),
     Die(u32),
@@ -194,16 +196,19 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// One operation: semaphore, what to add, whether to undo.
+type Op = (u16, i16, bool);
+
 /// The kernel's rules, written down as plainly as possible.
 #[derive(Default)]
 struct Model {
     values: [i32; 3],
     owed: [[i32; 3]; 6],
-    waiting: Vec<(u32, Vec<(u16, i16, bool)>)>,
+    waiting: Vec<(u32, Vec<Op>)>,
 }
 
 impl Model {
-    fn attempt(&mut self, n: u32, ops: &[(u16, i16, bool)]) -> bool {
+    fn attempt(&mut self, n: u32, ops: &[Op]) -> bool {
         let (mut values, mut owed) = (self.values, self.owed[n as usize]);
         for &(num, add, undo) in ops {
             let v = &mut values[num as usize];
@@ -218,19 +223,27 @@ impl Model {
     }
 
     fn scan(&mut self) {
-        let alters = |ops: &[(u16, i16, bool)]| ops.iter().any(|o| o.1 != 0);
-        'again: loop {
-            for zero in [true, false] {
-                for i in 0..self.waiting.len() {
-                    let (n, ops) = self.waiting[i].clone();
-                    if alters(&ops) != zero && self.attempt(n, &ops) {
-                        self.waiting.remove(i);
-                        continue 'again;
-                    }
-                }
+        while self.serve_one(false) || self.serve_one(true) {}
+    }
+
+    /// Serves the first who can go on, of those who change values or of those who only wait for zero.
+    fn serve_one(&mut self, alters: bool) -> bool {
+        for i in 0..self.waiting.len() {
+            let (n, ops) = self.waiting[i].clone();
+            if ops.iter().any(|op| op.1 != 0) == alters && self.attempt(n, &ops) {
+                self.waiting.remove(i);
+                return true;
             }
-            return;
         }
+        false
+    }
+
+    fn pay(&mut self, n: u32) {
+        for num in 0..3 {
+            let owed = core::mem::take(&mut self.owed[n as usize][num]);
+            self.values[num] = (self.values[num] + owed).clamp(0, 32767);
+        }
+        self.scan();
     }
 }
 
@@ -259,11 +272,7 @@ fn play(set: Set<'_>, acts: &[Act]) {
                 if let Act::Die(_) = a {
                     set.settle(&HOST, who(*n).pid, who(0), Undo::Apply).unwrap();
                     tickets[*n as usize] = None;
-                    for num in 0..3 {
-                        let owed = core::mem::take(&mut model.owed[*n as usize][num]);
-                        model.values[num] = (model.values[num] + owed).clamp(0, 32767);
-                    }
-                    model.scan();
+                    model.pay(*n);
                 } else if let Some(ticket) = tickets[*n as usize].take() {
                     let want = if waited { Err(Error::Errno(Errno::EINTR)) } else { Ok(Step::Done(())) };
                     assert_eq!(set.resume(&HOST, who(*n), ticket, Parked::Interrupted), want);

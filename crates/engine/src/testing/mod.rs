@@ -1,6 +1,8 @@
 //! For tests: a region on the heap, and a host that never sleeps.
 #![allow(unsafe_code)]
 
+pub(crate) mod steps;
+
 use crate::atomic::{AtomicU32, AtomicU64, Relaxed};
 use crate::host::{Deadline, Host, Parked, Seat};
 use crate::region::Region;
