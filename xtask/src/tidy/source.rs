@@ -31,11 +31,11 @@ impl Source {
         self.path.ends_with(".md")
     }
 
-    /// Says whether this is test code: a test target, a `tests.rs` or `testing.rs` module, the test crates.
+    /// Says whether this is test code: a test target, a `tests.rs`, `tests/` or `testing/` module, the test crates.
     pub(super) fn is_test(&self) -> bool {
         let starts = ["tests/", "xtask/", "benches/"].iter().any(|top| self.path.starts_with(top));
         let name = self.path.rsplit('/').next().unwrap_or_default();
-        starts || self.path.contains("/tests/") || name == "tests.rs" || name == "testing.rs"
+        starts || ["/tests/", "/testing/"].iter().any(|part| self.path.contains(part)) || name == "tests.rs"
     }
 
     /// Returns the crate's folder name, for files below crates/.
