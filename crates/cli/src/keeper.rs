@@ -205,6 +205,8 @@ pub(crate) fn leave() -> Result<()> {
     let ours = ["LD_PRELOAD", "RING3_SOCKET", "RING3_LIB", "RING3_NS", "RING3_LOG_FILE"];
     let mut environment: Vec<(OsString, OsString)> =
         env::vars_os().filter(|(name, _)| !ours.iter().any(|our| name == our)).collect();
+    // Empty, it says that the namespace is left on purpose: the agent does not put it back.
+    environment.push(("RING3_SOCKET".into(), OsString::new()));
     let others = preloaded_besides_agent();
     if !others.is_empty() {
         environment.push(("LD_PRELOAD".into(), others.join(OsStr::new(":"))));
