@@ -9,7 +9,7 @@
 use crate::host::{self, Perch};
 use crate::proxy::Stay;
 use crate::section::{self, Section, Waiting};
-use crate::{broker, graves};
+use crate::{broker, graves, life};
 use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::{Deadline, Error, Parked, Seat, Step, Ticket};
@@ -74,12 +74,12 @@ pub(crate) fn wait<S: Sleeping>(
         Record { head: Waiting::new(conclude::<S>), perch: Perch::new(), call, ticket, outcome: None };
     let record = &raw mut record;
     let mut section = section;
-    let _asleep = graves::stay();
-    loop {
+    let asleep = graves::stay();
+    let outcome = loop {
         // SAFETY: T2; the record lives until this function returns.
         let seat = match unsafe { (*record).call.seat((*record).ticket) } {
             Ok(seat) => seat,
-            Err(_) => return Err(Errno::EIDRM),
+            Err(_) => break Err(Errno::EIDRM),
         };
         // SAFETY: the record lives, and is disarmed before it ends.
         unsafe { section::arm(&section, record.cast()) };
@@ -93,17 +93,23 @@ pub(crate) fn wait<S: Sleeping>(
         let record = unsafe { &mut *record };
         record.perch.leave();
         if let Some(outcome) = record.outcome.take() {
-            return outcome;
+            break outcome;
         }
         match record.go_on(why) {
-            Next::Over(outcome) => return outcome,
+            Next::Over(outcome) => break outcome,
             Next::Sleep => {}
             Next::Refused => {
                 drop(section);
                 return record.call.by_proxy(until, Stay::Long);
             }
         }
+    };
+    drop((section, asleep));
+    if cancel == Cancel::Point && matches!(outcome, Err(Errno::EINTR)) {
+        // musl cancels by a signal, whose handler is not wrapped and leaves it to the call to look. The call is over and did nothing.
+        life::cancellation_point();
     }
+    outcome
 }
 
 impl<S: Sleeping> Record<'_, S> {
