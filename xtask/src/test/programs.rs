@@ -5,7 +5,7 @@
 
 use super::step::Tally;
 use crate::cargo;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The exit status of a script that could not run.
@@ -18,29 +18,23 @@ const PATIENCE: &str = "180";
 pub(super) fn run(tally: &mut Tally) {
     for script in scripts() {
         let name = script.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = format!("program {name}");
-        if !tally.wants(&name) {
-            continue;
-        }
-        let mut left_out = None;
-        let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", PATIENCE, "bash"]).arg(&script);
-        command.env("RUN", format!("{} run --", cargo::ring3().display()));
-        match command.output() {
-            Ok(output) if output.status.code() == Some(LEFT_OUT) => {
-                left_out = Some(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-            }
-            Ok(output) if output.status.success() => tally.step(&name, || Ok(())),
-            Ok(output) => tally.step(&name, || {
-                let (said, complained) = (&output.stdout, &output.stderr);
-                let text =
-                    [said, complained].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
-                Err(format!("{}\n{}", output.status, tail(&text)))
-            }),
-            Err(why) => tally.step(&name, || Err(why.to_string())),
-        }
-        if let Some(why) = left_out {
-            tally.skip(&name, &why);
+        tally.step_or_skip(&format!("program {name}"), || play(&script));
+    }
+}
+
+/// Runs one script; answers what it lacks, if it lacks something.
+fn play(script: &Path) -> Result<Option<String>, String> {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", PATIENCE, "bash"]).arg(script);
+    command.env("RUN", format!("{} run --", cargo::ring3().display()));
+    let output = command.output().map_err(|why| why.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match output.status.code() {
+        Some(0) => Ok(None),
+        Some(LEFT_OUT) => Ok(Some(said.trim().to_owned())),
+        _ => {
+            let text = said + String::from_utf8_lossy(&output.stderr);
+            Err(format!("{}\n{}", output.status, tail(&text)))
         }
     }
 }

@@ -32,13 +32,20 @@ impl Tally {
 
     /// Runs a step.
     pub(super) fn step(&mut self, name: &str, work: impl FnOnce() -> Done) {
+        self.step_or_skip(name, || work().map(|()| None));
+    }
+
+    /// Runs a step that may find out that it has to be left out: it answers why.
+    pub(super) fn step_or_skip(&mut self, name: &str, work: impl FnOnce() -> Result<Option<String>, String>) {
         if !self.wants(name) {
             return;
         }
         println!("== {name}");
         let started = Instant::now();
-        let done = work();
-        self.note(name, started, done);
+        match work() {
+            Ok(Some(why)) => self.skip(name, &why),
+            done => self.note(name, started, done.map(|_| ())),
+        }
     }
 
     /// Runs cargo.
