@@ -310,8 +310,19 @@ impl Server {
 
     /// Puts in force what was written to files of limits.
     fn drain_written(&mut self) {
+        if self.written.is_empty() {
+            return;
+        }
         let ns = &mut self.ns;
         self.written.retain_mut(|written| written.drain(ns));
+        self.publish_writers();
+    }
+
+    /// Tells everybody whether limits may be changing without a request.
+    fn publish_writers(&self) {
+        if let Some(directory) = self.ns.directory() {
+            directory.set_limit_writers(self.written.len());
+        }
     }
 
     /// Watches a file of limits that is open for writing.
@@ -319,6 +330,7 @@ impl Server {
         // Not watched, it is still drained before each request.
         let _ = self.watch(&written.fd, Source::Pipe);
         self.written.push(written);
+        self.publish_writers();
     }
 
     /// Finds out which of the processes that were about to exec have done so.

@@ -29,7 +29,7 @@ pub fn msgget(key: i32, flags: i32) -> Result<usize, Errno> {
 }
 
 fn msgmax() -> Result<usize, Errno> {
-    Ok(process::directory()?.limit(Limit::Msgmax as usize) as usize)
+    Ok(process::limit(Limit::Msgmax)? as usize)
 }
 
 fn queue_of(object: &Object) -> Option<Queue<'static>> {

@@ -11,6 +11,8 @@ use ring3_abi::{Errno, Pid};
 use ring3_engine::directory::Directory;
 use ring3_engine::{Caller, Region};
 use ring3_os::map;
+use ring3_wire::Op;
+use ring3_wire::request::Limit;
 
 /// The directory's first byte; null before the first registration of this memory. Valid for ever after: never unmapped.
 static DIRECTORY: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -48,6 +50,18 @@ pub(crate) fn directory() -> Result<Directory<'static>, Errno> {
     // SAFETY: R1: keep_directory() mapped Directory::len() bytes of a sealed file there, for ever; R3: we only read.
     let region = unsafe { Region::new(base, Directory::len()) };
     Directory::new(region).map_err(|_| Errno::ENOSYS)
+}
+
+/// A limit of the namespace. What was written to its file before is in force: kernel: proc_ipc_dointvec() and its sisters return after
+/// they have set it, but a write to our files returns when the text is in a pipe.
+#[inline]
+pub(crate) fn limit(which: Limit) -> Result<i64, Errno> {
+    let directory = directory()?;
+    if directory.limits_may_change() {
+        // Any answer will do: the broker empties the pipes before it answers.
+        broker::ask(Op::Limits, &())?;
+    }
+    Ok(directory.limit(which as usize))
 }
 
 /// Maps the directory that Hello answered, once.

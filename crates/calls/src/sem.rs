@@ -28,7 +28,7 @@ const FEW: usize = 64;
 
 /// semget(2).
 pub fn semget(key: i32, nsems: i32, flags: i32) -> Result<usize, Errno> {
-    let most = process::ready().and_then(|_| process::directory())?.limit(Limit::Semmsl as usize);
+    let most = process::ready().and_then(|_| process::limit(Limit::Semmsl))?;
     if nsems < 0 || i64::from(nsems) > most {
         return Err(Errno::EINVAL);
     }
@@ -95,10 +95,9 @@ fn one(id: IpcId, sops: usize) -> Option<Result<usize, Errno>> {
 #[inline(never)]
 fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize, Errno> {
     let page = process::ready()?;
-    let directory = process::directory()?;
     // The kernel's count is an unsigned int.
     let nsops = nsops as u32 as usize;
-    if nsops as i64 > directory.limit(Limit::Semopm as usize) {
+    if nsops as i64 > process::limit(Limit::Semopm)? {
         return Err(Errno::E2BIG);
     }
     if nsops < 1 {

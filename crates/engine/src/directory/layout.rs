@@ -37,8 +37,10 @@ layout! {
         used_sems: AtomicU64,
         /// Pages in all segments.
         shm_pages: AtomicU64,
+        /// Files of limits that somebody has open for writing: while there are any, only the broker knows the limits.
+        limit_writers: AtomicU64,
         /// Unused.
-        spare: [AtomicU64; 11],
+        spare: [AtomicU64; 10],
     }
     /// One object: a line of its own, so that no two objects share one.
     Slot[64] {

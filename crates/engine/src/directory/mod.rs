@@ -154,6 +154,12 @@ impl<'r> Directory<'r> {
         self.head().and_then(|head| head.limits.get(n)).map_or(0, |limit| limit.load(Relaxed) as i64)
     }
 
+    /// Whether a file of limits is open for writing: what was written may not be in force before the broker is asked something.
+    pub fn limits_may_change(self) -> bool {
+        // ORDERING: Acquire pairs with Writer::set_limit_writers: who finds none finds the limits that the last one wrote.
+        self.head().is_some_and(|head| head.limit_writers.load(Acquire) != 0)
+    }
+
     /// The user that owns the namespace.
     pub fn owner(self) -> Uid {
         self.head().map_or(0, |head| head.owner.load(Relaxed))

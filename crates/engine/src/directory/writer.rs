@@ -95,6 +95,14 @@ impl<'r> Writer<'r> {
         }
     }
 
+    /// Writes how many files of limits are open for writing.
+    pub fn set_limit_writers(self, count: usize) {
+        if let Some(head) = self.directory.head() {
+            // ORDERING: Release pairs with limits_may_change().
+            head.limit_writers.store(count as u64, Release);
+        }
+    }
+
     /// Writes how many objects of a kind there are, and the highest index among them.
     pub fn set_usage(self, kind: Kind, in_use: u32, highest: Option<u32>) {
         let Some(head) = self.directory.head() else { return };
