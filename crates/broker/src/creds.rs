@@ -21,10 +21,13 @@ pub(crate) enum Capability {
 }
 
 /// What /proc says of a thread.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Status {
     /// Real user: whose locked memory counts.
     pub(crate) real_uid: Uid,
+    /// Effective user and group.
+    uid: Uid,
+    gid: Gid,
     groups: Vec<Gid>,
     /// Effective capabilities; none for a process in another user namespace than the broker's, where they mean nothing here.
     capabilities: u64,
@@ -48,6 +51,15 @@ impl Creds {
     /// Takes what came with a packet.
     pub(crate) fn new(pid: Pid, tid: Pid, uid: Uid, gid: Gid) -> Creds {
         Creds { pid, tid: if tid == 0 { pid } else { tid }, uid, gid, status: OnceCell::new() }
+    }
+
+    /// A thread that asks nothing just now, as /proc has it; nobody in particular if it has gone.
+    pub(crate) fn of_thread(thread: Caller) -> Creds {
+        let status = Status::read(thread.pid, thread.tid).unwrap_or_default();
+        let creds = Creds::new(thread.pid, thread.tid, status.uid, status.gid);
+        // Nobody has set it before.
+        let _ = creds.status.set(status);
+        creds
     }
 
     /// The same as the engine's caller.
@@ -96,6 +108,13 @@ impl Creds {
     }
 }
 
+/// Who has neither a name nor a right.
+impl Default for Status {
+    fn default() -> Status {
+        Status { real_uid: u32::MAX, uid: u32::MAX, gid: u32::MAX, groups: Vec::new(), capabilities: 0 }
+    }
+}
+
 impl Status {
     fn read(pid: Pid, tid: Pid) -> Option<Status> {
         let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
@@ -111,7 +130,12 @@ impl Status {
         for line in text.lines() {
             let Some((name, rest)) = line.split_once(':') else { continue };
             match name {
-                "Uid" => status.real_uid = numbers(rest).next().unwrap_or(u32::MAX),
+                "Uid" => {
+                    let mut ids = numbers(rest);
+                    status.real_uid = ids.next().unwrap_or(u32::MAX);
+                    status.uid = ids.next().unwrap_or(u32::MAX);
+                }
+                "Gid" => status.gid = numbers(rest).nth(1).unwrap_or(u32::MAX),
                 "Groups" => status.groups = numbers(rest).collect(),
                 "CapEff" => status.capabilities = u64::from_str_radix(rest.trim(), 16).unwrap_or(0),
                 _ => {}
@@ -153,7 +177,8 @@ mod tests {
     fn check(who: (Uid, Gid, &[Gid], u64), mode: u32, flags: i32, want: bool) {
         let perm = Perm { uid: 10, gid: 20, cuid: 11, cgid: 21, mode, ..Perm::default() };
         let creds = Creds::new(1, 1, who.0, who.1);
-        let status = Status { real_uid: who.0, groups: who.2.to_vec(), capabilities: who.3 };
+        let status =
+            Status { real_uid: who.0, uid: who.0, gid: who.1, groups: who.2.to_vec(), capabilities: who.3 };
         creds.status.set(status).expect("not read yet");
         assert_eq!(creds.permits(&perm, flags), want, "{who:?} mode {mode:o} flags {flags:o}");
     }
@@ -174,8 +199,8 @@ mod tests {
 
     #[test]
     fn status_is_read_from_its_text() {
-        let text = "Name:\tx\nUid:\t1\t2\t3\t4\nGroups:\t5 6 \nCapEff:\t0000000000008000\n";
-        let want = Status { real_uid: 1, groups: vec![5, 6], capabilities: 1 << 15 };
+        let text = "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t7\t8\t9\t9\nGroups:\t5 6 \nCapEff:\t0000000000008000\n";
+        let want = Status { real_uid: 1, uid: 2, gid: 8, groups: vec![5, 6], capabilities: 1 << 15 };
         assert_eq!(Status::parse(text), want);
     }
 }

@@ -10,6 +10,7 @@ use crate::host::monotonic;
 use crate::namespace::{Namespace, Trouble};
 use crate::object::Object;
 use crate::process::ConnId;
+use ring3_abi::ipc::READ;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::atomic::Relaxed;
 use ring3_engine::msg::Wish;
@@ -103,14 +104,13 @@ impl Sleeping {
         self.call.resume(ns, self.id, self.creds.caller(), self.ticket, why)
     }
 
-    /// Finds the ticket again after the object moved. A message call must still be permitted; a semop needs it no more. kernel: the loops
-    /// of do_msgsnd() and do_msgrcv() check again after every wake-up, that of __do_semtimedop() does not.
+    /// Finds the ticket again after the object moved. A receiver must still be permitted; a semop needs it no more, and a sender not until it
+    /// is its turn. kernel: IPC_SET wakes every receiver, which begins again; do_msgsnd() checks when there is room, __do_semtimedop() never.
     fn follow(&mut self, ns: &mut Namespace) -> Result<(), Trouble> {
         let (id, who, kind) = (self.id, self.creds.caller(), self.call.kind());
         let wanted = match self.call {
-            Call::Semop => 0,
-            Call::Send => 0o222,
-            Call::Receive(_) => 0o444,
+            Call::Semop | Call::Send => 0,
+            Call::Receive(_) => READ.cast_signed(),
         };
         let perm = ns.names(kind).get(id).map(|object: &Object| object.perm).ok_or(Errno::EIDRM)?;
         if !self.creds.permits(&perm, wanted) {

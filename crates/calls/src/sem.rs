@@ -154,16 +154,15 @@ fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<us
     loop {
         let section = section::enter();
         let object = objects::open(KIND, id)?;
-        if ops.iter().any(|op| u64::from(op.sem_num) >= object.entry.size) {
-            if let (true, Some(set)) = (ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0), set_of(object))
-                && object.is_writable()
-            {
-                // The call fails either way.
-                let _ = set.claim_row(&Agent, who);
-            }
-            return Err(Errno::EFBIG);
+        let refusal = if ops.iter().any(|op| u64::from(op.sem_num) >= object.entry.size) {
+            Some(Errno::EFBIG)
+        } else {
+            object.permit(wanted).err()
+        };
+        let leaves_row = || ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0);
+        if let Some(errno) = refusal.filter(|_| !leaves_row()) {
+            return Err(errno);
         }
-        object.permit(wanted)?;
         let set = match set_of(object) {
             Some(set) if object.is_writable() => set,
             _ => {
@@ -171,6 +170,11 @@ fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<us
                 return proxy::semop(id, ops, until, Stay::Long);
             }
         };
+        if let Some(errno) = refusal {
+            // The call fails either way.
+            let _ = set.claim_row(&Agent, who);
+            return Err(errno);
+        }
         match set.semop(&Agent, who, ops) {
             Ok(Step::Done(())) => return Ok(0),
             Ok(Step::Wait(ticket)) => {

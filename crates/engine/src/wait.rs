@@ -42,7 +42,7 @@ layout! {
         pid: AtomicU32,
         /// Its thread.
         tid: AtomicU32,
-        /// Error number of a ticket that is DONE; 0 success.
+        /// Error number of a ticket that is DONE, or what one that waits gets instead of its turn; 0 success.
         result: AtomicU32,
         /// Next in the queue, + 1.
         next: AtomicU32,

@@ -8,6 +8,7 @@ use crate::creds::{Capability, Creds, locked_memory_limit};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{Body, PERMISSION, Perm};
 use crate::segment::pages_in;
+use ring3_abi::ipc::WRITE;
 use ring3_abi::shm::{SHM_DEST, SHM_LOCKED};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::Error;
@@ -95,6 +96,10 @@ fn set_queue(ns: &mut Namespace, id: IpcId, perm: Perm, qbytes: u64) -> Result<(
             migrate(ns, Kind::Msg, id, perm, larger.encode())?;
         }
     }
+    ns.attempt(Kind::Msg, id, |ns| {
+        let permitted = |sender| Creds::of_thread(sender).permits(&perm, WRITE.cast_signed());
+        ns.queue(id)?.judge_senders(&ns.host, ns.host.me, permitted)
+    })?;
     ns.attempt(Kind::Msg, id, |ns| ns.queue(id)?.set_qbytes(&ns.host, ns.host.me, qbytes))
 }
 

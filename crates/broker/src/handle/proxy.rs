@@ -9,7 +9,7 @@ use crate::regions::{copy_in, copy_out, memory_file};
 use crate::sleepers::Call;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
-use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEMVMX, SETALL, SETVAL, Sembuf};
+use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_UNDO, SEMVMX, SETALL, SETVAL, Sembuf};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::{Received, Room, STAGE, Wish};
 use ring3_engine::{Error, Parked, Step, Ticket};
@@ -69,11 +69,13 @@ pub(crate) fn semop(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> R
         return Err(Errno::E2BIG.into());
     }
     let object = ns.object(Kind::Sem, ask.id)?;
-    if ops.iter().any(|op| u64::from(op.sem_num) >= object.entry().size) {
-        return Err(Errno::EFBIG.into());
-    }
     let alters = ops.iter().any(|op| op.sem_op != 0);
-    let permitted = creds.permits(&object.perm, if alters { 0o222 } else { 0o444 });
+    let refusal = if ops.iter().any(|op| u64::from(op.sem_num) >= object.entry().size) {
+        Some(Errno::EFBIG)
+    } else {
+        let permitted = creds.permits(&object.perm, if alters { 0o222 } else { 0o444 });
+        (!permitted).then_some(Errno::EACCES)
+    };
     let who = creds.caller();
     // A sleeper whose set was moved and who may not map it any more goes on sleeping, as in the kernel.
     let asleep = ns.set(ask.id).and_then(|set| set.find(who)).unwrap_or(None);
@@ -81,10 +83,14 @@ pub(crate) fn semop(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> R
     if let Some(ticket) = asleep {
         return Ok(Progress::Asleep { id: ask.id, ticket, call: Call::Semop, deadline });
     }
-    if !permitted {
-        return Err(Errno::EACCES.into());
-    }
     ns.note_user(Kind::Sem, ask.id, creds.pid);
+    if let Some(errno) = refusal {
+        if ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0) {
+            // As in the kernel, where find_alloc_undo() comes before the checks: the caller's end will count as an operation.
+            growing(ns, Kind::Sem, ask.id, |ns| ns.set(ask.id)?.claim_row(&ns.host, who))?;
+        }
+        return Err(errno.into());
+    }
     Ok(match growing(ns, Kind::Sem, ask.id, |ns| ns.set(ask.id)?.semop(&ns.host, who, &ops))? {
         Step::Done(()) => Progress::Done(Answer::default()),
         Step::Wait(ticket) => Progress::Asleep { id: ask.id, ticket, call: Call::Semop, deadline },
@@ -199,8 +205,8 @@ pub(crate) fn send(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> 
     })
 }
 
-/// Goes on with a call that slept in the client, on a queue that the client may not map any more: what is done is done, and whoever
-/// has lost the right to wait does not wait. `None`: the thread does not sleep.
+/// Goes on with a call that slept in the client, on a queue that the client may not map any more: what is done is done, a sender
+/// waits for its turn all the same, a receiver does not. `None`: the thread does not sleep.
 fn resumed(
     ns: &mut Namespace,
     creds: &Creds,
@@ -215,7 +221,7 @@ fn resumed(
     if let Some(answer) = call.resume(ns, id, who, ticket, Parked::Woken)? {
         return Ok(Some(Progress::Done(answer)));
     }
-    if !permitted {
+    if !permitted && matches!(call, Call::Receive(_)) {
         ns.attempt(Kind::Msg, id, |ns| ns.queue(id)?.forsake(&ns.host, who))?;
         return Err(Errno::EACCES.into());
     }

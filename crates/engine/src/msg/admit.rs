@@ -60,7 +60,7 @@ impl<'r> Queue<'r> {
         Ok(())
     }
 
-    /// Sends a sleeper's message, and serves the sleeper. One change.
+    /// Sends a sleeper's message, or refuses it if the sleeper has lost its right (`judge_senders`), and serves the sleeper. One change.
     fn send_for<H: Host>(
         &self,
         host: &H,
@@ -69,11 +69,13 @@ impl<'r> Queue<'r> {
         record: &'r Sleeper,
         now: i64,
     ) -> Result<()> {
-        let link = record.a.load(Relaxed);
+        let (link, verdict) = (record.a.load(Relaxed), record.result.load(Relaxed) as u16);
         let mut tx = self.change();
-        tx.set32(&record.a, 0)?;
-        self.deliver(host, &mut tx, served, link, record.pid.load(Relaxed), now)?;
-        let wake = self.tickets().serve(&mut tx, &self.own.senders, ticket, 0)?;
+        if verdict == 0 {
+            tx.set32(&record.a, 0)?;
+            self.deliver(host, &mut tx, served, link, record.pid.load(Relaxed), now)?;
+        }
+        let wake = self.tickets().serve(&mut tx, &self.own.senders, ticket, verdict)?;
         tx.commit();
         if wake {
             served.add(host, ticket);

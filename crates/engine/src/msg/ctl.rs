@@ -90,6 +90,25 @@ impl<'r> Queue<'r> {
         Ok(())
     }
 
+    /// Decides again who of the sleeping senders may send, after the permissions changed: the others sleep on until there is room for
+    /// their message, and get EACCES then. kernel: do_msgsnd() looks at the permission again when it was woken.
+    pub fn judge_senders<H: Host>(
+        &self,
+        host: &H,
+        who: Caller,
+        permitted: impl Fn(Caller) -> bool,
+    ) -> Result<()> {
+        let _locked = self.lock(host, who)?;
+        for item in self.tickets().walk(&self.own.senders) {
+            let (_, record) = item?;
+            let sender = Caller { pid: record.pid.load(Relaxed), tid: record.tid.load(Relaxed) };
+            let verdict = if permitted(sender) { 0 } else { Errno::EACCES.0 };
+            // DEATH: one word; admit() goes by whatever it finds.
+            record.result.store(u32::from(verdict), Relaxed);
+        }
+        Ok(())
+    }
+
     /// IPC_RMID: every sleeper gets EIDRM, every later caller `Removed`. Doing it twice changes nothing.
     pub fn remove<H: Host>(&self, host: &H, who: Caller) -> Result<()> {
         let locked = crate::lock::lock_any(self.header, host, who)?;

@@ -505,7 +505,6 @@ case msgctl: raising qbytes wakes senders, taking rights away wakes receivers
 0: msgrcv(q, OUT, 10, 0, 0)
 
 case msgctl: IPC_SET while a sender without the right now waits
-deviates rights-taken
 0: q = msgget(IPC_PRIVATE, 0666)
 0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0666 qbytes=1})
 0: msgsnd(q, {1 a}, _, 0)

@@ -203,7 +203,6 @@ case semop: undo stops at 0 and at SEMVMX
 0: semctl(s, 1, GETVAL)
 
 case semop: SEM_UNDO without the right
-deviates undo-refused
 0: s = semget(IPC_PRIVATE, 1, 0600)
 1: become(1000, 1000)
 1: semop(s, [0+1u], _)
