@@ -1,6 +1,6 @@
 //! The broker of a namespace: names, permission, lifetime, deaths.
 //!
-//! One thread, one loop over closed enums of events and requests (`serve.rs`); it never waits for a client. It is on no hot
+//! One thread, one loop over closed enums of events and requests (`serve/mod.rs`); it never waits for a client. It is on no hot
 //! path: whoever has opened an object uses it without asking.
 //!
 //! | question | file |
@@ -14,7 +14,7 @@
 //!
 //! # Invariants
 //! B1. Everything that a client says is a claim, except what the kernel vouches for: its process, user and group.
-//! B2. No answer is given before all deaths that its asker can know of are settled (`serve.rs`).
+//! B2. No answer is given before all deaths that its asker can know of are settled (`serve/endings.rs`).
 //! B3. A region is given to nobody whom the object's permission at that moment refuses it; a range of memory is used again only
 //!     when no process can still reach it (`arena.rs`).
 //! B4. The broker takes a region's lock with patience that ends; what does not succeed is tried again by timer.
