@@ -27,12 +27,15 @@ impl<'r> Queue<'r> {
     /// # Errors
     /// `Stuck` if a living process keeps the lock: try again later.
     pub fn settle<H: Host>(&self, host: &H, dead: Pid, who: Caller) -> Result<()> {
-        let (locked, _) = seize(self.header, host, dead, who)?;
+        let (locked, was_held) = seize(self.header, host, dead, who)?;
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
             self.dismiss(|record| record.pid.load(Relaxed) == dead)?;
-            let mut served = Served::new(self.tickets());
-            self.admit(host, &mut served, host.now())?;
+            if was_held {
+                // Without the lock it has made no room that senders wait for, and admit() would change their order.
+                let mut served = Served::new(self.tickets());
+                self.admit(host, &mut served, host.now())?;
+            }
         }
         drop(locked);
         self.tickets().wake_all(host)

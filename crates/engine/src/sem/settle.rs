@@ -38,13 +38,16 @@ impl<'r> Set<'r> {
     /// # Errors
     /// `Stuck` if a living process keeps the lock: try again later.
     pub fn settle<H: Host>(self, host: &H, dead: Pid, who: Caller, undo: Undo) -> Result<()> {
-        let (locked, _) = seize(self.header, host, dead, who)?;
+        let (locked, was_held) = seize(self.header, host, dead, who)?;
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
             self.dismiss(dead)?;
-            // What the dead process did comes first, with all its consequences; then what it owes.
             let mut served = self.served();
-            self.scan(host, &mut served, Touched::All)?;
+            if was_held {
+                // What the dead process did comes first, with all its consequences; then what it owes. Without the lock it has left none, and
+                // a look at the sleepers that the kernel does not take would show in GETZCNT.
+                self.scan(host, &mut served, Touched::All)?;
+            }
             if undo == Undo::Apply && self.pay(dead, host.now())? {
                 self.scan(host, &mut served, Touched::All)?;
             }

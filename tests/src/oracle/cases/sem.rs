@@ -202,6 +202,15 @@ case semop: undo stops at 0 and at SEMVMX
 1: exit(0)
 0: semctl(s, 1, GETVAL)
 
+case semop: the death of a stranger moves nobody to another count
+0: s = semget(IPC_PRIVATE, 3, 0600)
+0: semctl(s, 0, SETALL, <1 0 0>)
+0: semop(s, [1=0 0=0], _)
+1: semop(s, [1+1], _)
+kill 1
+2: semctl(s, 0, GETZCNT)
+2: semctl(s, 1, GETZCNT)
+
 case semop: SEM_UNDO without the right
 0: s = semget(IPC_PRIVATE, 1, 0600)
 1: become(1000, 1000)
