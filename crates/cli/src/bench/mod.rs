@@ -9,6 +9,7 @@ mod report;
 mod rows;
 mod scene;
 mod sysv;
+mod together;
 pub(crate) mod worker;
 
 use crate::args::Bench;

@@ -1,7 +1,7 @@
 //! The rows: what is measured and what the contract asks for.
 
 use super::measure::Figure;
-use super::scene;
+use super::{scene, together};
 use std::time::Duration;
 
 /// A row of the table.
@@ -24,17 +24,17 @@ pub(crate) static ROWS: [Row; 30] = [
     row("msg-64", "msgsnd+msgrcv, 64 B", 8.0, scene::msg_small),
     row("msg-8k", "msgsnd+msgrcv, 8 KiB", 2.5, scene::msg_large),
     row("msg-type", "the same by type, 10,000 others queued", 300.0, scene::msg_by_type),
-    row("rt-sem-2cpu", "round trip by semaphores, two CPUs", 50.0, scene::trip_sem_two_cpus),
-    row("rt-msg-2cpu", "round trip by queues, two CPUs", 50.0, scene::trip_msg_two_cpus),
-    row("rt-sem-1cpu", "round trip by semaphores, one CPU", 0.9, scene::trip_sem_one_cpu),
-    row("rt-msg-1cpu", "round trip by queues, one CPU", 0.9, scene::trip_msg_one_cpu),
-    row("rt-sem-free", "round trip by semaphores, unpinned", 0.9, scene::trip_sem_unpinned),
-    row("rt-msg-free", "round trip by queues, unpinned", 0.9, scene::trip_msg_unpinned),
-    row("rt-sem-busy", "round trip by semaphores, CPUs busy", 0.9, scene::trip_sem_busy),
-    row("rt-msg-busy", "round trip by queues, CPUs busy", 0.9, scene::trip_msg_busy),
-    row("stream-64", "one-way stream, 64 B, two processes", 8.0, scene::stream),
-    row("mutex-2", "mutex by semaphore, 2 processes, 2 CPUs", 30.0, scene::mutex_two),
-    row("mutex-8", "mutex by semaphore, 8 processes, 2 CPUs", 10.0, scene::mutex_eight),
+    row("rt-sem-2cpu", "round trip by semaphores, two CPUs", 50.0, together::trip_sem_two_cpus),
+    row("rt-msg-2cpu", "round trip by queues, two CPUs", 50.0, together::trip_msg_two_cpus),
+    row("rt-sem-1cpu", "round trip by semaphores, one CPU", 0.9, together::trip_sem_one_cpu),
+    row("rt-msg-1cpu", "round trip by queues, one CPU", 0.9, together::trip_msg_one_cpu),
+    row("rt-sem-free", "round trip by semaphores, unpinned", 0.9, together::trip_sem_unpinned),
+    row("rt-msg-free", "round trip by queues, unpinned", 0.9, together::trip_msg_unpinned),
+    row("rt-sem-busy", "round trip by semaphores, CPUs busy", 0.9, together::trip_sem_busy),
+    row("rt-msg-busy", "round trip by queues, CPUs busy", 0.9, together::trip_msg_busy),
+    row("stream-64", "one-way stream, 64 B, two processes", 8.0, together::stream),
+    row("mutex-2", "mutex by semaphore, 2 processes, 2 CPUs", 30.0, together::mutex_two),
+    row("mutex-8", "mutex by semaphore, 8 processes, 2 CPUs", 10.0, together::mutex_eight),
     row("getval", "semctl GETVAL", 2.0, scene::getval),
     row("stat-sem", "semctl IPC_STAT", 2.0, scene::stat_sem),
     row("stat-msg", "msgctl IPC_STAT", 2.0, scene::stat_msg),
