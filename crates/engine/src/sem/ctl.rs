@@ -29,6 +29,9 @@ impl<'r> Set<'r> {
             return Ok(seen);
         }
         let _locked = self.lock(host, who)?;
+        if !self.named(num)? {
+            word::unslow(word);
+        }
         Ok(word::read(word))
     }
 

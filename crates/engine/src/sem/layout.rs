@@ -15,7 +15,7 @@ layout! {
         otime_base: AtomicU64,
         /// Undo rows of another epoch count as zero (SETALL).
         epoch: AtomicU32,
-        /// How many more slow operations keep words SLOW that nobody waits for.
+        /// How many more slow operations keep words slow that nobody waits for.
         hysteresis: AtomicU32,
         /// Sleepers that would change a value, first come first.
         alter: Queue,

@@ -1,19 +1,20 @@
 //! One semaphore, one word: value, last operation's process and time, and whether the lock rules it.
 //!
 //! # Invariants
-//! S1. With SLOW clear, the word changes by compare-and-swap from anywhere. With SLOW set, it changes only under the set's lock.
-//! S2. SLOW is set by fetch-or under the lock, and cleared under the lock, when no ticket names the semaphore.
+//! S1. With FAST set, the word changes by compare-and-swap from anywhere. With FAST clear (*slow*), it changes only under the set's lock.
+//!     So nobody operates on memory that a region has left, which is zero: there the lock's way finds that it is no set.
+//! S2. FAST is cleared by fetch-and under the lock, and set under the lock, when no ticket names the semaphore.
 //! S3. The value is 0 to 32767; the time is seconds since the set's `otime_base`, plus 1, or 0 for never.
 //!
 //! # Death
-//! A compare-and-swap has happened or not. A SLOW bit that a dead process left set costs speed until the next slow operation.
+//! A compare-and-swap has happened or not. A word that a dead process left slow costs speed until the next slow operation.
 
 use crate::atomic::{AcqRel, Acquire, AtomicU64, Relaxed, Release};
 use ring3_abi::Pid;
 use ring3_abi::sem::SEMVMX;
 
 const VALUE: u64 = 0x7fff;
-const SLOW: u64 = 1 << 15;
+const FAST: u64 = 1 << 15;
 const PID_SHIFT: u32 = 16;
 const PID: u64 = (1 << 22) - 1;
 const TIME_SHIFT: u32 = 38;
@@ -51,7 +52,7 @@ impl Snapshot {
     /// Whether only the lock's holder may change the word.
     #[inline]
     pub fn slow(self) -> bool {
-        self.0 & SLOW != 0
+        self.0 & FAST == 0
     }
 
     /// The bits, for the journal.
@@ -80,7 +81,7 @@ impl Snapshot {
     }
 
     fn with_slow(self, slow: bool) -> Snapshot {
-        Snapshot(if slow { self.0 | SLOW } else { self.0 & !SLOW })
+        Snapshot(if slow { self.0 & !FAST } else { self.0 | FAST })
     }
 }
 
@@ -104,7 +105,7 @@ pub fn read(word: &AtomicU64) -> Snapshot {
     Snapshot(word.load(Acquire))
 }
 
-/// Does one operation without the lock, if the word is not SLOW and the operation need not wait and stays in range.
+/// Does one operation without the lock, if the word is not slow and the operation need not wait and stays in range.
 /// Answers whether it did.
 #[inline]
 pub fn operate(word: &AtomicU64, op: i16, pid: Pid, time: u64) -> bool {
@@ -131,7 +132,7 @@ pub fn enslow(word: &AtomicU64) -> Snapshot {
         return seen;
     }
     // ORDERING: AcqRel: no compare-and-swap succeeds after this one, and those before it are seen.
-    Snapshot(word.fetch_or(SLOW, AcqRel)).with_slow(true)
+    Snapshot(word.fetch_and(!FAST, AcqRel)).with_slow(true)
 }
 
 /// Frees the word from the lock's rule (S2). The caller holds the lock and no ticket names the semaphore.
