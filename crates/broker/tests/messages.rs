@@ -7,6 +7,7 @@ use ring3_abi::limits::Limits;
 use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR, Msqid};
 use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
+use ring3_wire::reply::Opened;
 use ring3_wire::request::{self, Limit, ProcFile, StatBy};
 use support::{Broker, Client, is_root};
 
@@ -124,7 +125,15 @@ fn a_queue_grows_until_it_holds_what_its_limit_allows() {
     }
     assert_eq!(me.msgsnd(id, 1, b""), Err(Errno::EAGAIN));
     assert_eq!(me.msgrcv(id, -9000, 0, 0), Ok((1, vec![])));
-    assert_eq!(me.call(Op::Grow, &request::Object { kind: Kind::Msg as u32, id }).map(drop), Ok(()));
+    let place = || me.open(Kind::Msg, id).expect("opened").read::<Opened>();
+    let before = place();
+    let full = request::Grow { kind: Kind::Msg as u32, id, version: before.version };
+    assert_eq!(me.call(Op::Grow, &full).map(drop), Ok(()));
+    let larger = place();
+    assert!(larger.len > before.len && larger.version != before.version);
+    // Of those who found the same region full one is heard.
+    assert_eq!(me.call(Op::Grow, &full).map(drop), Ok(()));
+    assert_eq!(place().version, larger.version);
     assert_eq!(state(&me, id).qnum, 16383);
     assert_eq!(me.msgrcv(id, 16384, 0, IPC_NOWAIT), Ok((16384, vec![])));
 }

@@ -17,7 +17,7 @@ use ring3_abi::{Errno, Pid};
 use ring3_os::fd::{self, Fd, Identity as File};
 use ring3_os::socket::{self, Credentials, Wait};
 use ring3_os::{cred, process as os};
-use ring3_wire::request::{Hello, Object, Settle, Stuck};
+use ring3_wire::request::{Grow, Hello, Settle, Stuck};
 use ring3_wire::{Op, Reply, codec, reply::Welcome};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -145,9 +145,9 @@ pub(crate) fn stuck(kind: ring3_abi::Kind, id: i32, holder: Pid) -> Result<(), E
     ask(Op::Stuck, &Stuck { kind: kind as u32, id, holder }).map(|_| ())
 }
 
-/// Asks for a larger region.
-pub(crate) fn grow(kind: ring3_abi::Kind, id: i32) -> Result<(), Errno> {
-    ask(Op::Grow, &Object { kind: kind as u32, id }).map(|_| ())
+/// Asks for a larger region than that of this version.
+pub(crate) fn grow(kind: ring3_abi::Kind, id: i32, version: u64) -> Result<(), Errno> {
+    ask(Op::Grow, &Grow { kind: kind as u32, id, version }).map(|_| ())
 }
 
 /// A further connection of this process, for a call that sleeps.

@@ -167,10 +167,15 @@ struct Sending<'a> {
 
 /// The queue's new region and this thread's ticket there.
 fn follow(id: IpcId, who: Caller) -> Result<(&'static Object, Queue<'static>, Ticket), Errno> {
-    let object = objects::open(KIND, id).map_err(|_| Errno::EIDRM)?;
-    let queue = queue_of(object).ok_or(Errno::EACCES)?;
-    let ticket = patiently(id, || queue.adopt(&Agent, who)).ok().flatten().ok_or(Errno::EIDRM)?;
-    Ok((object, queue, ticket))
+    let mut tries = Tries::default();
+    loop {
+        let object = objects::open(KIND, id).map_err(|_| Errno::EIDRM)?;
+        let queue = queue_of(object).ok_or(Errno::EACCES)?;
+        match queue.adopt(&Agent, who) {
+            Ok(ticket) => return Ok((object, queue, ticket.ok_or(Errno::EIDRM)?)),
+            Err(error) => recover(KIND, object, error, &mut tries)?,
+        }
+    }
 }
 
 impl Sleeping for Sending<'_> {

@@ -56,6 +56,8 @@ pub(crate) struct Object {
     len: usize,
     pub(crate) handle: Handle,
     directory: Directory<'static>,
+    /// An older mapping of the same region may be there still: the broker is not told that this process has left it.
+    lingers: bool,
 }
 
 /// Two kinds have regions: msg and sem.
@@ -119,6 +121,9 @@ pub(crate) fn open(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     }
 }
 
+/// How often an object is opened that is another one each time: it is being moved, or its permission changed, again and again.
+const OPENINGS: u32 = 10_000;
+
 #[cold]
 fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     let index = index_of(id).ok_or(Errno::EINVAL)?;
@@ -127,7 +132,10 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     let section = section::enter();
     let _held = page.objects.hold(&section);
     let directory = process::directory()?;
-    for _ in 0..64 {
+    for n in 0..OPENINGS {
+        if n > 0 {
+            os::nap();
+        }
         if let Some(object) = find(kind, id, page) {
             return Ok(object);
         }
@@ -147,6 +155,7 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
             len: 0,
             handle: Handle::Absent,
             directory,
+            lingers: false,
         };
         if let Some(object) = refresh(kind, cell, shell, &section)? {
             return Ok(object);
@@ -180,13 +189,21 @@ fn refresh(
         let usable = old.mapped & !new.granted & (READ | WRITE) == 0;
         let as_much = old.mapped == new.granted & (READ | WRITE);
         if old.image == new.image && old.entry.version == new.entry.version && usable && as_much {
-            new = Object { mapped: old.mapped, base: old.base, len: old.len, handle: old.handle, ..new };
+            let Object { mapped, base, len, handle, lingers, .. } = *old;
+            new = Object { mapped, base, len, handle, lingers, ..new };
             let new = publish(cell, new)?;
             graves::bury(core::ptr::from_ref(old) as usize, 0, 0);
             return Ok(Some(new));
         }
         cell.store(null_mut(), Release);
-        retire(kind, old);
+        if old.image == new.image && old.entry.version == new.entry.version {
+            // The process's own rights have changed, not the object: other threads may be at work in the region, so the mapping stays until
+            // nobody can be (graves.rs).
+            graves::bury(core::ptr::from_ref(old) as usize, old.base, old.len);
+            new.lingers = true;
+        } else {
+            retire(kind, old);
+        }
     }
     if new.granted & (READ | WRITE) != 0 && !map_region(kind, &mut new, section)? {
         return Ok(None);
@@ -201,7 +218,7 @@ fn retire(kind: Kind, old: &'static Object) {
         return;
     }
     // SAFETY: the range is the record's own mapping, which is named by nothing else; what still reads there copes (O3).
-    if unsafe { map::blank(old.base, old.len) }.is_ok() {
+    if unsafe { map::blank(old.base, old.len) }.is_ok() && !old.lingers {
         broker::notify(Op::Close, &request::Object { kind: kind as u32, id: old.id });
     }
 }

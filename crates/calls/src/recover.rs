@@ -9,14 +9,17 @@ use ring3_os::process;
 /// What a call has tried so far to get over errors of the engine.
 #[derive(Debug, Default)]
 pub(crate) struct Tries {
-    /// The broker was asked for a larger region.
-    grown: bool,
+    /// How often the broker was asked for a larger region: others may have filled that one, too.
+    grown: u32,
     /// Naps while the broker was between marking a region and telling so.
     naps: u32,
 }
 
 /// Naps before a region that is said to have moved, but never gets a successor, counts as gone: some seconds.
 const NAPS: u32 = 100_000;
+
+/// No table can be doubled that often: the broker says ENOMEM before.
+const GROWTHS: u32 = 32;
 
 /// What to do about an error of the engine: nothing (call again), or it is the call's answer.
 #[cold]
@@ -32,9 +35,9 @@ pub(crate) fn recover(kind: Kind, object: &Object, error: Error, tries: &mut Tri
         }
         Error::Moved | Error::Spoiled => Ok(()),
         Error::Stuck(holder) => broker::stuck(kind, object.id, holder),
-        Error::Full if !tries.grown => {
-            tries.grown = true;
-            broker::grow(kind, object.id)
+        Error::Full if tries.grown < GROWTHS => {
+            tries.grown += 1;
+            broker::grow(kind, object.id, object.entry.version)
         }
         Error::Full => Err(Errno::ENOMEM),
     }

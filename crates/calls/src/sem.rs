@@ -211,10 +211,16 @@ impl Sleeping for Operation<'_> {
     }
 
     fn follow(&mut self) -> Result<Ticket, Errno> {
-        let object = objects::open(KIND, self.object.id).map_err(|_| Errno::EIDRM)?;
-        let set = set_of(object).filter(|_| object.is_writable()).ok_or(Errno::EACCES)?;
-        (self.object, self.set) = (object, set);
-        set.find(self.who).ok().flatten().ok_or(Errno::EIDRM)
+        let mut tries = Tries::default();
+        loop {
+            let object = objects::open(KIND, self.object.id).map_err(|_| Errno::EIDRM)?;
+            let set = set_of(object).filter(|_| object.is_writable()).ok_or(Errno::EACCES)?;
+            (self.object, self.set) = (object, set);
+            match set.find(self.who) {
+                Ok(ticket) => return ticket.ok_or(Errno::EIDRM),
+                Err(error) => recover(KIND, object, error, &mut tries)?,
+            }
+        }
     }
 
     fn by_proxy(&self, until: Deadline, stay: Stay) -> Result<(), Errno> {

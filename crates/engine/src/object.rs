@@ -1,6 +1,7 @@
 //! What every region starts with: who it is, its state, its lock, its journal's length.
 
-use crate::atomic::{AtomicU32, AtomicU64};
+use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, fence};
+use crate::error::{Error, Result};
 use crate::layout;
 
 layout! {
@@ -37,8 +38,21 @@ layout! {
     }
 }
 
+impl Header {
+    /// Whether the object is here, living or ended. # Errors: `Moved`; `Spoiled`, also where the region itself has been left.
+    pub(crate) fn is_home(&self) -> Result<()> {
+        // ORDERING: Acquire: what was read before does not count if the object moved meanwhile.
+        fence(Acquire);
+        match self.state.load(Relaxed) {
+            LIVE | REMOVED => Ok(()),
+            MOVED => Err(Error::Moved),
+            _ => Err(Error::Spoiled),
+        }
+    }
+}
+
 /// First word of a region: "R3" and the format's version.
-pub const MAGIC: u32 = 0x5233_0001;
+pub const MAGIC: u32 = 0x5233_0002;
 /// State of a region that is used.
 pub const LIVE: u32 = 1;
 /// State of a region whose object was removed.

@@ -51,6 +51,15 @@ bodies! {
         /// Its identifier.
         id: i32,
     }
+    /// A table of an object is full.
+    Grow {
+        /// A `Kind`: msg or sem.
+        kind: u32,
+        /// Its identifier.
+        id: i32,
+        /// The version that the directory gave the object when the table was found full: of those who find it at the same time one is heard.
+        version: u64,
+    }
     /// Map an object.
     Open {
         /// A `Kind`: msg or sem.

@@ -75,12 +75,14 @@ pub(crate) fn set(ns: &mut Namespace, creds: &Creds, ask: &request::Set) -> Resu
             if let Some(segment) = object.segment_mut() {
                 segment.ctime = now;
             }
+            ns.publish(kind, ask.id);
         }
     }
-    ns.publish(kind, ask.id);
     Ok(Answer::default())
 }
 
+// A queue or set whose permission changes moves, and is published then. Otherwise the directory has nothing new to tell, and a new version
+// would make every client let go of a region that its other threads are at work in.
 fn set_queue(ns: &mut Namespace, id: IpcId, perm: Perm, qbytes: u64) -> Result<(), Trouble> {
     let msgmax = ns.limits().msgmax.cast_unsigned();
     let object = ns.object(Kind::Msg, id)?;

@@ -57,8 +57,8 @@ pub(crate) fn close(ns: &mut Namespace, creds: &Creds, ask: &request::Object) ->
     Ok(())
 }
 
-/// Moves an object that is full to a larger region.
-pub(crate) fn grow(ns: &mut Namespace, creds: &Creds, ask: &request::Object) -> Result<Answer, Trouble> {
+/// Moves an object that is full to a larger region, if that has not been done since the caller looked.
+pub(crate) fn grow(ns: &mut Namespace, creds: &Creds, ask: &request::Grow) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
     let object = ns.object(kind, ask.id)?;
     if !creds.permits(&object.perm, (READ | WRITE).cast_signed())
@@ -66,7 +66,9 @@ pub(crate) fn grow(ns: &mut Namespace, creds: &Creds, ask: &request::Object) -> 
     {
         return Err(Errno::EACCES.into());
     }
-    enlarge(ns, kind, ask.id)?;
+    if ns.version(kind, ask.id) == ask.version {
+        enlarge(ns, kind, ask.id)?;
+    }
     Ok(Answer::default())
 }
 

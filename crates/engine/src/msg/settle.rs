@@ -64,9 +64,10 @@ impl<'r> Queue<'r> {
         self.dismiss(|record| record.pid.load(Relaxed) == who.pid && record.tid.load(Relaxed) == who.tid)
     }
 
-    /// This thread's ticket, if it has one: to go on after the queue moved.
+    /// This thread's ticket, if it has one: to go on after the queue moved. # Errors: `Moved` or `Spoiled` if it has moved on since.
     pub fn adopt<H: Host>(&self, host: &H, who: Caller) -> Result<Option<Ticket>> {
         let _locked = crate::lock::lock_any(self.header, host, who)?;
+        self.header.is_home()?;
         self.tickets().find(who)
     }
 

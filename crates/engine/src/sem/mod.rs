@@ -6,7 +6,7 @@
 //! # Invariants
 //! I1. A call's operations change all their semaphores and adjustments in one change of the journal, or none.
 //! I2. Nobody sleeps who could go on: whoever changes a value scans the queues before giving the lock back.
-//! I3. Every semaphore that a ticket names is SLOW (`word.rs`), so no change of it misses the scan.
+//! I3. Every semaphore that a ticket names is slow (`word.rs`), so no change of it misses the scan.
 
 pub mod ctl;
 pub mod layout;
@@ -120,8 +120,9 @@ impl<'r> Set<'r> {
         self.tickets().seat(ticket)
     }
 
-    /// This thread's ticket, if it has one: to go on after the object moved.
+    /// This thread's ticket, if it has one: to go on after the object moved. # Errors: `Moved` or `Spoiled` if it has moved on since.
     pub fn find(self, who: Caller) -> Result<Option<Ticket>> {
-        self.tickets().find(who)
+        let found = self.tickets().find(who)?;
+        self.header.is_home().map(|()| found)
     }
 }
