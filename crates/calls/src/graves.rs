@@ -3,7 +3,7 @@
 //! # Invariants
 //! R1. `DEAD` holds what may be in use still; its ranges hold zeroes. `FREE` holds records whose range is unmapped. Both change under
 //!     `Identity::objects`.
-//! R2. The dead become free at a moment when nobody can be using any: one thread, and no call of it asleep. A call that a
+//! R2. The dead become free at a moment when nobody can be using any: one thread, no call of it asleep, and no region left behind. A call that a
 //!     handler jumped out of counts as asleep for ever; then nothing is given back any more, which costs addresses, not memory.
 
 use core::sync::atomic::{
@@ -78,7 +78,8 @@ pub(crate) fn exhume() -> Option<usize> {
 fn free_the_dead() {
     let dead = DEAD.load(Relaxed);
     // ORDERING: Acquire pairs with Stay's drop (R2).
-    if dead < WORTH || ASLEEP.load(Acquire) != 0 || !process::is_single_threaded() {
+    let in_use = ASLEEP.load(Acquire) != 0 || crate::objects::some_left_behind();
+    if dead < WORTH || in_use || !process::is_single_threaded() {
         return;
     }
     for (grave, spare) in GRAVES.iter().zip(&SPARE).take(dead) {

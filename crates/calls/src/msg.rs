@@ -229,9 +229,15 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
         core::slice::from_raw_parts_mut(stage.as_mut_ptr().cast::<u8>(), len)
     };
     let mut tries = Tries::default();
+    // A long text is copied out of the region after the lock is given back.
+    let mut copying = None;
     loop {
         let section = section::enter();
-        let object = objects::open(KIND, id)?;
+        let mut object = objects::open(KIND, id)?;
+        if size > STAGE {
+            copying = copying.or_else(|| Some(objects::stay(KIND, id)));
+            object = objects::open(KIND, id)?;
+        }
         object.permit(READ)?;
         let Some(queue) = queue_of(object) else {
             drop(section);

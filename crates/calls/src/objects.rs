@@ -7,7 +7,9 @@
 //! O2. A record is good while its identifier is the one asked for, the directory still shows the version it was opened at, and
 //!     the process is in the epoch it was opened in (same image, same credentials).
 //! O3. A region that is let go is not unmapped but overlaid with zeroed memory of our own, *before* the broker hears that its range is
-//!     free. Whoever is still inside reads a region that has no state, which is `Spoiled`, and looks here again.
+//!     free. Whoever is still inside reads a region that has no state, which is `Spoiled`, and looks here again. Who could not look
+//!     again, because the region has what is his alone (a served sleeper, a text that is being copied out), says so first ([`stay`]), and
+//!     then the region is let go when he has left.
 //! O4. Records and mappings change under `Identity::objects` only.
 
 use crate::identity::Identity;
@@ -16,8 +18,9 @@ use crate::{broker, creds, graves, process, section};
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
-    AtomicPtr, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicPtr, AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
 };
 use ring3_abi::ipc::{IPCMNI, READ, WRITE, index_of};
 use ring3_abi::{Errno, IpcId, Kind};
@@ -63,9 +66,17 @@ pub(crate) struct Object {
 /// Two kinds have regions: msg and sem.
 const KINDS: usize = 2;
 
-type Table = [AtomicPtr<Object>; IPCMNI];
+/// What there is for an index.
+struct Cell {
+    record: AtomicPtr<Object>,
+    /// Calls that stay in a region of this index (O3).
+    stays: AtomicU32,
+}
 
-static TABLES: [Table; KINDS] = [const { [const { AtomicPtr::new(null_mut()) }; IPCMNI] }; KINDS];
+type Table = [Cell; IPCMNI];
+
+/// Null until something is opened: made at a program's start, a MiB of nothing would cost it a mapping.
+static TABLES: AtomicPtr<[Table; KINDS]> = AtomicPtr::new(null_mut());
 
 impl Object {
     /// Whether both ways of use are mapped.
@@ -94,8 +105,23 @@ impl Object {
     }
 }
 
-fn cell(kind: Kind, index: usize) -> Option<&'static AtomicPtr<Object>> {
-    TABLES.get(kind as usize)?.get(index)
+#[inline]
+fn cell(kind: Kind, index: usize) -> Option<&'static Cell> {
+    // ORDERING: Acquire pairs with make_tables().
+    // SAFETY: null, or what make_tables() mapped for ever.
+    let tables = unsafe { TABLES.load(Acquire).as_ref()? };
+    tables.get(kind as usize)?.get(index)
+}
+
+/// Makes the tables, if nobody has (O4). # Errors: `ENOMEM`.
+fn make_tables() -> Result<(), Errno> {
+    if TABLES.load(Relaxed).is_null() {
+        // Zero is what a null pointer is.
+        let memory = map::anonymous(size_of::<[Table; KINDS]>())?;
+        // ORDERING: Release publishes the mapping.
+        TABLES.store(memory.as_ptr().cast(), Release);
+    }
+    Ok(())
 }
 
 /// The record of an identifier, if it is good (O2). No lock, no section: nothing here changes.
@@ -103,7 +129,7 @@ fn cell(kind: Kind, index: usize) -> Option<&'static AtomicPtr<Object>> {
 pub(crate) fn find(kind: Kind, id: IpcId, page: &Identity) -> Option<&'static Object> {
     let index = index_of(id)?;
     // ORDERING: Acquire pairs with publish(): the record is whole.
-    let record = cell(kind, index)?.load(Acquire);
+    let record = cell(kind, index)?.record.load(Acquire);
     // SAFETY: null, or a published record, which stays (O1).
     let object = unsafe { record.as_ref()? };
     object.is_good(kind, index, id, page).then_some(object)
@@ -127,10 +153,11 @@ const OPENINGS: u32 = 10_000;
 #[cold]
 fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     let index = index_of(id).ok_or(Errno::EINVAL)?;
-    let cell = cell(kind, index).ok_or(Errno::EINVAL)?;
     let page = process::ready()?;
     let section = section::enter();
     let _held = page.objects.hold(&section);
+    make_tables()?;
+    let cell = cell(kind, index).ok_or(Errno::EINVAL)?;
     let directory = process::directory()?;
     for n in 0..OPENINGS {
         if n > 0 {
@@ -180,12 +207,12 @@ fn entry(directory: Directory<'_>, kind: Kind, index: usize) -> Result<Option<En
 /// Publishes a new record: with the old mapping if only the epoch changed, else with a new one. `None`: the object changed meanwhile.
 fn refresh(
     kind: Kind,
-    cell: &AtomicPtr<Object>,
+    cell: &Cell,
     mut new: Object,
     section: &Section,
 ) -> Result<Option<&'static Object>, Errno> {
     // SAFETY: null, or a published record (O1).
-    if let Some(old) = unsafe { cell.load(Acquire).as_ref() } {
+    if let Some(old) = unsafe { cell.record.load(Acquire).as_ref() } {
         let usable = old.mapped & !new.granted & (READ | WRITE) == 0;
         let as_much = old.mapped == new.granted & (READ | WRITE);
         if old.image == new.image && old.entry.version == new.entry.version && usable && as_much {
@@ -195,14 +222,14 @@ fn refresh(
             graves::bury(core::ptr::from_ref(old) as usize, 0, 0);
             return Ok(Some(new));
         }
-        cell.store(null_mut(), Release);
+        cell.record.store(null_mut(), Release);
         if old.image == new.image && old.entry.version == new.entry.version {
             // The process's own rights have changed, not the object: other threads may be at work in the region, so the mapping stays until
             // nobody can be (graves.rs).
             graves::bury(core::ptr::from_ref(old) as usize, old.base, old.len);
             new.lingers = true;
         } else {
-            retire(kind, old);
+            retire(kind, cell, old);
         }
     }
     if new.granted & (READ | WRITE) != 0 && !map_region(kind, &mut new, section)? {
@@ -211,15 +238,103 @@ fn refresh(
     publish(cell, new).map(Some)
 }
 
-/// Lets an old record's mapping go (O3).
-fn retire(kind: Kind, old: &'static Object) {
+/// Lets an old record's mapping go (O3). The record is not published any more.
+fn retire(kind: Kind, cell: &Cell, old: &'static Object) {
     graves::bury(core::ptr::from_ref(old) as usize, old.base, old.len);
     if old.len == 0 {
         return;
     }
+    // ORDERING: SeqCst pairs with stay(): we see the stay, or it finds the record gone.
+    fence(SeqCst);
+    if cell.stays.load(SeqCst) == 0 {
+        leave_region(kind, old);
+    } else {
+        LEFT_BEHIND.push(kind, old);
+    }
+}
+
+/// Puts zeroes in the region's place and says that we have left it.
+fn leave_region(kind: Kind, old: &'static Object) {
     // SAFETY: the range is the record's own mapping, which is named by nothing else; what still reads there copes (O3).
     if unsafe { map::blank(old.base, old.len) }.is_ok() && !old.lingers {
         broker::notify(Op::Close, &request::Object { kind: kind as u32, id: old.id });
+    }
+}
+
+/// Regions that are to be let go when nobody stays in them. Changed under `Identity::objects` only.
+static LEFT_BEHIND: LeftBehind = LeftBehind {
+    count: AtomicUsize::new(0),
+    records: [const { AtomicPtr::new(null_mut()) }; LeftBehind::ROOM],
+};
+
+struct LeftBehind {
+    count: AtomicUsize,
+    records: [AtomicPtr<Object>; LeftBehind::ROOM],
+}
+
+/// Whether a region waits to be let go.
+pub(crate) fn some_left_behind() -> bool {
+    LEFT_BEHIND.count.load(Relaxed) != 0
+}
+
+impl LeftBehind {
+    /// One more than these stays mapped until the process ends.
+    const ROOM: usize = 64;
+
+    /// The kind goes into the pointer's lowest bit.
+    fn push(&self, kind: Kind, old: &'static Object) {
+        let tagged = core::ptr::from_ref(old).cast_mut().map_addr(|at| at | kind as usize);
+        let empty = |place: &&AtomicPtr<Object>| place.load(Relaxed).is_null();
+        if let Some(place) = self.records.iter().find(empty) {
+            place.store(tagged, Relaxed);
+            // ORDERING: SeqCst: the last one out sees it (Stay's drop), or we saw that he had left.
+            self.count.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Lets those go in which nobody stays any more.
+    fn review(&self) {
+        for place in &self.records {
+            let tagged = place.load(Relaxed);
+            let kind = if tagged.addr() & 1 == 1 { Kind::Sem } else { Kind::Msg };
+            // SAFETY: null, or a record, which stays (O1): its range is not given back while calls sleep (graves.rs, R2).
+            let Some(old) = (unsafe { tagged.map_addr(|at| at & !1).as_ref() }) else { continue };
+            let empty = index_of(old.id)
+                .and_then(|index| cell(kind, index))
+                .is_some_and(|cell| cell.stays.load(SeqCst) == 0);
+            if empty {
+                place.store(null_mut(), Relaxed);
+                self.count.fetch_sub(1, SeqCst);
+                leave_region(kind, old);
+            }
+        }
+    }
+}
+
+/// A call that stays in the regions of an index: they are not let go meanwhile. A call that a handler jumped out of stays for ever.
+#[derive(Debug)]
+pub(crate) struct Stay(Option<&'static AtomicU32>);
+
+/// Begins a stay. What is found with [`find`] or [`open`] afterwards keeps its region until it ends.
+pub(crate) fn stay(kind: Kind, id: IpcId) -> Stay {
+    let stays = index_of(id).and_then(|index| cell(kind, index)).map(|cell| &cell.stays);
+    if let Some(stays) = stays {
+        // ORDERING: SeqCst: see retire().
+        stays.fetch_add(1, SeqCst);
+        fence(SeqCst);
+    }
+    Stay(stays)
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let Some(stays) = self.0 else { return };
+        // ORDERING: SeqCst: see LeftBehind::push().
+        if stays.fetch_sub(1, SeqCst) == 1 && LEFT_BEHIND.count.load(SeqCst) != 0 {
+            let section = section::enter();
+            let _held = crate::identity::current().objects.hold(&section);
+            LEFT_BEHIND.review();
+        }
     }
 }
 
@@ -264,7 +379,7 @@ fn handle(kind: Kind, region: Region<'static>, geometry: [u32; 8]) -> Result<Han
 }
 
 /// Puts a record where everybody finds it (O1).
-fn publish(cell: &AtomicPtr<Object>, object: Object) -> Result<&'static Object, Errno> {
+fn publish(cell: &Cell, object: Object) -> Result<&'static Object, Errno> {
     let place = place()?;
     // SAFETY: `place` is memory for one record, ours alone until the store below, never given back.
     let object: &'static Object = unsafe {
@@ -272,7 +387,7 @@ fn publish(cell: &AtomicPtr<Object>, object: Object) -> Result<&'static Object, 
         place.cast().as_ref()
     };
     // ORDERING: Release: see find().
-    cell.store(core::ptr::from_ref(object).cast_mut(), Release);
+    cell.record.store(core::ptr::from_ref(object).cast_mut(), Release);
     Ok(object)
 }
 
@@ -304,9 +419,9 @@ pub(crate) fn forget(kind: Kind, id: IpcId) {
     let page = crate::identity::current();
     let _held = page.objects.hold(&section);
     // SAFETY: null, or a published record (O1).
-    let Some(old) = (unsafe { cell.load(Acquire).as_ref() }) else { return };
+    let Some(old) = (unsafe { cell.record.load(Acquire).as_ref() }) else { return };
     if old.id == id && !old.is_current(kind) {
-        cell.store(null_mut(), Release);
-        retire(kind, old);
+        cell.record.store(null_mut(), Release);
+        retire(kind, cell, old);
     }
 }
