@@ -17,11 +17,16 @@ fn main() {
     // What every exec pays for: code and constants are one mapping, data fills one page. Only lld knows how; it is rustc's linker on
     // x86-64 alone.
     let layout: &[&str] = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
-        Ok("x86_64") => &["-Wl,--no-rosegment", "-Wl,-z,separate-loadable-segments"],
+        Ok("x86_64") => &[
+            "-Wl,--no-rosegment",
+            "-Wl,-z,separate-loadable-segments",
+            concat!("-Wl,-T,", env!("CARGO_MANIFEST_DIR"), "/layout.ld"),
+        ],
         _ => &["-Wl,-z,noseparate-code"],
     };
     for argument in layout {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=layout.ld");
 }

@@ -18,6 +18,7 @@ use ring3_wire::Op;
 use ring3_wire::request::{Fork, Forked};
 
 /// The process this memory began as, or a child of fork's that has said so; 0 before [`begin`].
+#[unsafe(link_section = ".bss.start")]
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet. Made when
@@ -137,6 +138,7 @@ pub struct Cancellation {
 }
 
 /// What the agent found.
+#[unsafe(link_section = ".bss.start")]
 pub static CANCELLATION: Cancellation =
     Cancellation { test: AtomicUsize::new(0), push: AtomicUsize::new(0), pop: AtomicUsize::new(0) };
 
