@@ -8,7 +8,7 @@ use crate::creds::{Capability, Creds, locked_memory_limit};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{Body, PERMISSION, Perm};
 use crate::segment::pages_in;
-use ring3_abi::ipc::WRITE;
+use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::shm::{SHM_DEST, SHM_LOCKED};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::Error;
@@ -99,8 +99,8 @@ fn set_queue(ns: &mut Namespace, id: IpcId, perm: Perm, qbytes: u64) -> Result<(
         }
     }
     ns.attempt(Kind::Msg, id, |ns| {
-        let permitted = |sender| Creds::of_thread(sender).permits(&perm, WRITE.cast_signed());
-        ns.queue(id)?.judge_senders(&ns.host, ns.host.me, permitted)
+        let may = |thread, bits: u32| Creds::of_thread(thread).permits(&perm, bits.cast_signed());
+        ns.queue(id)?.judge(&ns.host, ns.host.me, |who| may(who, READ), |who| may(who, WRITE))
     })?;
     ns.attempt(Kind::Msg, id, |ns| ns.queue(id)?.set_qbytes(&ns.host, ns.host.me, qbytes))
 }

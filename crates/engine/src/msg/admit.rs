@@ -60,7 +60,7 @@ impl<'r> Queue<'r> {
         Ok(())
     }
 
-    /// Sends a sleeper's message, or refuses it if the sleeper has lost its right (`judge_senders`), and serves the sleeper. One change.
+    /// Sends a sleeper's message, or refuses it if the sleeper has lost its right (`judge`), and serves the sleeper. One change.
     fn send_for<H: Host>(
         &self,
         host: &H,

@@ -6,7 +6,7 @@ use crate::atomic::{Acquire, Relaxed, fence};
 use crate::error::Result;
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, REMOVED};
-use crate::wait::Served;
+use crate::wait::{Served, Sleeper};
 use ring3_abi::{Errno, Pid};
 
 /// A queue's state.
@@ -90,22 +90,39 @@ impl<'r> Queue<'r> {
         Ok(())
     }
 
-    /// Decides again who of the sleeping senders may send, after the permissions changed: the others sleep on until there is room for
-    /// their message, and get EACCES then. kernel: do_msgsnd() looks at the permission again when it was woken.
-    pub fn judge_senders<H: Host>(
+    /// Decides again who may go on sleeping here, after the permissions changed. Receivers who may not get EACCES now; senders who may not sleep
+    /// on until there is room for their message, and get EACCES then. kernel: msgctl_down() wakes every receiver, which begins again;
+    /// do_msgsnd() looks at the permission again when there is room.
+    pub fn judge<H: Host>(
         &self,
         host: &H,
         who: Caller,
-        permitted: impl Fn(Caller) -> bool,
+        may_receive: impl Fn(Caller) -> bool,
+        may_send: impl Fn(Caller) -> bool,
     ) -> Result<()> {
-        let _locked = self.lock(host, who)?;
+        let locked = self.lock(host, who)?;
+        let owner =
+            |record: &Sleeper| Caller { pid: record.pid.load(Relaxed), tid: record.tid.load(Relaxed) };
         for item in self.tickets().walk(&self.own.senders) {
             let (_, record) = item?;
-            let sender = Caller { pid: record.pid.load(Relaxed), tid: record.tid.load(Relaxed) };
-            let verdict = if permitted(sender) { 0 } else { Errno::EACCES.0 };
+            let verdict = if may_send(owner(record)) { 0 } else { Errno::EACCES.0 };
             // DEATH: one word; admit() goes by whatever it finds.
             record.result.store(u32::from(verdict), Relaxed);
         }
+        let mut served = Served::new(self.tickets());
+        for item in self.tickets().walk(&self.own.receivers) {
+            let (ticket, record) = item?;
+            if !may_receive(owner(record)) {
+                let mut tx = self.change();
+                let wake = self.tickets().serve(&mut tx, &self.own.receivers, ticket, Errno::EACCES.0)?;
+                tx.commit();
+                if wake {
+                    served.add(host, ticket);
+                }
+            }
+        }
+        drop(locked);
+        served.wake(host);
         Ok(())
     }
 

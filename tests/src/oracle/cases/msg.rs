@@ -516,6 +516,26 @@ case msgctl: IPC_SET while a sender without the right now waits
 1: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
 1: msgsnd(q, {2 b}, _, 0)
 
+case msgctl: IPC_SET takes a receiver's right and makes room for a sender
+0: q = msgget(IPC_PRIVATE, 0666)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0666 qbytes=0})
+1: become(1000, 1000)
+1: msgrcv(q, OUT, 10, 0, 0)
+2: msgsnd(q, {1 a}, _, 0)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0600 qbytes=100})
+0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
+
+case msgctl: IPC_SET takes a sleeping sender's right and gives it back
+0: q = msgget(IPC_PRIVATE, 0666)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0666 qbytes=1})
+0: msgsnd(q, {1 a}, _, 0)
+1: become(1000, 1000)
+1: msgsnd(q, {2 b}, _, 0)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0644 qbytes=1})
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0622 qbytes=1})
+0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
+0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
+
 case msgctl: who may set and remove
 0: q = msgget(IPC_PRIVATE, 0666)
 0: r = msgget(IPC_PRIVATE, 0000)
