@@ -1,9 +1,10 @@
 //! The house rules that a program can check; CONTRIBUTING.md says why each is there.
 //!
 //! `source.rs` finds and splits the files, `borders.rs` has the rules about what may stand where, `text.rs` the
-//! rules about how it is written, `links.rs` the rules about documents.
+//! rules about how it is written, `links.rs` the rules about documents, `formats.rs` the pages about formats.
 
 mod borders;
+mod formats;
 mod links;
 mod source;
 mod text;
@@ -40,7 +41,9 @@ pub(crate) fn run() -> Done {
     for (path, lines) in sources.iter().filter_map(|source| Some((&source.path, text::long(source)?))) {
         println!("tidy: warning: {path}: {lines} lines; is it still one noun?");
     }
-    cargo::verdict("tidy", sources.len(), "files", &findings(&sources))
+    let mut found = findings(&sources);
+    found.extend(formats::check(&sources));
+    cargo::verdict("tidy", sources.len(), "files", &found)
 }
 
 /// Applies the rules.
