@@ -1,18 +1,8 @@
-//! Copies that may fault, on aarch64. A fault between begin and end is sent on to an exit that says EFAULT.
-//!
-//! Nothing is on the stack while they run, so going to the exit is all that must be done.
-
-use core::arch::global_asm;
-use ring3_abi::Errno;
+//! The copy that may fault, on aarch64.
 
 // x0 to, x1 from, x2 length. Long ones by 16 bytes, the last 16 apart; short ones by two moves that may overlap.
-global_asm!(
-    ".text",
-    ".balign 16",
-    ".globl ring3_copy",
-    ".hidden ring3_copy",
-    ".type ring3_copy,@function",
-    "ring3_copy:",
+crate::hidden_function!(
+    ["ring3_copy"],
     "cmp x2, #16",
     "b.lo 3f",
     "add x3, x1, x2",
@@ -48,47 +38,7 @@ global_asm!(
     "5:",
     "mov x0, xzr",
     "ret",
-    ".globl ring3_copy_end",
-    ".hidden ring3_copy_end",
-    "ring3_copy_end:",
+    crate::hidden_label!("ring3_copy_end"),
     "mov x0, #-14",
     "ret",
-    ".size ring3_copy, . - ring3_copy",
 );
-
-unsafe extern "C" {
-    fn ring3_copy(to: *mut u8, from: *const u8, len: usize) -> isize;
-    static ring3_copy_end: u8;
-}
-
-/// Copies from an address that may lead nowhere.
-///
-/// # Errors
-/// `EFAULT`, once the process's fault handlers are armed; a part may have been copied, as by the kernel.
-///
-/// # Safety
-/// `to` is valid for `len` bytes.
-#[inline]
-pub unsafe fn copy_from_user(to: *mut u8, from: *const u8, len: usize) -> Result<(), Errno> {
-    // SAFETY: by the caller's promise; a fault leads to the EFAULT exit.
-    if unsafe { ring3_copy(to, from, len) } == 0 { Ok(()) } else { Err(Errno::EFAULT) }
-}
-
-/// Copies to an address that may lead nowhere.
-///
-/// # Errors
-/// As [`copy_from_user`].
-///
-/// # Safety
-/// `from` is valid for `len` bytes.
-#[inline]
-pub unsafe fn copy_to_user(to: *mut u8, from: *const u8, len: usize) -> Result<(), Errno> {
-    // SAFETY: by the caller's promise; a fault leads to the EFAULT exit.
-    if unsafe { ring3_copy(to, from, len) } == 0 { Ok(()) } else { Err(Errno::EFAULT) }
-}
-
-/// Where a thread that faulted at `pc` must go on, if it faulted in a copy.
-pub fn fixup(pc: usize) -> Option<usize> {
-    let (begin, end) = (ring3_copy as *const () as usize, &raw const ring3_copy_end as usize);
-    (begin..end).contains(&pc).then_some(end)
-}

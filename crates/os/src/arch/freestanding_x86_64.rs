@@ -1,21 +1,12 @@
-//! What a library without a libc must bring along itself, on x86-64. Macros, because only the agent may have these symbols: a program
-//! that has a libc would find ours instead of its own.
+//! The functions that a compiler calls and the lists of arguments, on x86-64. SSE2 only.
 
-/// memcpy, memmove, memset, memcmp, bcmp, strlen: the compiler calls them. Hidden, or they would replace the program's own. SSE2 only.
+/// The instructions of [`crate::memory_functions`].
+#[doc(hidden)]
 #[macro_export]
-macro_rules! memory_functions {
+macro_rules! memory_instructions {
     () => {
-        core::arch::global_asm!(
-            ".text",
-            ".balign 16",
-            ".globl memcpy",
-            ".hidden memcpy",
-            ".type memcpy,@function",
-            ".globl memmove",
-            ".hidden memmove",
-            ".type memmove,@function",
-            "memcpy:",
-            "memmove:",
+        $crate::hidden_function!(
+            ["memcpy", "memmove"],
             "mov rax, rdi",
             "cmp rdx, 16",
             "jb 4f",
@@ -89,13 +80,9 @@ macro_rules! memory_functions {
             "mov byte ptr [rdi + rdx - 1], r10b",
             "7:",
             "ret",
-            ".size memcpy, . - memcpy",
-            ".size memmove, . - memmove",
-            ".balign 16",
-            ".globl memset",
-            ".hidden memset",
-            ".type memset,@function",
-            "memset:",
+        );
+        $crate::hidden_function!(
+            ["memset"],
             "mov rax, rdi",
             "movzx esi, sil",
             "mov rcx, 0x0101010101010101",
@@ -135,16 +122,9 @@ macro_rules! memory_functions {
             "jmp 5b",
             "6:",
             "ret",
-            ".size memset, . - memset",
-            ".balign 16",
-            ".globl memcmp",
-            ".hidden memcmp",
-            ".type memcmp,@function",
-            ".globl bcmp",
-            ".hidden bcmp",
-            ".type bcmp,@function",
-            "memcmp:",
-            "bcmp:",
+        );
+        $crate::hidden_function!(
+            ["memcmp", "bcmp"],
             "xor ecx, ecx",
             "2:",
             "lea r8, [rcx + 16]",
@@ -177,13 +157,9 @@ macro_rules! memory_functions {
             "5:",
             "xor eax, eax",
             "ret",
-            ".size memcmp, . - memcmp",
-            ".size bcmp, . - bcmp",
-            ".balign 16",
-            ".globl strlen",
-            ".hidden strlen",
-            ".type strlen,@function",
-            "strlen:",
+        );
+        $crate::hidden_function!(
+            ["strlen"],
             "xor eax, eax",
             "2:",
             "cmp byte ptr [rdi + rax], 0",
@@ -192,50 +168,33 @@ macro_rules! memory_functions {
             "jmp 2b",
             "3:",
             "ret",
-            ".size strlen, . - strlen",
-            // The compiled core library names an unwinder's helper. Nothing here unwinds, but a thread's cancellation passes through:
-            // _URC_CONTINUE_UNWIND is the answer.
-            ".globl rust_eh_personality",
-            ".hidden rust_eh_personality",
-            ".type rust_eh_personality,@function",
-            "rust_eh_personality:",
-            "mov eax, 8",
-            "ret",
-            ".size rust_eh_personality, . - rust_eh_personality",
         );
+        $crate::hidden_function!(["rust_eh_personality"], "mov eax, 8", "ret",);
     };
 }
 
 /// Arguments after the first that [`crate::argument_lists`] finds in registers.
 pub const REGISTER_ARGUMENTS: usize = 5;
 
-/// Defines variadic functions `name(first, ...)` that call `target(first, registers, stack)`: the arguments after the first are
-/// [`REGISTER_ARGUMENTS`] words at `registers`, and then those at `stack`.
+/// The body of one of [`crate::argument_lists`].
+#[doc(hidden)]
 #[macro_export]
-macro_rules! argument_lists {
-    ($($(#[$doc:meta])* $name:ident => $target:ident;)*) => {$(
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As libc's function of this name.
-        #[unsafe(naked)]
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name() -> i32 {
-            core::arch::naked_asm!(
-                "lea r10, [rsp + 8]",
-                "sub rsp, 56",
-                "mov [rsp], rsi",
-                "mov [rsp + 8], rdx",
-                "mov [rsp + 16], rcx",
-                "mov [rsp + 24], r8",
-                "mov [rsp + 32], r9",
-                "mov rsi, rsp",
-                "mov rdx, r10",
-                "call {target}",
-                "add rsp, 56",
-                "ret",
-                target = sym $target,
-            )
-        }
-    )*};
+macro_rules! argument_list_body {
+    ($target:ident) => {
+        core::arch::naked_asm!(
+            "lea r10, [rsp + 8]",
+            "sub rsp, 56",
+            "mov [rsp], rsi",
+            "mov [rsp + 8], rdx",
+            "mov [rsp + 16], rcx",
+            "mov [rsp + 24], r8",
+            "mov [rsp + 32], r9",
+            "mov rsi, rsp",
+            "mov rdx, r10",
+            "call {target}",
+            "add rsp, 56",
+            "ret",
+            target = sym $target,
+        )
+    };
 }

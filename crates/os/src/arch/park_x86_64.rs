@@ -1,69 +1,20 @@
-//! Sleeping on a word, with no moment in which an interrupt is lost, on x86-64.
-
-use core::arch::global_asm;
+//! The wait on a word, on x86-64.
 
 // rdi word, rsi operation, rdx value, rcx timeout, r8 the word that interrupts.
-global_asm!(
-    ".text",
-    ".balign 16",
-    ".globl ring3_park",
-    ".hidden ring3_park",
-    ".type ring3_park,@function",
-    "ring3_park:",
+crate::hidden_function!(
+    ["ring3_park"],
     "mov r10, rcx",
     "mov r11, r8",
     "xor r8d, r8d",
     "mov r9d, -1",
-    ".globl ring3_park_begin",
-    ".hidden ring3_park_begin",
-    "ring3_park_begin:",
+    crate::hidden_label!("ring3_park_begin"),
     "cmp dword ptr [r11], 0",
     "jne ring3_park_interrupted",
     "mov eax, 202",
     "syscall",
-    ".globl ring3_park_end",
-    ".hidden ring3_park_end",
-    "ring3_park_end:",
+    crate::hidden_label!("ring3_park_end"),
     "ret",
-    ".globl ring3_park_interrupted",
-    ".hidden ring3_park_interrupted",
-    "ring3_park_interrupted:",
+    crate::hidden_label!("ring3_park_interrupted"),
     "mov rax, -4",
     "ret",
-    ".size ring3_park, . - ring3_park",
 );
-
-unsafe extern "C" {
-    fn ring3_park(
-        word: *const u32,
-        op: usize,
-        value: usize,
-        timeout: *const [i64; 2],
-        interrupted: *const u32,
-    ) -> isize;
-    static ring3_park_begin: u8;
-    static ring3_park_end: u8;
-    static ring3_park_interrupted: u8;
-}
-
-/// FUTEX_WAIT_BITSET on a word that processes share.
-const WAIT_BITSET: usize = 9;
-/// A timeout makes the wait end with EINTR under SA_RESTART too, so there always is one: 2^55 ns is a year.
-const FAR: u64 = 1 << 60;
-
-/// Sleeps while `*word == expect` and `*interrupted == 0`, until `deadline` (CLOCK_MONOTONIC, ns). The kernel's answer: 0, -EAGAIN, -ETIMEDOUT, -EINTR.
-///
-/// # Safety
-/// Both pointers are valid for the call's length.
-pub unsafe fn park(word: *const u32, expect: u32, deadline: u64, interrupted: *const u32) -> isize {
-    let at = deadline.min(FAR);
-    let timeout = [(at / 1_000_000_000) as i64, (at % 1_000_000_000) as i64];
-    // SAFETY: by the caller's promise; the timeout lives through the call.
-    unsafe { ring3_park(word, WAIT_BITSET, expect as usize, &raw const timeout, interrupted) }
-}
-
-/// Where a thread that a handler interrupted at `pc` must go on: to the wait's EINTR exit, if it was about to sleep.
-pub fn unpark(pc: usize) -> Option<usize> {
-    let (begin, end) = (&raw const ring3_park_begin as usize, &raw const ring3_park_end as usize);
-    (begin..end).contains(&pc).then_some(&raw const ring3_park_interrupted as usize)
-}

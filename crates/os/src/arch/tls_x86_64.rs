@@ -1,26 +1,10 @@
-//! This thread's block of zeroed memory, on x86-64.
-//!
-//! Initial-exec: one load and one addition. It works in objects that are there when the program starts, which is what the agent is.
+//! The address of the thread's block, on x86-64.
 
-use core::arch::{asm, global_asm};
+use core::arch::asm;
 
-global_asm!(
-    ".section .tbss,\"awT\",@nobits",
-    ".balign 64",
-    ".globl ring3_thread_block",
-    ".hidden ring3_thread_block",
-    ".type ring3_thread_block,@object",
-    "ring3_thread_block: .zero 256",
-    ".size ring3_thread_block, 256",
-    ".text",
-);
-
-/// Length of the block, bytes.
-pub const THREAD_BLOCK_LEN: usize = 256;
-
-/// This thread's block, 64-byte aligned, zero in a new thread, copied in a forked child.
+/// Adds the block's offset, which the dynamic linker knows, to the thread pointer.
 #[inline]
-pub fn thread_block() -> *mut u8 {
+pub(super) fn thread_block() -> *mut u8 {
     let at: *mut u8;
     // SAFETY: reads the thread pointer and the block's offset from it; no memory is changed.
     unsafe {
