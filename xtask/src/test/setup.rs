@@ -16,9 +16,25 @@ const NEEDED: [(&str, &str); 8] = [
     ("stress-ng", "stress-ng"),
 ];
 
-/// Installs what is missing where that is possible, and returns what is missing still.
+/// What runs the tests of another machine; only that step needs it.
+const FOREIGN: [(&str, &str); 3] = [
+    ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
+    ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.so.6"),
+    ("qemu-user", "qemu-aarch64"),
+];
+
+/// Installs what every run needs where that is possible, and returns what is missing still.
 pub(super) fn prepare() -> Vec<String> {
-    let missing = || NEEDED.iter().filter(|(_, program)| !there(program)).map(|(package, _)| *package);
+    obtain(&NEEDED)
+}
+
+/// The same for the tests of another machine.
+pub(super) fn prepare_foreign() -> Vec<String> {
+    obtain(&FOREIGN)
+}
+
+fn obtain(packages: &[(&str, &str)]) -> Vec<String> {
+    let missing = || packages.iter().filter(|(_, program)| !there(program)).map(|(package, _)| *package);
     let wanted: Vec<&str> = missing().collect();
     if wanted.is_empty() {
         return Vec::new();
