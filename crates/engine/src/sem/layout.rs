@@ -23,15 +23,21 @@ layout! {
         zero: Queue,
         /// Semaphores; for people who look at memory.
         nsems: AtomicU32,
+        /// First undo row that somebody has, + 1.
+        rows: AtomicU32,
         /// Unused.
-        spare: [AtomicU32; 7],
+        spare: [AtomicU32; 6],
     }
     /// Who an undo row belongs to.
-    RowKey[8] {
+    RowKey[16] {
         /// Process; 0 nobody.
         pid: AtomicU32,
         /// The epoch its adjustments are of.
         epoch: AtomicU32,
+        /// Next row that somebody has, + 1.
+        next: AtomicU32,
+        /// Previous one, + 1.
+        prev: AtomicU32,
     }
 }
 impl crate::region::Plain for Queue {}

@@ -94,7 +94,7 @@ impl<'r> Set<'r> {
             }
         }
         self.stamp(&mut tx, time)?;
-        tx.set32(&self.key(row)?.pid, 0)?;
+        self.free_row(&mut tx, row)?;
         tx.commit();
         Ok(true)
     }

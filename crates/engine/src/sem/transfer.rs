@@ -67,11 +67,9 @@ impl<'r> Set<'r> {
 
     /// Rows go to the place that the new table gives them; sleepers' references follow in `copy_tickets`.
     fn copy_rows(self, new: Set<'_>) -> Result<()> {
-        for row in 0..self.geometry.rows {
-            let pid = self.key(row)?.pid.load(Relaxed);
-            if pid != 0 {
-                self.copy_row(new, row, pid)?;
-            }
+        for row in self.rows() {
+            let row = row?;
+            self.copy_row(new, row, self.key(row)?.pid.load(Relaxed))?;
         }
         Ok(())
     }

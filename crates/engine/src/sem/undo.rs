@@ -3,7 +3,8 @@
 //! # Invariants
 //! U1. A value and its adjustment change in one change of the journal.
 //! U2. A process has at most one row: its key is within [`WINDOW`] places of the process number's own.
-//! U3. A row of another epoch than the set's counts as zero, whatever it holds (SETALL).
+//! U3. The rows that somebody has are linked, in no order; a key and its links change in one change.
+//! U4. A row of another epoch than the set's counts as zero, whatever it holds (SETALL).
 
 use super::Set;
 use super::layout::RowKey;
@@ -39,8 +40,46 @@ impl<'r> Set<'r> {
         let mut tx = self.change();
         tx.set32(&key.epoch, self.own.epoch.load(Relaxed).wrapping_sub(1))?;
         tx.set32(&key.pid, pid)?;
+        self.link_row(&mut tx, row, key)?;
         tx.commit();
         Ok(row)
+    }
+
+    fn link_row(self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
+        let first = self.own.rows.load(Relaxed);
+        tx.set32(&key.next, first)?;
+        tx.set32(&key.prev, 0)?;
+        if let Some(next) = first.checked_sub(1) {
+            tx.set32(&self.key(next)?.prev, row + 1)?;
+        }
+        tx.set32(&self.own.rows, row + 1)
+    }
+
+    /// Takes a row from its process.
+    pub(super) fn free_row(self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
+        let key = self.key(row)?;
+        let (next, prev) = (key.next.load(Relaxed), key.prev.load(Relaxed));
+        if let Some(next) = next.checked_sub(1) {
+            tx.set32(&self.key(next)?.prev, prev)?;
+        }
+        match prev.checked_sub(1) {
+            Some(prev) => tx.set32(&self.key(prev)?.next, next)?,
+            None => tx.set32(&self.own.rows, next)?,
+        }
+        tx.set32(&key.pid, 0)
+    }
+
+    /// The rows that somebody has. Ends with `Spoiled` where the links do.
+    pub(super) fn rows(self) -> impl Iterator<Item = Result<u32>> {
+        let (mut at, mut left) = (self.own.rows.load(Relaxed), self.geometry.rows);
+        core::iter::from_fn(move || {
+            let row = at.checked_sub(1)?;
+            let next =
+                if left == 0 { Err(Error::Spoiled) } else { self.key(row).map(|key| key.next.load(Relaxed)) };
+            left = left.saturating_sub(1);
+            at = *next.as_ref().unwrap_or(&0);
+            Some(next.map(|_| row))
+        })
     }
 
     /// Makes sure that the process has a row. A call with SEM_UNDO that fails has made one all the same, and its owner's end then counts as an
@@ -69,7 +108,7 @@ impl<'r> Set<'r> {
         self.map.adjustments.get(self.region, self.map.adjustment(self.geometry.nsems, row, num)?)
     }
 
-    /// Whether a row's adjustments count (U3).
+    /// Whether a row's adjustments count (U4).
     pub(super) fn counts_row(self, row: u32) -> Result<bool> {
         Ok(self.key(row)?.epoch.load(Relaxed) == self.own.epoch.load(Relaxed))
     }
@@ -98,8 +137,9 @@ impl<'r> Set<'r> {
 
     /// Forgets what everybody owes a semaphore. kernel: semctl_setval().
     pub(super) fn forgive(self, tx: &mut Tx<'r>, num: u32) -> Result<()> {
-        for row in 0..self.geometry.rows {
-            if self.key(row)?.pid.load(Relaxed) != 0 && self.owed(row, num)? != 0 {
+        for row in self.rows() {
+            let row = row?;
+            if self.owed(row, num)? != 0 {
                 tx.set32(self.cell(row, num)?, 0)?;
             }
         }

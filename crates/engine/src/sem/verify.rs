@@ -19,10 +19,8 @@ impl<'r> Set<'r> {
         if self.header.journal_len.load(Relaxed) != 0 {
             return Err("the journal is not empty");
         }
-        match self.verify_queues() {
-            Ok(Ok(())) => {}
-            Ok(Err(what)) => return Err(what),
-            Err(_) => return Err("a link leaves the region"),
+        for verdict in [self.verify_queues(), self.verify_rows()] {
+            verdict.unwrap_or(Err("a link leaves the region"))?;
         }
         self.verify_tickets().unwrap_or(Err("a ticket's record leaves the region"))
     }
@@ -49,6 +47,22 @@ impl<'r> Set<'r> {
             }
         }
         Ok(Ok(()))
+    }
+
+    fn verify_rows(self) -> Result<Verdict> {
+        let (mut last, mut listed) = (0, 0);
+        for row in self.rows() {
+            let row = row?;
+            if self.key(row)?.prev.load(Relaxed) != last || self.key(row)?.pid.load(Relaxed) == 0 {
+                return Ok(Err("the undo rows' links disagree"));
+            }
+            (last, listed) = (row + 1, listed + 1);
+        }
+        let mut taken = 0;
+        for row in 0..self.geometry.rows {
+            taken += u32::from(self.key(row)?.pid.load(Relaxed) != 0);
+        }
+        Ok(if taken == listed { Ok(()) } else { Err("an undo row is not listed") })
     }
 
     /// A ticket in a queue waits, its semaphores are slow, and it cannot go on.
