@@ -8,7 +8,7 @@
 //!     the process is in the epoch it was opened in (same image, same credentials).
 //! O3. A region that is let go is not unmapped but overlaid with zeroed memory of our own, *before* the broker hears that its range is
 //!     free. Whoever is still inside reads a region that has no state, which is `Spoiled`, and looks here again. Who could not look
-//!     again, because the region has what is his alone (a served sleeper, a text that is being copied out), says so first ([`stay`]), and
+//!     again, because the region has what is his alone (a served sleeper, a text that is being copied out), says so first (`stay`), and
 //!     then the region is let go when he has left.
 //! O4. Records and mappings change under `Identity::objects` only.
 
