@@ -8,9 +8,12 @@
 extern crate std;
 
 pub mod arch;
+pub mod auxv;
 pub mod cred;
+pub mod elf;
 pub mod fd;
 pub mod futex;
+pub mod loaded;
 pub mod map;
 pub mod poll;
 pub mod process;
