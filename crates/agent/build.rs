@@ -14,14 +14,9 @@ fn main() {
     ] {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
-    // What every exec pays for: code and constants are one mapping, data fills one page. Only lld knows how; it is rustc's linker on
-    // x86-64 alone.
+    // Only lld knows how; it is rustc's linker on x86-64 alone.
     let layout: &[&str] = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
-        Ok("x86_64") => &[
-            "-Wl,--no-rosegment",
-            "-Wl,-z,separate-loadable-segments",
-            concat!("-Wl,-T,", env!("CARGO_MANIFEST_DIR"), "/layout.ld"),
-        ],
+        Ok("x86_64") => &[concat!("-Wl,-T,", env!("CARGO_MANIFEST_DIR"), "/layout.ld")],
         _ => &["-Wl,-z,noseparate-code"],
     };
     for argument in layout {

@@ -48,9 +48,41 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(file) => PathBuf::from(file),
         None => build(&root, &out.join("agent"))?,
     };
-    fs::copy(&built, out.join("libring3.so"))
-        .map_err(|why| format!("cannot copy the agent {}: {why}", built.display()))?;
+    let mut agent =
+        fs::read(&built).map_err(|why| format!("cannot read the agent {}: {why}", built.display()))?;
+    if env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" {
+        hide_relocations(&mut agent).ok_or_else(|| format!("{} is no agent", built.display()))?;
+    }
+    fs::write(out.join("libring3.so"), agent)?;
     Ok(())
+}
+
+/// Takes the relocations out of the dynamic section: the agent carries them out by itself (crates/agent/layout.ld). The dynamic linker would
+/// do so at every program's start, and its data is not writable then. Nothing if there is no dynamic section.
+fn hide_relocations(file: &mut [u8]) -> Option<()> {
+    const PT_DYNAMIC: u32 = 2;
+    const DT_NULL: u64 = 0;
+    // DT_RELA, DT_RELASZ, DT_RELAENT, DT_RELACOUNT.
+    const HIDDEN: [u64; 4] = [7, 8, 9, 0x6fff_fff9];
+    let half = |at: usize| Some(u16::from_le_bytes(file.get(at..at + 2)?.try_into().ok()?));
+    let word = |at: usize| Some(u32::from_le_bytes(file.get(at..at + 4)?.try_into().ok()?));
+    let long = |at: usize| Some(u64::from_le_bytes(file.get(at..at + 8)?.try_into().ok()?));
+    let headers = usize::try_from(long(32)?).ok()?;
+    let header =
+        (0..usize::from(half(56)?)).map(|n| headers + n * 56).find(|at| word(*at) == Some(PT_DYNAMIC))?;
+    let (start, len) = (usize::try_from(long(header + 8)?).ok()?, usize::try_from(long(header + 32)?).ok()?);
+    let entries: Vec<[u64; 2]> = (start..start + len)
+        .step_by(16)
+        .map(|at| Some([long(at)?, long(at + 8)?]))
+        .take_while(|entry| entry.is_none_or(|[tag, _]| tag != DT_NULL))
+        .collect::<Option<_>>()?;
+    let kept = entries.iter().filter(|[tag, _]| !HIDDEN.contains(tag)).flatten();
+    let section = file.get_mut(start..start + len)?;
+    section.fill(0);
+    for (to, value) in section.chunks_exact_mut(8).zip(kept) {
+        to.copy_from_slice(&value.to_le_bytes());
+    }
+    Some(())
 }
 
 /// Runs cargo for the agent and returns where its library is.

@@ -1,23 +1,11 @@
-//! The agent as a file: it needs no library, exports what it means to and nothing else, and is left to resolve
-//! only what a libc may or may not have.
+//! The agent as a file: it needs no library, exports what it means to and nothing else, and leaves a dynamic linker nothing to do but to map
+//! it (crates/agent/layout.ld).
 
 use crate::cargo::{self, Done};
 use object::read::elf::{ElfFile64, FileHeader, SectionHeader, Sym};
 use object::{Endianness, elf};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-/// Weak references that the agent tests for null before it uses them.
-const WEAK: [&str; 8] = [
-    "__errno_location",
-    "pthread_testcancel",
-    "_pthread_cleanup_push",
-    "_pthread_cleanup_pop",
-    "dlsym",
-    "environ",
-    "fdopen",
-    "gnu_get_libc_version",
-];
 
 /// The largest file that is still an agent.
 const LARGEST: u64 = 512 * 1024;
@@ -65,9 +53,14 @@ fn read(data: &[u8], found: &mut Vec<String>) -> object::Result<()> {
     for section in sections.iter() {
         if let Some((entries, strings)) = section.dynamic(endian, data)? {
             let strings = sections.strings(endian, data, strings)?;
-            for entry in entries.iter().filter(|entry| entry.d_tag.get(endian) == elf::DT_NEEDED) {
-                let name = strings.get(entry.d_val.get(endian) as u32).unwrap_or(b"?");
-                found.push(format!("needs the library {}", String::from_utf8_lossy(name)));
+            for entry in entries {
+                let (tag, value) = (entry.d_tag.get(endian), entry.d_val.get(endian));
+                if tag == elf::DT_NEEDED {
+                    let name = strings.get(value as u32).unwrap_or(b"?");
+                    found.push(format!("needs the library {}", String::from_utf8_lossy(name)));
+                } else if at_start(tag) && header.e_machine.get(endian) == elf::EM_X86_64 {
+                    found.push(format!("gives every program's start something to do (dynamic tag {tag:#x})"));
+                }
             }
         }
     }
@@ -77,14 +70,18 @@ fn read(data: &[u8], found: &mut Vec<String>) -> object::Result<()> {
         let name = String::from_utf8_lossy(symbol.name(endian, symbols.strings())?).into_owned();
         if !symbol.is_undefined(endian) {
             exports.insert(name);
-        } else if symbol.st_bind() != elf::STB_WEAK {
+        } else {
             found.push(format!("undefined symbol {name}"));
-        } else if !WEAK.contains(&name.as_str()) {
-            found.push(format!("weak symbol {name} is not in the list of xtask/src/so_check.rs"));
         }
     }
     compare(&exports, found);
     Ok(())
+}
+
+/// Whether a dynamic linker that finds this tag relocates the library or calls it when it loads it.
+fn at_start(tag: i64) -> bool {
+    [elf::DT_RELA, elf::DT_REL, elf::DT_JMPREL, elf::DT_INIT, elf::DT_INIT_ARRAY, elf::DT_TEXTREL]
+        .contains(&tag)
 }
 
 /// Compares what is exported with crates/agent/exports.txt.

@@ -1,11 +1,14 @@
 //! libring3.so: the front doors. Every exported function has libc's name and form, asks the sys layer, and sets errno.
 //!
 //! It needs no library, so one file serves programs of any libc; what it wants of the program's own libc it finds by
-//! name when it is first called (`libc.rs`). `exports.txt` lists what it exports, and nothing else may be.
+//! name (`libc.rs`). `exports.txt` lists what it exports, and nothing else may be. Loading it does nothing: it gets ready when one of its
+//! functions is first called (`start.rs`).
 //!
 //! | what | file |
 //! | --- | --- |
-//! | before main, and how a panic ends | `start.rs` |
+//! | the exported names | `door.rs` |
+//! | the first call, and how a panic ends | `start.rs` |
+//! | the library's own relocations | `relocations.rs`, `layout.ld` |
 //! | msgget … shmdt, syscall(3) | `export/ipc.rs` |
 //! | sigaction, signal, … | `export/signal.rs` |
 //! | fork, wait, pthread_cancel, setuid, … | `export/life.rs` |
@@ -20,7 +23,9 @@
     reason = "the arguments of next! are the values that the program passed"
 )]
 
+mod door;
 pub mod export;
 mod libc;
 mod mem;
+mod relocations;
 mod start;

@@ -1,65 +1,74 @@
-//! The program's own libc: what lies behind the names that we export, found by dlsym(RTLD_NEXT) at the first call.
+//! The program's own libc: a few of its names, found when the library gets ready, and what lies behind the names that we export, found
+//! when it is first called.
 //!
-//! Symbols that a libc may lack are weak: their address is null there.
+//! A libc may lack some of them: their address is 0 then.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use ring3_os::loaded::{self, Object, Objects};
 
-ring3_os::weak_words! {
-    "ring3_weak_errno" => "__errno_location",
-    "ring3_weak_dlsym" => "dlsym",
-    "ring3_weak_environ" => "environ",
-    "ring3_weak_testcancel" => "pthread_testcancel",
-    "ring3_weak_cleanup_push" => "_pthread_cleanup_push",
-    "ring3_weak_cleanup_pop" => "_pthread_cleanup_pop",
-    "ring3_weak_fdopen" => "fdopen",
-    "ring3_weak_version" => "gnu_get_libc_version",
-}
-
-unsafe extern "C" {
-    static ring3_weak_errno: usize;
-    static ring3_weak_dlsym: usize;
-    static ring3_weak_environ: usize;
-    static ring3_weak_testcancel: usize;
-    static ring3_weak_cleanup_push: usize;
-    static ring3_weak_cleanup_pop: usize;
-    static ring3_weak_fdopen: usize;
-    static ring3_weak_version: usize;
-}
-
-macro_rules! address {
-    ($($(#[$doc:meta])* $name:ident: $symbol:ident;)*) => {$(
-        $(#[$doc])*
-        pub(crate) fn $name() -> usize {
-            // SAFETY: a word that the dynamic linker filled in before any of our code ran.
-            unsafe { $symbol }
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident = $symbol:literal;)*) => {
+        /// Addresses of libc's functions and variables; 0 for what it lacks.
+        pub(crate) struct Words {
+            $($name: AtomicUsize,)*
         }
-    )*};
+
+        /// The program's.
+        pub(crate) static LIBC: Words = Words { $($name: AtomicUsize::new(0),)* };
+
+        impl Words {
+            /// Looks for them in the order in which the dynamic linker would: the first object that has a name has it. Doing it again
+            /// changes nothing.
+            pub(crate) fn find(&self, objects: Objects) {
+                for image in objects.map(|object| object.image()) {
+                    $(if self.$name.load(Relaxed) == 0
+                        && let Some(address) = image.symbol($symbol)
+                    {
+                        self.$name.store(address, Relaxed);
+                    })*
+                }
+            }
+
+            $($(#[$doc])*
+            pub(crate) fn $name(&self) -> usize {
+                self.$name.load(Relaxed)
+            })*
+        }
+    };
 }
 
-address! {
-    /// Address of pthread_testcancel, or 0.
-    test_cancel: ring3_weak_testcancel;
-    /// Address of _pthread_cleanup_push, or 0.
-    cleanup_push: ring3_weak_cleanup_push;
-    /// Address of _pthread_cleanup_pop, or 0.
-    cleanup_pop: ring3_weak_cleanup_pop;
-    /// Address of fdopen, or 0.
-    fdopen: ring3_weak_fdopen;
+words! {
+    /// `int *__errno_location(void)`.
+    errno_location = b"__errno_location";
+    /// `void *dlsym(void *, const char *)`.
+    dlsym = b"dlsym";
+    /// `char **environ`.
+    environ = b"environ";
+    /// `void pthread_testcancel(void)`.
+    test_cancel = b"pthread_testcancel";
+    /// `void _pthread_cleanup_push(struct _pthread_cleanup_buffer *, void (*)(void *), void *)`.
+    cleanup_push = b"_pthread_cleanup_push";
+    /// `void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *, int)`.
+    cleanup_pop = b"_pthread_cleanup_pop";
+    /// `FILE *fdopen(int, const char *)`.
+    fdopen = b"fdopen";
+    /// `const char *gnu_get_libc_version(void)`.
+    version = b"gnu_get_libc_version";
 }
 
 /// Whether the program's libc is musl: it has no gnu_get_libc_version.
 pub(crate) fn is_musl() -> bool {
-    // SAFETY: as the words above.
-    unsafe { ring3_weak_version == 0 }
+    LIBC.version() == 0
 }
 
 /// Sets the thread's errno and answers -1.
 pub(crate) fn fail(errno: ring3_abi::Errno) -> isize {
-    // SAFETY: null, or `int *__errno_location(void)` of the program's libc.
-    unsafe {
-        if ring3_weak_errno != 0 {
-            let location: extern "C" fn() -> *mut i32 = core::mem::transmute(ring3_weak_errno);
+    let at = LIBC.errno_location();
+    if at != 0 {
+        // SAFETY: libc's function of this form.
+        unsafe {
+            let location: extern "C" fn() -> *mut i32 = core::mem::transmute(at);
             location().write(i32::from(errno.0));
         }
     }
@@ -77,12 +86,10 @@ pub(crate) fn answer(result: Result<usize, ring3_abi::Errno>) -> isize {
 
 /// The program's environment now.
 pub(crate) fn environ() -> *const *const u8 {
-    // SAFETY: null, or the address of libc's variable `char **environ`.
-    unsafe {
-        if ring3_weak_environ == 0 {
-            return core::ptr::null();
-        }
-        *(ring3_weak_environ as *const *const *const u8)
+    match LIBC.environ() {
+        0 => core::ptr::null(),
+        // SAFETY: the address of libc's variable.
+        at => unsafe { *(at as *const *const *const u8) },
     }
 }
 
@@ -108,18 +115,25 @@ impl Next {
 
     #[cold]
     fn find(&self) -> usize {
-        const RTLD_NEXT: usize = usize::MAX;
-        // SAFETY: null, or `void *dlsym(void *, const char *)`; the name ends in NUL. It looks behind the object that calls it: us.
-        let found = unsafe {
-            if ring3_weak_dlsym == 0 {
-                return 0;
-            }
-            let dlsym: extern "C" fn(usize, *const u8) -> usize = core::mem::transmute(ring3_weak_dlsym);
-            dlsym(RTLD_NEXT, self.name.as_ptr().cast())
+        let found = match LIBC.dlsym() {
+            0 => behind_us(self.name),
+            // SAFETY: libc's function of this form; the name ends in NUL. It looks behind the object that calls it: us.
+            dlsym => unsafe {
+                const RTLD_NEXT: usize = usize::MAX;
+                let dlsym: extern "C" fn(usize, *const u8) -> usize = core::mem::transmute(dlsym);
+                dlsym(RTLD_NEXT, self.name.as_ptr().cast())
+            },
         };
         self.address.store(found, Relaxed);
         found
     }
+}
+
+/// What dlsym(RTLD_NEXT) would find, for a program that has no dlsym: glibc keeps it in a library of its own before 2.34. 0 if nothing.
+fn behind_us(name: &CStr) -> usize {
+    let own = crate::relocations::base();
+    let behind = loaded::objects().skip_while(|object: &Object| object.slide() != own).skip(1);
+    behind.map(|object| object.image()).find_map(|image| image.symbol(name.to_bytes())).unwrap_or(0)
 }
 
 /// Calls libc's function of the same name: `next!(fork() -> i32)`, `next!(open(path: *const u8, flags: i32) -> i32)`. Without one: -1, ENOSYS.

@@ -1,36 +1,74 @@
-//! Before main, and after a panic.
+//! How the library becomes ready, and how a panic ends.
+//!
+//! Every program that is started under ring3 has the library loaded, and most never call one of its functions. So loading it does nothing:
+//! the dynamic linker maps the file, reads its names, and writes to none of its pages. Where it can be so (`AT_LOAD`), the first call of an
+//! exported function relocates the library's data (`door.rs`) and looks for libc.
+//!
+//! # Invariants
+//! S1. Before [`begin`] no Rust runs here: what the compiler makes goes by tables of addresses. Until it has relocated the rest, nothing
+//!     uses the thread-local block.
+//! S2. Getting ready is the same whoever does it and however often: it stores the same words again. So two threads may do it at once, a
+//!     handler in the middle of it, and a vfork child for its parent; the last store says that it is done.
 
-use crate::libc;
-use core::sync::atomic::Ordering::Relaxed;
+use crate::libc::{self, LIBC};
+use crate::relocations;
+use core::ffi::CStr;
+use core::sync::atomic::{
+    AtomicU8,
+    Ordering::{Relaxed, Release},
+};
 use ring3_calls::{env, life, signal, trace};
+use ring3_os::arch::late::AT_LOAD;
+use ring3_os::loaded::{self, Object};
 
-/// Runs before the program's own constructors, and does as little as it can.
-unsafe extern "C" fn start(argc: usize, argv: *const *const u8, envp: *const *const u8) {
-    let _ = (argc, argv);
-    let environ = libc::environ();
-    // glibc may not have set `environ` yet, but passes it; musl passes nothing, but has set it.
-    // SAFETY: either is an environment.
-    unsafe { env::capture(if environ.is_null() { envp } else { environ }) };
+/// 1: ready.
+pub(crate) static READY: AtomicU8 = AtomicU8::new(0);
+
+/// Gets ready (S2).
+pub(crate) extern "C" fn begin() {
+    let objects = loaded::objects();
+    if !AT_LOAD && !relocations::apply(objects.clone()) {
+        // Without its own data it can serve nothing, nor pass a call on.
+        end(127);
+    }
+    LIBC.find(objects.clone());
+    // SAFETY: libc's environment, or null.
+    unsafe { env::capture(libc::environ()) };
+    if let Some(path) = own_path(objects) {
+        env::complete(path);
+    }
     trace::begin();
-    life::begin();
     if libc::is_musl() {
         signal::libc_keeps(34);
     }
-    life::CANCELLATION.test.store(libc::test_cancel(), Relaxed);
-    life::CANCELLATION.push.store(libc::cleanup_push(), Relaxed);
-    life::CANCELLATION.pop.store(libc::cleanup_pop(), Relaxed);
+    life::CANCELLATION.test.store(LIBC.test_cancel(), Relaxed);
+    life::CANCELLATION.push.store(LIBC.cleanup_push(), Relaxed);
+    life::CANCELLATION.pop.store(LIBC.cleanup_pop(), Relaxed);
+    // ORDERING: Release: whoever finds it 1 and then reads what was stored above on a machine that could turn that round pairs by the
+    // address that leads there; x86-64, the only one that looks, does not turn loads round.
+    READY.store(1, Release);
 }
 
-#[used]
-#[unsafe(link_section = ".init_array")]
-static START: unsafe extern "C" fn(usize, *const *const u8, *const *const u8) = start;
+/// The file that the dynamic linker loaded this library from.
+fn own_path(mut objects: impl Iterator<Item = Object>) -> Option<&'static CStr> {
+    let own = relocations::base();
+    objects.find(|object| object.slide() == own).map(|object| object.name())
+}
+
+ring3_os::at_load!(begin);
+
+/// Ends the process.
+fn end(status: usize) -> ! {
+    loop {
+        // SAFETY: numbers only.
+        unsafe { ring3_os::arch::syscall(ring3_os::arch::nr::EXIT_GROUP, [status, 0, 0, 0, 0, 0]) };
+    }
+}
 
 /// There is no one to tell: the invariant that broke is ours, the process is a stranger's.
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {
-        // SAFETY: ends the process with SIGABRT's status; numbers only.
-        unsafe { ring3_os::arch::syscall(ring3_os::arch::nr::EXIT_GROUP, [134, 0, 0, 0, 0, 0]) };
-    }
+    // SIGABRT's status.
+    end(134)
 }

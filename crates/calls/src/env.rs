@@ -1,8 +1,11 @@
-//! What `ring3 run` left in the environment: where the broker is, where the agent is, whether to trace.
+//! What `ring3 run` left for its programs: where the broker is, where the agent is, whether to trace.
+//!
+//! It is in the environment, and all but the trace follow from the path that the agent was loaded from: that is for programs which have
+//! emptied their environment, or written over it (setproctitle), before they first call us.
 //!
 //! # Invariants
-//! E1. The strings are copied before main: programs write over the memory their environment came in (setproctitle).
-//! E2. After [`capture`] they never change.
+//! E1. The strings are copied: programs free and overwrite their environment.
+//! E2. Once kept they never change; keeping them again, by two threads at a time even, writes the same bytes.
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
@@ -65,22 +68,24 @@ impl Variable {
         whole.get(self.name.len()..whole.len().checked_sub(1)?)
     }
 
-    fn keep(&self, text: &CStr) {
-        let bytes = text.to_bytes_with_nul();
-        if self.len.load(Acquire) != 0 || bytes.len() > ROOM {
+    /// Keeps the parts one behind the other, with a NUL, unless there is something already, or no room.
+    fn keep(&self, parts: &[&[u8]]) {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        if self.len.load(Acquire) != 0 || len >= ROOM {
             return;
         }
-        // SAFETY: len is 0, so nobody reads; capture() runs on one thread, before main.
-        let room = unsafe { &mut *self.bytes.get() };
-        if let Some(to) = room.get_mut(..bytes.len()) {
-            to.copy_from_slice(bytes);
-            // ORDERING: Release publishes the bytes.
-            self.len.store(bytes.len(), Release);
+        let room = self.bytes.get().cast::<u8>();
+        for (n, byte) in parts.iter().copied().flatten().enumerate() {
+            // SAFETY: n is less than ROOM. len is 0, so nobody reads; who writes at the same time writes the same (E2). The NUL is there:
+            // the room was zero.
+            unsafe { room.add(n).write_volatile(*byte) };
         }
+        // ORDERING: Release publishes the bytes.
+        self.len.store(len + 1, Release);
     }
 }
 
-/// Keeps our variables of an environment. Called before main.
+/// Keeps our variables of an environment.
 ///
 /// # Safety
 /// `envp` is null or an environment: pointers to strings, ended by a null pointer.
@@ -100,12 +105,24 @@ pub unsafe fn capture(envp: *const *const u8) {
             // SAFETY: for the same reason as the block above.
             let text = unsafe { CStr::from_ptr(entry.cast()) };
             if let Some(variable) = ALL.iter().find(|v| text.to_bytes().starts_with(v.name)) {
-                variable.keep(text);
+                variable.keep(&[text.to_bytes()]);
             }
         }
         // SAFETY: not the last entry.
         at = unsafe { at.add(1) };
     }
+}
+
+/// The agent's name in a namespace's directory.
+const AGENT: &[u8] = b"/libring3.so";
+
+/// Keeps what the environment did not have and the agent's own path says. A file elsewhere says nothing.
+pub fn complete(path: &CStr) {
+    let Some(dir) = path.to_bytes().strip_suffix(AGENT).filter(|dir| dir.starts_with(b"/")) else { return };
+    let name = dir.rsplit(|byte| *byte == b'/').next().unwrap_or(dir);
+    LIBRARY.keep(&[LIBRARY.name, path.to_bytes()]);
+    NAMESPACE.keep(&[NAMESPACE.name, name]);
+    SOCKET.keep(&[SOCKET.name, dir, b"/sock"]);
 }
 
 /// Path of the broker's socket.

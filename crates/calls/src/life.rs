@@ -17,21 +17,11 @@ use ring3_os::{map, process as os};
 use ring3_wire::Op;
 use ring3_wire::request::{Fork, Forked};
 
-/// The process this memory began as, or a child of fork's that has said so; 0 before [`begin`].
-#[unsafe(link_section = ".bss.start")]
-static OWNER: AtomicU32 = AtomicU32::new(0);
-
 /// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet. Made when
 /// somebody first needs to know: most programs never do, and should not pay for it.
 static HOME: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Begins: this memory is this process's. Called before main.
-pub fn begin() {
-    OWNER.store(os::pid(), Relaxed);
-}
-
-/// Whether this memory is the calling process's own: not so in a vfork child (P1), nor, before anybody needed to know, in a
-/// child that came by a bare system call.
+/// Whether this memory is the calling process's own: not so in a vfork child (P1).
 pub fn is_ours() -> bool {
     let me = os::pid();
     // SAFETY: null, or the page that settle_down() mapped for ever.
@@ -48,9 +38,8 @@ pub fn is_ours() -> bool {
 
 #[cold]
 fn settle_down(me: Pid) -> bool {
-    let owner = OWNER.load(Relaxed);
-    if owner != me {
-        return owner == 0;
+    if os::borrows_memory() {
+        return false;
     }
     if let Ok(page) = map::wiped_on_fork(map::PAGE) {
         let cell = page.cast::<AtomicU32>();
@@ -80,9 +69,6 @@ pub fn before_fork() -> Forking {
 impl Forking {
     /// After fork, with what it returned in this process.
     pub fn after(self, returned: i32) {
-        if returned == 0 && HOME.load(Relaxed).is_null() {
-            OWNER.store(os::pid(), Relaxed);
-        }
         let Some(token) = self.0 else { return };
         if returned == 0 {
             broker::notify_inherited(Op::Born, &Fork { token });
@@ -138,7 +124,6 @@ pub struct Cancellation {
 }
 
 /// What the agent found.
-#[unsafe(link_section = ".bss.start")]
 pub static CANCELLATION: Cancellation =
     Cancellation { test: AtomicUsize::new(0), push: AtomicUsize::new(0), pop: AtomicUsize::new(0) };
 

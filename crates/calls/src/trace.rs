@@ -10,7 +10,6 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use ring3_abi::Errno;
 use ring3_os::{fd, process};
 
-#[unsafe(link_section = ".bss.start")]
 static WANTED: AtomicBool = AtomicBool::new(false);
 
 /// Looks whether somebody wants a trace. After [`env::capture`].

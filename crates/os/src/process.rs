@@ -1,4 +1,4 @@
-//! Who we are: numbers, limits, randomness. getpid(2), gettid(2), getrandom(2), prlimit(2).
+//! Who we are: numbers, limits, randomness. getpid(2), gettid(2), kcmp(2), getrandom(2), prlimit(2).
 
 use crate::arch::{nr, syscall};
 use ring3_abi::{Errno, Pid};
@@ -13,6 +13,34 @@ pub fn pid() -> Pid {
 pub fn tid() -> Pid {
     // SAFETY: no arguments.
     unsafe { syscall(nr::GETTID, [0; 6]) as Pid }
+}
+
+/// Whether this process runs in its parent's memory, as a child of vfork's does until it execs.
+pub fn borrows_memory() -> bool {
+    const PR_GET_TID_ADDRESS: usize = 40;
+    const KCMP_VM: usize = 1;
+    // A thread is never the child itself.
+    if pid() != tid() {
+        return false;
+    }
+    let mut address = 0usize;
+    // SAFETY: the kernel writes one word of ours.
+    let raw = unsafe { syscall(nr::PRCTL, [PR_GET_TID_ADDRESS, (&raw mut address) as usize, 0, 0, 0, 0]) };
+    // libc registers the word with the kernel at a program's start and in fork's child; a vfork child has none.
+    if raw == 0 && address != 0 {
+        return false;
+    }
+    // A child that came by a bare system call has none either, but memory of its own.
+    // SAFETY: no arguments.
+    let parent = unsafe { syscall(nr::GETPPID, [0; 6]) };
+    // SAFETY: numbers only.
+    let order = unsafe { syscall(nr::KCMP, [parent as usize, pid() as usize, KCMP_VM, 0, 0, 0]) };
+    match order {
+        0 => true,
+        1.. => false,
+        // Neither question can be asked of this kernel: whoever has the word, or none at all, is taken for what most are.
+        _ => raw == 0,
+    }
 }
 
 /// A random number. Without getrandom, the clock and the stack's address must do.

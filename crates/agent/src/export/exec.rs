@@ -211,7 +211,6 @@ fn replace(run: &mut dyn FnMut() -> isize) -> isize {
 }
 
 /// execve(2).
-#[unsafe(no_mangle)]
 pub extern "C" fn execve(path: *const u8, argv: Strings, envp: Strings) -> i32 {
     // SAFETY: the program's own arguments.
     answer(Errno::decode(unsafe { raw_execve(path as usize, argv as usize, envp as usize) })) as i32
@@ -233,13 +232,11 @@ pub(crate) unsafe fn raw_execve(path: usize, argv: usize, envp: usize) -> isize 
 }
 
 /// execv(3).
-#[unsafe(no_mangle)]
 pub extern "C" fn execv(path: *const u8, argv: Strings) -> i32 {
     execve(path, argv, libc::environ())
 }
 
 /// execvpe(3).
-#[unsafe(no_mangle)]
 pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 {
     let mut go = |envp: Strings| {
         replace(&mut || next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize)
@@ -249,13 +246,11 @@ pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 
 }
 
 /// execvp(3).
-#[unsafe(no_mangle)]
 pub extern "C" fn execvp(file: *const u8, argv: Strings) -> i32 {
     execvpe(file, argv, libc::environ())
 }
 
 /// fexecve(3).
-#[unsafe(no_mangle)]
 pub extern "C" fn fexecve(fd: i32, argv: Strings, envp: Strings) -> i32 {
     let mut go = |envp: Strings| {
         replace(&mut || next!(fexecve(fd => i32, argv => Strings, envp => Strings) -> i32) as isize)
@@ -265,7 +260,6 @@ pub extern "C" fn fexecve(fd: i32, argv: Strings, envp: Strings) -> i32 {
 }
 
 /// execveat(2).
-#[unsafe(no_mangle)]
 pub extern "C" fn execveat(dir: i32, path: *const u8, argv: Strings, envp: Strings, flags: i32) -> i32 {
     let mut go = |envp: Strings| {
         replace(&mut || {
@@ -280,7 +274,6 @@ pub extern "C" fn execveat(dir: i32, path: *const u8, argv: Strings, envp: Strin
 macro_rules! spawns {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name(pid: usize, path: *const u8, actions: usize, attributes: usize, argv: Strings, envp: Strings) -> i32 {
             let mut go = |envp: Strings| {
                 next!($name(pid => usize, path => *const u8, actions => usize, attributes => usize, argv => Strings, envp => Strings) -> i32) as isize

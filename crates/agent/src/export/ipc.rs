@@ -9,7 +9,6 @@ use ring3_os::arch::{self, nr};
 macro_rules! calls {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $call:expr;)*) => {$(
         $(#[$doc])*
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name($($arg: $ty),*) -> $ret {
             answer(told(stringify!($name), &[$($arg as usize),*], $call)) as $ret
         }
@@ -49,7 +48,6 @@ calls! {
 }
 
 /// msgsnd(2). A cancellation point.
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn msgsnd(id: i32, message: usize, size: usize, flags: i32) -> i32 {
     life::cancellation_point();
     let sent = msg::msgsnd(id, message, size, flags);
@@ -57,7 +55,6 @@ pub extern "C-unwind" fn msgsnd(id: i32, message: usize, size: usize, flags: i32
 }
 
 /// msgrcv(2). A cancellation point.
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flags: i32) -> isize {
     life::cancellation_point();
     let got = msg::msgrcv(id, message, size, msgtyp, flags);
@@ -65,7 +62,6 @@ pub extern "C-unwind" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i6
 }
 
 /// syscall(2): the numbers of System V IPC are ours, whatever else is the kernel's.
-#[unsafe(no_mangle)]
 pub extern "C" fn syscall(
     number: usize,
     a: usize,

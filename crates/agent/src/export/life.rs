@@ -6,7 +6,6 @@ use crate::next;
 use ring3_calls::{creds, life, pieces};
 
 /// fork(2).
-#[unsafe(no_mangle)]
 pub extern "C" fn fork() -> i32 {
     let forking = life::before_fork();
     let pid = next!(fork() -> i32);
@@ -15,7 +14,7 @@ pub extern "C" fn fork() -> i32 {
 }
 
 /// fork(2) without handlers.
-#[unsafe(no_mangle)]
+#[allow(non_snake_case, reason = "libc has it so")]
 pub extern "C" fn _Fork() -> i32 {
     let forking = life::before_fork();
     let pid = next!(_Fork() -> i32);
@@ -24,7 +23,6 @@ pub extern "C" fn _Fork() -> i32 {
 }
 
 /// forkpty(3): libc forks in there.
-#[unsafe(no_mangle)]
 pub extern "C" fn forkpty(master: usize, name: usize, terminal: usize, size: usize) -> i32 {
     let forking = life::before_fork();
     let pid = next!(forkpty(master => usize, name => usize, terminal => usize, size => usize) -> i32);
@@ -33,7 +31,6 @@ pub extern "C" fn forkpty(master: usize, name: usize, terminal: usize, size: usi
 }
 
 /// daemon(3): libc's own forks behind our back.
-#[unsafe(no_mangle)]
 pub extern "C" fn daemon(stay: i32, keep: i32) -> i32 {
     match fork() {
         -1 => return -1,
@@ -66,7 +63,6 @@ pub extern "C" fn daemon(stay: i32, keep: i32) -> i32 {
 }
 
 /// wait(2).
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn wait(status: usize) -> i32 {
     let pid = next!(wait(status => usize) -> i32);
     life::reaped(pid);
@@ -74,7 +70,6 @@ pub extern "C-unwind" fn wait(status: usize) -> i32 {
 }
 
 /// wait(2).
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn waitpid(which: i32, status: usize, options: i32) -> i32 {
     let pid = next!(waitpid(which => i32, status => usize, options => i32) -> i32);
     life::reaped(pid);
@@ -82,7 +77,6 @@ pub extern "C-unwind" fn waitpid(which: i32, status: usize, options: i32) -> i32
 }
 
 /// wait3(2).
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn wait3(status: usize, options: i32, usage: usize) -> i32 {
     let pid = next!(wait3(status => usize, options => i32, usage => usize) -> i32);
     life::reaped(pid);
@@ -90,7 +84,6 @@ pub extern "C-unwind" fn wait3(status: usize, options: i32, usage: usize) -> i32
 }
 
 /// wait4(2).
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn wait4(which: i32, status: usize, options: i32, usage: usize) -> i32 {
     let pid = next!(wait4(which => i32, status => usize, options => i32, usage => usize) -> i32);
     life::reaped(pid);
@@ -101,7 +94,6 @@ pub extern "C-unwind" fn wait4(which: i32, status: usize, options: i32, usage: u
 const SI_PID: usize = 16;
 
 /// waitid(2).
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn waitid(kind: i32, id: u32, info: usize, options: i32) -> i32 {
     let done = next!(waitid(kind => i32, id => u32, info => usize, options => i32) -> i32);
     match (done, info) {
@@ -113,7 +105,6 @@ pub extern "C-unwind" fn waitid(kind: i32, id: u32, info: usize, options: i32) -
 }
 
 /// system(3): the shell's environment is the program's own.
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn system(command: usize) -> i32 {
     exec::repair_own();
     let status = next!(system(command => usize) -> i32);
@@ -122,14 +113,12 @@ pub extern "C-unwind" fn system(command: usize) -> i32 {
 }
 
 /// popen(3): likewise.
-#[unsafe(no_mangle)]
 pub extern "C" fn popen(command: usize, mode: usize) -> usize {
     exec::repair_own();
     next!(popen(command => usize, mode => usize) -> usize)
 }
 
 /// pclose(3).
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn pclose(stream: usize) -> i32 {
     let status = next!(pclose(stream => usize) -> i32);
     life::reaped_somebody();
@@ -137,7 +126,6 @@ pub extern "C-unwind" fn pclose(stream: usize) -> i32 {
 }
 
 /// pthread_cancel(3): wakes the calls that sleep here.
-#[unsafe(no_mangle)]
 pub extern "C" fn pthread_cancel(thread: usize) -> i32 {
     let result = next!(pthread_cancel(thread => usize) -> i32);
     life::cancelled();
@@ -145,25 +133,21 @@ pub extern "C" fn pthread_cancel(thread: usize) -> i32 {
 }
 
 /// munmap(2): a program may unmap what it attached.
-#[unsafe(no_mangle)]
 pub extern "C" fn munmap(addr: usize, len: usize) -> i32 {
     answer(pieces::munmap(addr, len)) as i32
 }
 
 /// mmap(2): a program may map over what it attached.
-#[unsafe(no_mangle)]
 pub extern "C" fn mmap(addr: usize, len: usize, prot: i32, flags: i32, fd: i32, offset: i64) -> isize {
     answer(pieces::mmap(addr, len, prot as usize, flags as usize, fd, offset as u64))
 }
 
 /// mmap(2) under its other name.
-#[unsafe(no_mangle)]
 pub extern "C" fn mmap64(addr: usize, len: usize, prot: i32, flags: i32, fd: i32, offset: i64) -> isize {
     mmap(addr, len, prot, flags, fd, offset)
 }
 
 /// mremap(2). The fifth argument is there if the flags say so; a register more or less does not matter to a C caller.
-#[unsafe(no_mangle)]
 pub extern "C" fn mremap(old: usize, old_len: usize, new_len: usize, flags: i32, to: usize) -> isize {
     answer(pieces::mremap(old, old_len, new_len, flags as usize, to))
 }
@@ -171,7 +155,6 @@ pub extern "C" fn mremap(old: usize, old_len: usize, new_len: usize, flags: i32,
 macro_rules! changers {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         $(#[$doc])*
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name($($arg: $ty),*) -> i32 {
             let result = next!($name($($arg => $ty),*) -> i32);
             creds::changed();

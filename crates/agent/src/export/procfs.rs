@@ -41,7 +41,6 @@ fn keep_on_exec(fd: i32, flags: i32) -> i32 {
 macro_rules! opens {
     ($($name:ident)*) => {$(
         /// open(2).
-        #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(path: *const u8, flags: i32, mode: u32) -> i32 {
             match ours(path) {
                 Some(file) => open_ours(file, flags),
@@ -55,7 +54,6 @@ opens!(open open64);
 macro_rules! opens_fortified {
     ($($name:ident)*) => {$(
         /// open(2), from fortified programs.
-        #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(path: *const u8, flags: i32) -> i32 {
             match ours(path) {
                 Some(file) => open_ours(file, flags),
@@ -69,7 +67,6 @@ opens_fortified!(__open_2 __open64_2);
 macro_rules! opens_at {
     ($($name:ident)*) => {$(
         /// openat(2).
-        #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(dir: i32, path: *const u8, flags: i32, mode: u32) -> i32 {
             match ours(path) {
                 Some(file) => open_ours(file, flags),
@@ -83,7 +80,6 @@ opens_at!(openat openat64);
 macro_rules! opens_at_fortified {
     ($($name:ident)*) => {$(
         /// openat(2), from fortified programs.
-        #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(dir: i32, path: *const u8, flags: i32) -> i32 {
             match ours(path) {
                 Some(file) => open_ours(file, flags),
@@ -97,7 +93,6 @@ opens_at_fortified!(__openat_2 __openat64_2);
 macro_rules! fopens {
     ($($name:ident)*) => {$(
         /// fopen(3).
-        #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(path: *const u8, mode: *const u8) -> usize {
             match ours(path) {
                 Some(file) => fopen_ours(file, mode),
@@ -122,11 +117,11 @@ fn access_of(mode: *const u8) -> i32 {
 
 fn fopen_ours(file: ProcFile, mode: *const u8) -> usize {
     let fd = open_ours(file, access_of(mode));
-    if fd < 0 || libc::fdopen() == 0 {
+    if fd < 0 || libc::LIBC.fdopen() == 0 {
         return 0;
     }
     // SAFETY: `FILE *fdopen(int, const char *)` of the program's libc.
-    let fdopen: extern "C" fn(i32, *const u8) -> usize = unsafe { core::mem::transmute(libc::fdopen()) };
+    let fdopen: extern "C" fn(i32, *const u8) -> usize = unsafe { core::mem::transmute(libc::LIBC.fdopen()) };
     fdopen(fd, mode)
 }
 
@@ -166,7 +161,6 @@ fn freopen_ours(file: ProcFile, mode: *const u8, reopen: impl FnOnce(*const u8) 
 macro_rules! freopens {
     ($($name:ident)*) => {$(
         /// freopen(3).
-        #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(path: *const u8, mode: *const u8, stream: usize) -> usize {
             let reopen = |path| next!($name(path => *const u8, mode => *const u8, stream => usize) -> usize);
             match ours(path) {
@@ -181,7 +175,6 @@ freopens!(freopen freopen64);
 macro_rules! accesses {
     ($($name:ident)*) => {$(
         /// access(2).
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name(path: *const u8, mode: i32) -> i32 {
             match ours(path) {
                 Some(file) => may(file, mode),
@@ -193,7 +186,6 @@ macro_rules! accesses {
 accesses!(access eaccess euidaccess);
 
 /// faccessat(2).
-#[unsafe(no_mangle)]
 pub extern "C" fn faccessat(dir: i32, path: *const u8, mode: i32, flags: i32) -> i32 {
     match ours(path) {
         Some(file) => may(file, mode),
@@ -210,7 +202,6 @@ fn stat_ours(file: ProcFile, to: usize) -> i32 {
 macro_rules! stats {
     ($($name:ident)*) => {$(
         /// stat(2).
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name(path: *const u8, to: usize) -> i32 {
             match (next!($name(path => *const u8, to => usize) -> i32), ours(path)) {
                 (-1, Some(file)) => stat_ours(file, to),
@@ -224,7 +215,6 @@ stats!(stat stat64 lstat lstat64);
 macro_rules! stats_versioned {
     ($($name:ident)*) => {$(
         /// stat(2), as programs built with an older libc call it.
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name(version: i32, path: *const u8, to: usize) -> i32 {
             match (next!($name(version => i32, path => *const u8, to => usize) -> i32), ours(path)) {
                 (-1, Some(file)) => stat_ours(file, to),
@@ -238,7 +228,6 @@ stats_versioned!(__xstat __xstat64 __lxstat __lxstat64);
 macro_rules! stats_at {
     ($($name:ident)*) => {$(
         /// fstatat(2).
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name(dir: i32, path: *const u8, to: usize, flags: i32) -> i32 {
             match (next!($name(dir => i32, path => *const u8, to => usize, flags => i32) -> i32), ours(path)) {
                 (-1, Some(file)) => stat_ours(file, to),
@@ -252,7 +241,6 @@ stats_at!(fstatat fstatat64);
 macro_rules! stats_at_versioned {
     ($($name:ident)*) => {$(
         /// fstatat(2), as programs built with an older libc call it.
-        #[unsafe(no_mangle)]
         pub extern "C" fn $name(version: i32, dir: i32, path: *const u8, to: usize, flags: i32) -> i32 {
             let done = next!($name(version => i32, dir => i32, path => *const u8, to => usize, flags => i32) -> i32);
             match (done, ours(path)) {
@@ -265,7 +253,6 @@ macro_rules! stats_at_versioned {
 stats_at_versioned!(__fxstatat __fxstatat64);
 
 /// statx(2).
-#[unsafe(no_mangle)]
 pub extern "C" fn statx(dir: i32, path: *const u8, flags: i32, mask: u32, to: usize) -> i32 {
     let done = next!(statx(dir => i32, path => *const u8, flags => i32, mask => u32, to => usize) -> i32);
     match (done, ours(path)) {

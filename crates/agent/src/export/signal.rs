@@ -9,13 +9,11 @@ const SIG_ERR: usize = usize::MAX;
 const SIG_HOLD: usize = 2;
 
 /// sigaction(2).
-#[unsafe(no_mangle)]
 pub extern "C" fn sigaction(sig: i32, new: usize, old: usize) -> i32 {
     answer(signal::libc_sigaction(sig, new, old).map(|()| 0)) as i32
 }
 
 /// sigaction(2), by the name that other libraries of libc's use.
-#[unsafe(no_mangle)]
 pub extern "C" fn __sigaction(sig: i32, new: usize, old: usize) -> i32 {
     sigaction(sig, new, old)
 }
@@ -38,7 +36,6 @@ fn only(sig: i32) -> u64 {
 static INTERRUPTING: AtomicU64 = AtomicU64::new(0);
 
 /// signal(2), as BSD has it: the handler stays, calls go on.
-#[unsafe(no_mangle)]
 pub extern "C" fn signal(sig: i32, handler: usize) -> usize {
     if libc::is_musl() {
         return set(sig, handler, SA_RESTART, 0);
@@ -48,37 +45,31 @@ pub extern "C" fn signal(sig: i32, handler: usize) -> usize {
 }
 
 /// signal(2), likewise.
-#[unsafe(no_mangle)]
 pub extern "C" fn bsd_signal(sig: i32, handler: usize) -> usize {
     signal(sig, handler)
 }
 
 /// signal(2), likewise.
-#[unsafe(no_mangle)]
 pub extern "C" fn ssignal(sig: i32, handler: usize) -> usize {
     signal(sig, handler)
 }
 
 /// signal(2), as System V had it: once, and interrupting.
-#[unsafe(no_mangle)]
 pub extern "C" fn sysv_signal(sig: i32, handler: usize) -> usize {
     set(sig, handler, SA_RESETHAND | SA_NODEFER, 0)
 }
 
 /// signal(2), likewise; in musl only the name is System V's.
-#[unsafe(no_mangle)]
 pub extern "C" fn __sysv_signal(sig: i32, handler: usize) -> usize {
     if libc::is_musl() { signal(sig, handler) } else { sysv_signal(sig, handler) }
 }
 
 /// sigignore(3).
-#[unsafe(no_mangle)]
 pub extern "C" fn sigignore(sig: i32) -> i32 {
     if set(sig, SIG_IGN, 0, 0) == SIG_ERR { -1 } else { 0 }
 }
 
 /// sigset(3).
-#[unsafe(no_mangle)]
 pub extern "C" fn sigset(sig: i32, handler: usize) -> usize {
     const SIG_BLOCK: i32 = 0;
     const SIG_UNBLOCK: i32 = 1;
@@ -107,7 +98,6 @@ pub extern "C" fn sigset(sig: i32, handler: usize) -> usize {
 }
 
 /// siginterrupt(3).
-#[unsafe(no_mangle)]
 pub extern "C" fn siginterrupt(sig: i32, interrupts: i32) -> i32 {
     match interrupts {
         0 => INTERRUPTING.fetch_and(!only(sig), Relaxed),

@@ -28,7 +28,6 @@ macro_rules! argument_lists {
         /// # Safety
         /// As libc's function of this name.
         #[unsafe(naked)]
-        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name() -> i32 {
             $crate::argument_list_body!($target)
         }

@@ -6,6 +6,7 @@
 pub mod copy;
 mod freestanding;
 mod hidden;
+pub mod late;
 #[cfg_attr(target_arch = "aarch64", path = "nr_aarch64.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "nr_x86_64.rs")]
 pub mod nr;
@@ -19,7 +20,6 @@ mod stat;
 #[cfg_attr(target_arch = "x86_64", path = "syscall_x86_64.rs")]
 mod syscalls;
 mod tls;
-mod weak;
 
 pub use freestanding::REGISTER_ARGUMENTS;
 pub use park::{park, unpark};

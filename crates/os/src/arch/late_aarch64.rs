@@ -1,0 +1,63 @@
+//! Doors on aarch64: the dynamic linker makes the library ready.
+
+use super::Relocation;
+
+/// Whether the dynamic linker makes the library ready when it loads it.
+pub const AT_LOAD: bool = true;
+
+/// The body of a door to `$target`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! door_body {
+    ($target:path, $ready:path, $first:path) => {
+        core::arch::naked_asm!("b {target}", target = sym $target)
+    };
+}
+
+/// Defines nothing: no door asks whether the library is ready.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! getting_ready {
+    ($name:ident, $begin:path) => {};
+}
+
+/// The calling thread's thread pointer. Nobody asks for it here.
+pub fn thread_pointer() -> usize {
+    0
+}
+
+/// Carries relocations out: there are none left.
+///
+/// # Safety
+/// None: nothing is written.
+pub unsafe fn relocate(_base: usize, relocations: &[Relocation], _thread_block: isize) -> bool {
+    relocations.is_empty()
+}
+
+/// Makes [`Image`](super::Image) of this library: only where it lies.
+#[macro_export]
+macro_rules! late_image {
+    () => {{
+        let base: usize;
+        // SAFETY: an address of this very image.
+        unsafe {
+            core::arch::asm!(
+                "adrp {0}, __ehdr_start",
+                "add {0}, {0}, :lo12:__ehdr_start",
+                out(reg) base,
+                options(nostack, nomem, preserves_flags, pure),
+            );
+        }
+        $crate::arch::late::Image { base, relocations: &[] }
+    }};
+}
+
+/// What the dynamic linker calls when it has loaded the library.
+#[macro_export]
+macro_rules! at_load {
+    ($begin:path) => {
+        #[used]
+        #[unsafe(link_section = ".init_array")]
+        static START: extern "C" fn() = $begin;
+    };
+}
