@@ -1,6 +1,6 @@
 //! From a system call's number to its function: one table for every front door that is entered by number.
 
-use crate::{msg, sem, shm};
+use crate::{msg, msgctl, sem, semctl, shm};
 use ring3_abi::Errno;
 use ring3_os::arch::nr;
 
@@ -13,11 +13,11 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<isize> {
         nr::MSGGET => msg::msgget(int(0), int(1)),
         nr::MSGSND => msg::msgsnd(int(0), word(1), word(2), int(3)),
         nr::MSGRCV => msg::msgrcv(int(0), word(1), word(2), word(3) as i64, int(4)),
-        nr::MSGCTL => msg::msgctl(int(0), int(1), word(2)),
+        nr::MSGCTL => msgctl::msgctl(int(0), int(1), word(2)),
         nr::SEMGET => sem::semget(int(0), int(1), int(2)),
         nr::SEMOP => sem::semop(int(0), word(1), word(2)),
         nr::SEMTIMEDOP => sem::semtimedop(int(0), word(1), word(2), word(3)),
-        nr::SEMCTL => sem::semctl(int(0), int(1), int(2), word(3)),
+        nr::SEMCTL => semctl::semctl(int(0), int(1), int(2), word(3)),
         nr::SHMGET => shm::shmget(int(0), word(1), int(2)),
         nr::SHMAT => shm::shmat(int(0), word(1), int(2)),
         nr::SHMDT => shm::shmdt(word(0)),

@@ -78,7 +78,7 @@ pub(crate) fn exhume() -> Option<usize> {
 fn free_the_dead() {
     let dead = DEAD.load(Relaxed);
     // ORDERING: Acquire pairs with Stay's drop (R2).
-    let in_use = ASLEEP.load(Acquire) != 0 || crate::objects::some_left_behind();
+    let in_use = ASLEEP.load(Acquire) != 0 || crate::stays::some_left_behind();
     if dead < WORTH || in_use || !process::is_single_threaded() {
         return;
     }

@@ -5,8 +5,9 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | which errno, in which order | `msg.rs`, `sem.rs`, `shm.rs` |
+//! | which errno, in which order | `msg.rs`, `msgctl.rs`, `sem.rs`, `semctl.rs`, `shm.rs` |
 //! | which memory does an identifier name | `objects.rs` |
+//! | when may a process leave it | `stays.rs`, `graves.rs` |
 //! | who are we, to the broker | `identity.rs`, `broker.rs` |
 //! | may we | `creds.rs` |
 //! | how does a call sleep | `wait.rs`, `host.rs` |
@@ -34,6 +35,7 @@ pub mod life;
 mod lock;
 mod maps;
 pub mod msg;
+pub mod msgctl;
 pub mod objects;
 mod patience;
 pub mod pieces;
@@ -43,7 +45,9 @@ pub mod proxy;
 mod recover;
 pub mod section;
 pub mod sem;
+pub mod semctl;
 pub mod shm;
 pub mod signal;
+mod stays;
 pub mod trace;
 mod wait;

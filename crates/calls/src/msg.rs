@@ -1,4 +1,4 @@
-//! msgget, msgsnd, msgrcv, msgctl. msgget(2), msgop(2), msgctl(2); kernel: ipc/msg.c.
+//! msgget, msgsnd, msgrcv. msgget(2), msgop(2); kernel: ipc/msg.c. msgctl is in `msgctl.rs`.
 //!
 //! Arguments are checked in the kernel's order, with the kernel's error numbers. Texts of up to [`STAGE`] bytes are staged here and
 //! change hands in one cycle of the queue's lock; longer ones are copied into the region, or out of it, outside the lock.
@@ -9,15 +9,15 @@ use crate::proxy::{self, Stay};
 use crate::recover::{Tries, recover};
 use crate::section::{self, Section};
 use crate::wait::{self, Cancel, Sleeping};
-use crate::{broker, get, identity, process};
+use crate::{broker, get, process, stays};
 use core::mem::MaybeUninit;
-use ring3_abi::ipc::{IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, READ, WRITE};
-use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_INFO, MSG_NOERROR, MSG_STAT, MSG_STAT_ANY, Msginfo, Msqid};
+use ring3_abi::ipc::{IPC_NOWAIT, READ, WRITE};
+use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::{Draft, Parcel, Queue, Received, Room, STAGE, Wish};
 use ring3_engine::{Caller, Deadline, Error, Parked, Seat, Step, Ticket};
 use ring3_os::user;
-use ring3_wire::request::{Limit, MsgReceive, MsgSend, StatBy};
+use ring3_wire::request::{Limit, MsgReceive, MsgSend};
 
 const KIND: Kind = Kind::Msg;
 /// Size of `mtype` in the caller's message; the text follows.
@@ -32,7 +32,8 @@ fn msgmax() -> Result<usize, Errno> {
     Ok(process::limit(Limit::Msgmax)? as usize)
 }
 
-fn queue_of(object: &Object) -> Option<Queue<'static>> {
+/// The queue of an object that this process may read and alter.
+pub(crate) fn queue_of(object: &Object) -> Option<Queue<'static>> {
     match object.handle {
         Handle::Queue(queue) if object.is_writable() => Some(queue),
         _ => None,
@@ -235,7 +236,7 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
         let section = section::enter();
         let mut object = objects::open(KIND, id)?;
         if size > STAGE {
-            copying = copying.or_else(|| Some(objects::stay(KIND, id)));
+            copying = copying.or_else(|| Some(stays::stay(KIND, id)));
             object = objects::open(KIND, id)?;
         }
         object.permit(READ)?;
@@ -352,51 +353,4 @@ impl Sleeping for Receiving<'_> {
     fn is_current(&self) -> bool {
         self.object.is_current(KIND)
     }
-}
-
-/// msgctl(2).
-pub fn msgctl(id: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
-    if id < 0 || cmd < 0 {
-        return Err(Errno::EINVAL);
-    }
-    match cmd {
-        IPC_INFO | MSG_INFO => get::info::<Msginfo>(KIND, u32::from(cmd == MSG_INFO), arg),
-        IPC_STAT => stat(id, arg),
-        MSG_STAT => get::stat::<Msqid>(KIND, id, StatBy::Index, arg),
-        MSG_STAT_ANY => get::stat::<Msqid>(KIND, id, StatBy::IndexAny, arg),
-        IPC_SET => {
-            process::ready()?;
-            let new: Msqid = user::read(arg)?;
-            get::set(KIND, id, &new.perm, new.qbytes)
-        }
-        IPC_RMID => get::remove(KIND, id),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
-    let section = section::enter();
-    let object = objects::open(KIND, id)?;
-    object.permit(READ)?;
-    let who = process::caller(identity::current());
-    if let Some(queue) = queue_of(object)
-        && let Ok(now) = queue.stat(&Agent, who)
-    {
-        drop(section);
-        let state = Msqid {
-            perm: get::perm(object),
-            stime: now.stime,
-            rtime: now.rtime,
-            ctime: now.ctime,
-            cbytes: now.cbytes,
-            qnum: now.qnum,
-            qbytes: now.qbytes,
-            lspid: now.lspid as i32,
-            lrpid: now.lrpid as i32,
-            ..Msqid::default()
-        };
-        return user::write(arg, &state).map(|()| 0);
-    }
-    drop(section);
-    get::stat::<Msqid>(KIND, id, StatBy::Id, arg)
 }

@@ -8,13 +8,13 @@
 //!     the process is in the epoch it was opened in (same image, same credentials).
 //! O3. A region that is let go is not unmapped but overlaid with zeroed memory of our own, *before* the broker hears that its range is
 //!     free. Whoever is still inside reads a region that has no state, which is `Spoiled`, and looks here again. Who could not look
-//!     again, because the region has what is his alone (a served sleeper, a text that is being copied out), says so first (`stay`), and
+//!     again, because the region has what is his alone (a served sleeper, a text that is being copied out), says so first (`stays.rs`), and
 //!     then the region is let go when he has left.
 //! O4. Records and mappings change under `Identity::objects` only.
 
 use crate::identity::Identity;
 use crate::section::Section;
-use crate::{broker, creds, graves, process, section};
+use crate::{broker, creds, graves, process, section, stays};
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
@@ -69,7 +69,7 @@ const KINDS: usize = 2;
 /// What there is for an index.
 struct Cell {
     record: AtomicPtr<Object>,
-    /// Calls that stay in a region of this index (O3).
+    /// Calls that stay in a region of this index (O3, `stays.rs`).
     stays: AtomicU32,
 }
 
@@ -111,6 +111,11 @@ fn cell(kind: Kind, index: usize) -> Option<&'static Cell> {
     // SAFETY: null, or what make_tables() mapped for ever.
     let tables = unsafe { TABLES.load(Acquire).as_ref()? };
     tables.get(kind as usize)?.get(index)
+}
+
+/// How many calls stay in the regions of an identifier's index (`stays.rs`).
+pub(crate) fn stays_at(kind: Kind, id: IpcId) -> Option<&'static AtomicU32> {
+    index_of(id).and_then(|index| cell(kind, index)).map(|cell| &cell.stays)
 }
 
 /// Makes the tables, if nobody has (O4). # Errors: `ENOMEM`.
@@ -244,97 +249,20 @@ fn retire(kind: Kind, cell: &Cell, old: &'static Object) {
     if old.len == 0 {
         return;
     }
-    // ORDERING: SeqCst pairs with stay(): we see the stay, or it finds the record gone.
+    // ORDERING: SeqCst pairs with stays::stay(): we see the stay, or it finds the record gone.
     fence(SeqCst);
     if cell.stays.load(SeqCst) == 0 {
         leave_region(kind, old);
     } else {
-        LEFT_BEHIND.push(kind, old);
+        stays::leave_behind(kind, old);
     }
 }
 
 /// Puts zeroes in the region's place and says that we have left it.
-fn leave_region(kind: Kind, old: &'static Object) {
+pub(crate) fn leave_region(kind: Kind, old: &'static Object) {
     // SAFETY: the range is the record's own mapping, which is named by nothing else; what still reads there copes (O3).
     if unsafe { map::blank(old.base, old.len) }.is_ok() && !old.lingers {
         broker::notify(Op::Close, &request::Object { kind: kind as u32, id: old.id });
-    }
-}
-
-/// Regions that are to be let go when nobody stays in them. Changed under `Identity::objects` only.
-static LEFT_BEHIND: LeftBehind = LeftBehind {
-    count: AtomicUsize::new(0),
-    records: [const { AtomicPtr::new(null_mut()) }; LeftBehind::ROOM],
-};
-
-struct LeftBehind {
-    count: AtomicUsize,
-    records: [AtomicPtr<Object>; LeftBehind::ROOM],
-}
-
-/// Whether a region waits to be let go.
-pub(crate) fn some_left_behind() -> bool {
-    LEFT_BEHIND.count.load(Relaxed) != 0
-}
-
-impl LeftBehind {
-    /// One more than these stays mapped until the process ends.
-    const ROOM: usize = 64;
-
-    /// The kind goes into the pointer's lowest bit.
-    fn push(&self, kind: Kind, old: &'static Object) {
-        let tagged = core::ptr::from_ref(old).cast_mut().map_addr(|at| at | kind as usize);
-        let empty = |place: &&AtomicPtr<Object>| place.load(Relaxed).is_null();
-        if let Some(place) = self.records.iter().find(empty) {
-            place.store(tagged, Relaxed);
-            // ORDERING: SeqCst: the last one out sees it (Stay's drop), or we saw that he had left.
-            self.count.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// Lets those go in which nobody stays any more.
-    fn review(&self) {
-        for place in &self.records {
-            let tagged = place.load(Relaxed);
-            let kind = if tagged.addr() & 1 == 1 { Kind::Sem } else { Kind::Msg };
-            // SAFETY: null, or a record, which stays (O1): its range is not given back while calls sleep (graves.rs, R2).
-            let Some(old) = (unsafe { tagged.map_addr(|at| at & !1).as_ref() }) else { continue };
-            let empty = index_of(old.id)
-                .and_then(|index| cell(kind, index))
-                .is_some_and(|cell| cell.stays.load(SeqCst) == 0);
-            if empty {
-                place.store(null_mut(), Relaxed);
-                self.count.fetch_sub(1, SeqCst);
-                leave_region(kind, old);
-            }
-        }
-    }
-}
-
-/// A call that stays in the regions of an index: they are not let go meanwhile. A call that a handler jumped out of stays for ever.
-#[derive(Debug)]
-pub(crate) struct Stay(Option<&'static AtomicU32>);
-
-/// Begins a stay. What is found with [`find`] or [`open`] afterwards keeps its region until it ends.
-pub(crate) fn stay(kind: Kind, id: IpcId) -> Stay {
-    let stays = index_of(id).and_then(|index| cell(kind, index)).map(|cell| &cell.stays);
-    if let Some(stays) = stays {
-        // ORDERING: SeqCst: see retire().
-        stays.fetch_add(1, SeqCst);
-        fence(SeqCst);
-    }
-    Stay(stays)
-}
-
-impl Drop for Stay {
-    fn drop(&mut self) {
-        let Some(stays) = self.0 else { return };
-        // ORDERING: SeqCst: see LeftBehind::push().
-        if stays.fetch_sub(1, SeqCst) == 1 && LEFT_BEHIND.count.load(SeqCst) != 0 {
-            let section = section::enter();
-            let _held = crate::identity::current().objects.hold(&section);
-            LEFT_BEHIND.review();
-        }
     }
 }
 

@@ -9,7 +9,7 @@
 use crate::host::{self, Perch};
 use crate::proxy::Stay;
 use crate::section::{self, Section, Waiting};
-use crate::{broker, graves, life, objects};
+use crate::{broker, graves, life, stays};
 use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::{Deadline, Error, Parked, Seat, Step, Ticket};
@@ -70,7 +70,7 @@ pub(crate) fn wait<S: Sleeping>(
     until: Deadline,
     cancel: Cancel,
 ) -> Result<S::Value, Errno> {
-    let asleep = (graves::stay(), objects::stay(S::KIND, call.id()));
+    let asleep = (graves::stay(), stays::stay(S::KIND, call.id()));
     let mut record =
         Record { head: Waiting::new(conclude::<S>), perch: Perch::new(), call, ticket, outcome: None };
     let record = &raw mut record;
