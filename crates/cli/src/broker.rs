@@ -28,6 +28,7 @@ const BETWEEN: Duration = Duration::from_millis(50);
 /// Serves until the end.
 pub(crate) fn main() -> Result<u8> {
     keeper::drop_inherited();
+    sys::unblock_signals();
     // A session leader already (under a debugger, say) is as good.
     let _ = rustix::process::setsid();
     sys::set_name(c"ring3-broker");

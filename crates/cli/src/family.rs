@@ -67,15 +67,17 @@ pub(crate) fn anybody_with(name: &str, value: &OsStr) -> bool {
     everybody().into_iter().any(|(pid, _)| fs::read(format!("/proc/{pid}/environ")).is_ok_and(has))
 }
 
-/// Whether this process has no child but `child`, zombies included.
+/// Whether this process has no child but `child`, zombies included. For a process with one thread, which is the only one to reap them.
 ///
-/// The kernel's list of children is quick but may leave some out while others end (proc_pid_children(5)); so
-/// only "there is another" is taken from it, and "there is none" from a walk over all processes.
+/// The kernel's list of children may leave some out while others leave it (proc_pid_children(5)); ours loses one only when we reap it, and
+/// we are here. New ones, which became ours because their parent died, come at its end. Kernels without the list (CONFIG_PROC_CHILDREN)
+/// are asked for all processes.
 pub(crate) fn only_child(child: i32) -> bool {
     let pid = me();
-    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    if listed.split_whitespace().filter_map(|word| word.parse::<i32>().ok()).any(|other| other != child) {
-        return false;
+    match fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
+        Ok(listed) => {
+            listed.split_whitespace().filter_map(|word| word.parse::<i32>().ok()).all(|other| other == child)
+        }
+        Err(_) => everybody().into_iter().all(|(other, parent)| parent != pid || other == child),
     }
-    everybody().into_iter().all(|(other, parent)| parent != pid || other == child)
 }

@@ -16,8 +16,8 @@
 
 use crate::fault::{Fault, Result};
 use crate::leak::Leak;
-use crate::place::{Fresh, Namespace};
-use crate::sys::{self, Signals};
+use crate::place::{self, Fresh, Namespace};
+use crate::sys;
 use ring3_abi::limits::Limits;
 use rustix::io::IoSlice;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -58,14 +58,48 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts the broker of a fresh namespace and waits until it is ready.
-    pub(crate) fn start(fresh: Fresh, limits: &Limits, signals: &Signals) -> Result<Broker> {
-        let namespace = fresh.namespace.clone();
-        let started = start(fresh, limits, signals);
-        if started.is_err() {
-            namespace.clear();
+    /// Makes a namespace, starts its broker, and waits until that is ready. The broker's process comes first: it gets on its feet while the
+    /// namespace is made.
+    pub(crate) fn start(namespace: Namespace, limits: &Limits) -> Result<Broker> {
+        let (mut child, control) = spawn(&namespace).map_err(|why| Fault::io("start the broker", why))?;
+        let fresh = match namespace.create() {
+            Ok(fresh) => fresh,
+            Err(fault) => {
+                // It hears that nobody wants it, and ends.
+                drop(control);
+                let _ = child.wait();
+                return Err(fault);
+            }
+        };
+        let broker = Broker { namespace: fresh.namespace.clone(), child, control: BufReader::new(control) };
+        broker.begin(fresh, limits)
+    }
+
+    /// Tells it what to serve, and waits until it does.
+    fn begin(mut self, fresh: Fresh, limits: &Limits) -> Result<Broker> {
+        let words: [u64; size_of::<Limits>() / 8] = zerocopy::transmute!(*limits);
+        let start = Start {
+            name: fresh.namespace.name.clone(),
+            dir: fresh.namespace.dir.clone(),
+            limits: words.to_vec(),
+        };
+        let sent = send(self.control.get_ref(), &start, &fresh);
+        drop(fresh);
+        let mut line = String::new();
+        match sent.and_then(|()| self.control.read_line(&mut line)) {
+            Ok(_) if line == "ready\n" => Ok(self),
+            _ => {
+                self.kill();
+                let status =
+                    self.child.wait().map_or_else(|why| why.to_string(), |status| status.to_string());
+                self.namespace.clear();
+                Err(Fault::new(format!(
+                    "the broker of namespace {:?} did not start: {status}",
+                    self.namespace.name
+                ))
+                .remedy("RING3_LOG=debug records what happens"))
+            }
         }
-        started
     }
 
     /// Its process.
@@ -116,37 +150,13 @@ impl Broker {
     }
 }
 
-fn start(fresh: Fresh, limits: &Limits, signals: &Signals) -> Result<Broker> {
-    let fail = |why: std::io::Error| Fault::io("start the broker", why);
-    let (mine, its) = UnixStream::pair().map_err(fail)?;
-    let namespace = fresh.namespace.clone();
+/// Starts the broker's process. The signals that this process keeps from what it starts it lets in by itself: a start without steps of
+/// its own between fork and exec is a faster one.
+fn spawn(namespace: &Namespace) -> std::io::Result<(Child, UnixStream)> {
+    let (mine, its) = UnixStream::pair()?;
     let mut command = sys::myself();
-    command.arg("broker").stdin(OwnedFd::from(its)).stdout(Stdio::null()).stderr(trace_file(&namespace));
-    signals.give_to(&mut command);
-    let child = command.current_dir("/").spawn().map_err(fail)?;
-    drop(command);
-    let mut broker = Broker { namespace, child, control: BufReader::new(mine) };
-
-    let words: [u64; size_of::<Limits>() / 8] = zerocopy::transmute!(*limits);
-    let start = Start {
-        name: fresh.namespace.name.clone(),
-        dir: fresh.namespace.dir.clone(),
-        limits: words.to_vec(),
-    };
-    send(broker.control.get_ref(), &start, &fresh).map_err(fail)?;
-    drop(fresh);
-    let mut line = String::new();
-    match broker.control.read_line(&mut line) {
-        Ok(_) if line == "ready\n" => Ok(broker),
-        _ => {
-            let status = broker.child.wait().map_or_else(|why| why.to_string(), |status| status.to_string());
-            Err(Fault::new(format!(
-                "the broker of namespace {:?} did not start: {status}",
-                broker.namespace.name
-            ))
-            .remedy("RING3_LOG=debug records what happens"))
-        }
-    }
+    command.arg("broker").stdin(OwnedFd::from(its)).stdout(Stdio::null()).stderr(trace_file(namespace));
+    Ok((command.current_dir("/").spawn()?, mine))
 }
 
 /// Sends the first line and the descriptors.
@@ -165,6 +175,8 @@ fn send(control: &UnixStream, start: &Start, fresh: &Fresh) -> std::io::Result<(
 fn trace_file(namespace: &Namespace) -> Stdio {
     trace_path(namespace)
         .and_then(|path| {
+            // It may be the first thing in there.
+            place::make_base().ok()?;
             let file = OpenOptions::new().append(true).create(true).mode(0o666).open(path).ok()?;
             // Programs of the namespace may change user; the umask must not keep them out.
             let _ = rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o666));

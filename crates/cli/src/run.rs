@@ -64,8 +64,7 @@ fn join(args: &Run, namespace: &Namespace) -> Result<u8> {
 /// Runs CMD in a namespace of its own.
 fn private(args: &Run) -> Result<u8> {
     let signals = Signals::take().map_err(|why| Fault::io("take over signals", why))?;
-    let fresh = Namespace::named(&place::private_name())?.create()?;
-    let broker = Broker::start(fresh, &limit::limits(&args.limits), &signals)?;
+    let broker = Broker::start(Namespace::named(&place::private_name())?, &limit::limits(&args.limits))?;
     if let Some(path) = keeper::trace_path(&broker.namespace) {
         eprintln!("ring3: tracing to {}", path.display());
     }

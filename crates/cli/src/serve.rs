@@ -66,8 +66,7 @@ fn keep(args: &Serve) -> Result<u8> {
         // It fails only for a group leader, which a child of `background` is not.
         let _ = rustix::process::setsid();
     }
-    let fresh = Namespace::named(&args.name)?.create()?;
-    let mut broker = Broker::start(fresh, &limit::limits(&args.limits), &signals)?;
+    let mut broker = Broker::start(Namespace::named(&args.name)?, &limit::limits(&args.limits))?;
     notify::tell(&format!("READY=1\nSTATUS=Serving namespace {}", args.name));
     if args.detached {
         detach()?;

@@ -166,6 +166,16 @@ impl Signals {
     }
 }
 
+/// Lets every signal in again that [`Signals::take`] keeps from whoever is started meanwhile.
+pub(crate) fn unblock_signals() {
+    // SAFETY: the set is a plain value that sigemptyset fills in (S1).
+    unsafe {
+        let mut none: libc::sigset_t = zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, null_mut());
+    }
+}
+
 /// Gives `command`, which replaces this process, SIGPIPE as it was in the beginning.
 pub(crate) fn give_sigpipe_to(command: &mut Command) {
     let sigpipe = FIRST_SIGPIPE.load(Ordering::Relaxed);

@@ -33,8 +33,7 @@ pub(crate) fn main(args: &Bench) -> Result<u8> {
     keeper::leave()?;
     sys::set_name(c"ring3");
     let signals = Signals::take().map_err(|why| Fault::io("take over signals", why))?;
-    let fresh = Namespace::named(&place::private_name())?.create()?;
-    let mut broker = Broker::start(fresh, &limit::limits(&[]), &signals)?;
+    let mut broker = Broker::start(Namespace::named(&place::private_name())?, &limit::limits(&[]))?;
     let outcomes: Vec<Outcome> = rows
         .iter()
         .enumerate()
