@@ -24,6 +24,13 @@ unsafe fn bytes<'a>(text: *const u8) -> &'a [u8] {
     unsafe { CStr::from_ptr(text.cast()) }.to_bytes()
 }
 
+/// Whether a string begins with these bytes. Most end the question with their first or second: environments are long, and every program's
+/// start pays for them.
+unsafe fn begins(text: *const u8, with: &[u8]) -> bool {
+    // SAFETY: by the caller's promise a string; it is read up to its first difference, its NUL at the latest.
+    with.iter().enumerate().all(|(n, byte)| unsafe { text.add(n).read() } == *byte)
+}
+
 /// The strings of a list that ends with a null pointer.
 unsafe fn each(list: Strings) -> impl Iterator<Item = *const u8> {
     let mut at = list;
@@ -75,13 +82,15 @@ impl Found {
                 continue;
             }
             // SAFETY: for the same reason as the block above.
-            let text = unsafe { bytes(entry) };
-            if let Some(list) = text.strip_prefix(PRELOAD) {
-                found.preloaded = names(list, library);
+            let begins = |with: &[u8]| unsafe { begins(entry, with) };
+            if begins(PRELOAD) {
+                // SAFETY: for the same reason as the block above.
+                let text = unsafe { bytes(entry) };
+                found.preloaded = text.strip_prefix(PRELOAD).is_some_and(|list| names(list, library));
                 found.preload = text.len();
-            } else if let Some(n) = env::ALL.iter().position(|v| text.starts_with(v.name())) {
+            } else if let Some(n) = env::ALL.iter().position(|v| begins(v.name())) {
                 found.ours |= 1 << n;
-                found.foreign |= text.starts_with(env::SOCKET.name()) && !same(&env::SOCKET, text);
+                found.foreign |= begins(env::SOCKET.name()) && !env::SOCKET.whole().is_some_and(begins);
             }
         }
         found
