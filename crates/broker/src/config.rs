@@ -3,7 +3,8 @@
 use ring3_abi::Kind;
 use ring3_abi::limits::Limits;
 use ring3_wire::reply;
-use std::os::fd::OwnedFd;
+use std::fmt::Debug;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What a broker is started with.
 #[derive(Debug)]
@@ -14,8 +15,39 @@ pub struct Config {
     pub name: String,
     /// Its limits.
     pub limits: Limits,
-    /// Whoever keeps the namespace: once it sends a byte or hangs up, the broker ends when no client process is left.
-    pub keeper: Option<OwnedFd>,
+    /// Whoever keeps the namespace.
+    pub keeper: Option<Box<dyn Keeper>>,
+}
+
+/// Whoever keeps the namespace, as the broker hears it.
+pub trait Keeper: Debug + Send {
+    /// Becomes readable when there is something to hear.
+    fn voice(&self) -> BorrowedFd<'_>;
+
+    /// Hears it. The broker's loop stands still meanwhile.
+    fn hear(&mut self) -> Word;
+}
+
+/// What a keeper wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The broker ends when no client process is left.
+    End,
+    /// It goes on without a keeper.
+    Stay,
+    /// Nothing yet: there will be more to hear, from what [`Keeper::voice`] is now.
+    Later,
+}
+
+/// A keeper of one word: once it sends a byte or hangs up, the broker is to end.
+impl Keeper for OwnedFd {
+    fn voice(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn hear(&mut self) -> Word {
+        Word::End
+    }
 }
 
 /// An object that was left when the broker ended.

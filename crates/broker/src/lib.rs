@@ -39,6 +39,6 @@ mod segment;
 mod serve;
 mod sleepers;
 
-pub use config::{Config, Left, Report};
+pub use config::{Config, Keeper, Left, Report, Word};
 pub use failure::Failure;
 pub use serve::serve;

@@ -57,9 +57,6 @@ pub(crate) enum Command {
     },
     /// Print the manual page (roff)
     Man,
-    /// Serve one namespace for the process that started this one.
-    #[command(hide = true)]
-    Broker,
     /// Measure one row here and now.
     #[command(hide = true)]
     BenchWorker(BenchWorker),

@@ -1,117 +1,139 @@
-//! `ring3 broker`: the broker's process, the other side of `keeper.rs`.
+//! The broker's process, the other side of `keeper.rs`.
 //!
 //! It has a session of its own, holds no descriptor of its keeper's but the three it was given, and ends by
 //! removing the namespace and handing in its report, whether or not a keeper is left to read it.
 
 use crate::family;
-use crate::fault::{Fault, Result};
-use crate::keeper::{self, Start};
+use crate::keeper;
 use crate::leak::Leak;
-use crate::place::Namespace;
+use crate::place::Fresh;
 use crate::sys;
 use ring3_abi::limits::Limits;
-use ring3_broker::{Config, Report};
-use rustix::io::IoSliceMut;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::{Resource, Rlimit};
-use std::io::{self, PipeWriter, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use ring3_broker::{Config, Keeper, Report, Word};
+use std::env;
+use std::fs::File;
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::PathBuf;
+use std::process;
 use std::thread;
 use std::time::Duration;
 
 /// How often a broker without a keeper looks whether programs are left.
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// Serves until the end.
-pub(crate) fn main() -> Result<u8> {
-    keeper::drop_inherited();
+/// What a broker is born with.
+pub(crate) struct Start {
+    /// The namespace, its socket and its lock.
+    pub(crate) fresh: Fresh,
+    /// Its limits.
+    pub(crate) limits: Limits,
+    /// The keeper.
+    pub(crate) control: UnixStream,
+    /// /dev/null.
+    pub(crate) null: File,
+    /// Where the trace goes.
+    pub(crate) trace: Option<File>,
+}
+
+/// Serves until the end. For a process that its keeper has just forked: what else the keeper had is not dropped, only forgotten.
+pub(crate) fn main(start: Start) -> ! {
+    let Start { fresh, limits, control, null, trace } = start;
+    let told =
+        depart(&[fresh.listener.as_raw_fd(), fresh.lock.as_raw_fd(), control.as_raw_fd()], null, trace)
+            .map_err(|why| format!("the broker cannot leave its keeper: {why}"))
+            .and_then(|()| serve(fresh, limits, control));
+    process::exit(told.map_or_else(
+        |why| {
+            eprintln!("ring3: {why}");
+            1
+        },
+        |()| 0,
+    ))
+}
+
+/// Leaves the keeper's standard streams, descriptors, signals, session and directory.
+fn depart(given: &[i32], null: File, trace: Option<File>) -> io::Result<()> {
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(trace.as_ref().unwrap_or(&null))?;
+    drop((null, trace));
+    sys::close_all_but(given);
     sys::unblock_signals();
-    // A session leader already (under a debugger, say) is as good.
+    // It fails only for a group leader, which a forked child is not.
     let _ = rustix::process::setsid();
     sys::set_name(c"ring3-broker");
-    raise_descriptors();
+    sys::set_command_line(b"ring3\0broker");
+    env::set_current_dir("/")
+}
 
-    let fail =
-        |why: io::Error| Fault::io("hear the keeper", why).remedy("this subcommand is for ring3's own use");
-    let keeper = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(fail)?);
-    let (start, listener, lock) = receive(&keeper).map_err(fail)?;
-    let namespace = Namespace { name: start.name.clone(), dir: start.dir.clone() };
-    (&keeper).write_all(b"ready\n").map_err(fail)?;
-
-    let (watched, socket) = (keeper.try_clone().map_err(fail)?, namespace.socket());
-    let (called, last_word) = io::pipe().map_err(fail)?;
-    thread::spawn(move || watch(watched, last_word, &socket));
-    let limits = limits(&start);
+fn serve(fresh: Fresh, limits: Limits, control: UnixStream) -> Result<(), String> {
+    let Fresh { namespace, listener, lock } = fresh;
+    let heard = control.try_clone().map_err(|why| format!("the broker cannot hear its keeper: {why}"))?;
+    let keeper = Heard { control: heard, socket: namespace.socket(), last_word: None };
     let served = ring3_broker::serve(Config {
         listener,
-        name: start.name.clone(),
+        name: namespace.name.clone(),
         limits,
-        keeper: Some(called.into()),
+        keeper: Some(Box::new(keeper)),
     });
     namespace.remove();
-    let report = served.map_err(|why| Fault::new(format!("the broker of {:?} failed: {why}", start.name)))?;
-    hand_in(&keeper, &report);
+    let report = served.map_err(|why| format!("the broker of {:?} failed: {why}", namespace.name))?;
+    hand_in(control, &report);
     drop(lock);
-    Ok(0)
+    Ok(())
 }
 
-/// Hears the keeper's last word, or its death, and lets `last_word` go: then the broker ends with its last client.
-/// After a death nobody has counted: programs that have not called yet are waited for, too.
-fn watch(mut keeper: UnixStream, last_word: PipeWriter, socket: &Path) {
-    let mut word = [0];
-    let told = keeper.read(&mut word).is_ok_and(|len| len == 1);
-    if told && word == [keeper::STAY] {
-        // Nobody calls any more; only `ring3 stop` ends it.
-        std::mem::forget(last_word);
-        return;
+/// The keeper, as it is heard here.
+#[derive(Debug)]
+struct Heard {
+    control: UnixStream,
+    /// The namespace's, as its programs find it in their environment.
+    socket: PathBuf,
+    /// The keeper died: hangs up when no program is left.
+    last_word: Option<PipeReader>,
+}
+
+impl Keeper for Heard {
+    fn voice(&self) -> BorrowedFd<'_> {
+        self.last_word.as_ref().map_or_else(|| self.control.as_fd(), AsFd::as_fd)
     }
-    while !told && family::anybody_with("RING3_SOCKET", socket.as_os_str()) {
-        thread::sleep(BETWEEN);
-    }
-}
 
-/// Every object's file, connection and process costs a descriptor: takes as many as the hard limit allows.
-fn raise_descriptors() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    // If the kernel refuses, the limit stays as it is and the broker lives with fewer.
-    let _ = rustix::process::setrlimit(
-        Resource::Nofile,
-        Rlimit { current: limit.maximum, maximum: limit.maximum },
-    );
-}
-
-/// Receives the first line and the two descriptors.
-fn receive(keeper: &UnixStream) -> io::Result<(Start, OwnedFd, OwnedFd)> {
-    let mut line = vec![0; 16 * 1024];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let got = rustix::net::recvmsg(keeper, &mut [IoSliceMut::new(&mut line)], &mut beside, flags)?;
-    line.truncate(got.bytes);
-    let mut descriptors = beside
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(rights) => Some(rights),
-            _ => None,
-        })
-        .flatten();
-    match (descriptors.next(), descriptors.next()) {
-        (Some(listener), Some(lock)) => Ok((serde_json::from_slice(&line)?, listener, lock)),
-        _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+    fn hear(&mut self) -> Word {
+        if self.last_word.is_some() {
+            return Word::End;
+        }
+        let mut word = [0];
+        match self.control.read(&mut word) {
+            Ok(1) if word == [keeper::STAY] => Word::Stay,
+            Ok(1) => Word::End,
+            _ => self.outlive(),
+        }
     }
 }
 
-/// The limits as the keeper sent them.
-fn limits(start: &Start) -> Limits {
-    let words: Option<[u64; size_of::<Limits>() / 8]> = start.limits.clone().try_into().ok();
-    words.map_or_else(Limits::default, |words| zerocopy::transmute!(words))
+impl Heard {
+    /// After a death nobody has counted: programs that have not called yet are waited for, too. To look through all processes takes its time,
+    /// and some of them may keep whoever reads about them waiting; so a thread does it, while the broker serves.
+    fn outlive(&mut self) -> Word {
+        let Ok((last_word, end)) = io::pipe() else { return Word::End };
+        let socket = self.socket.clone();
+        let look = move || {
+            while family::anybody_with("RING3_SOCKET", socket.as_os_str()) {
+                thread::sleep(BETWEEN);
+            }
+            drop(end);
+        };
+        self.last_word = Some(last_word);
+        // Without a thread the other end is let go here and now.
+        let _ = thread::Builder::new().spawn(look);
+        Word::Later
+    }
 }
 
 /// Sends what was left behind; nobody may be there to hear it.
-fn hand_in(mut keeper: &UnixStream, report: &Report) {
+fn hand_in(mut keeper: UnixStream, report: &Report) {
     let leaks: Vec<Leak> = report.left.iter().map(|left| Leak::new(left.kind, &left.detail)).collect();
     let mut line = serde_json::to_vec(&leaks).unwrap_or_default();
     line.push(b'\n');

@@ -4,13 +4,12 @@ use crate::fault::{Fault, Result, plain};
 use crate::table::{Side, Table};
 use crate::{keeper, manual, place, sys};
 use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::process::{PidfdFlags, Resource};
+use rustix::process::{PidfdFlags, Resource, WaitOptions};
 use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Stdio;
 
 /// How good it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,14 +146,16 @@ fn ptrace() -> Finding {
 
 /// Seizes a child of ours and lets it go.
 fn trace_child() -> io::Result<()> {
-    // A broker that is told nothing does nothing: it waits for its first line until it is killed.
-    let (_silent, its) = UnixStream::pair()?;
-    let mut command = sys::myself();
-    command.arg("broker").stdin(OwnedFd::from(its)).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
-    let traced = sys::ptrace_child(child.id().cast_signed());
-    child.kill()?;
-    child.wait()?;
+    let (silent, its) = UnixStream::pair()?;
+    let Some(child) = sys::fork()? else {
+        // Its own hold on the other end goes first, so that this process's death would end it.
+        sys::close_all_but(&[its.as_raw_fd()]);
+        let _ = (&its).read(&mut [0]);
+        std::process::exit(0)
+    };
+    let traced = sys::ptrace_child(child.as_raw_nonzero().get());
+    drop(silent);
+    rustix::process::waitpid(Some(child), WaitOptions::empty())?;
     traced
 }
 

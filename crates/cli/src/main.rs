@@ -44,7 +44,6 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::main(&args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::page(),
-        Command::Broker => broker::main(),
         Command::BenchWorker(args) => bench::worker::main(&args),
     };
     done.map_or_else(

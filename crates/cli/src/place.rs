@@ -217,11 +217,6 @@ fn make_own(dir: &Path, named: bool) -> Result<()> {
         .remedy("remove it, or set RING3_DIR to a directory of yours"))
 }
 
-/// Makes the base if need be.
-pub(crate) fn make_base() -> Result<()> {
-    make_own(&base(), told())
-}
-
 /// Makes the base if need be and takes P1's lock, which is let go when the file is dropped.
 fn lock_base(base: &Path) -> Result<File> {
     loop {

@@ -3,33 +3,43 @@
 //! One of two files with unsafe code here (the other, `bench/sysv.rs`, calls libc's System V functions).
 //! This process has one thread; that is what most arguments below rest on (S1).
 //!
-//! S1. No thread is started before or beside these calls (`broker.rs` starts one, after them).
+//! S1. No thread is started before or beside these calls (`broker.rs` may start one, after them).
 //! S2. Between fork and exec only async-signal-safe functions run.
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, OsString};
+use rustix::process::Pid;
+use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::io;
 use std::mem::{MaybeUninit, offset_of, zeroed};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// SIGPIPE's disposition when this program was started; Rust's runtime changes it before `main`.
 static FIRST_SIGPIPE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
 
-extern "C" fn remember_sigpipe() {
+/// The words of the command line as the kernel laid them out.
+static FIRST_ARGUMENT: AtomicPtr<*mut c_char> = AtomicPtr::new(null_mut());
+static ARGUMENTS: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn remember(count: c_int, arguments: *mut *mut c_char) {
     FIRST_SIGPIPE.store(disposition(libc::SIGPIPE), Ordering::Relaxed);
+    // Other libcs pass nothing.
+    if cfg!(target_env = "gnu") {
+        FIRST_ARGUMENT.store(arguments, Ordering::Relaxed);
+        ARGUMENTS.store(count, Ordering::Relaxed);
+    }
 }
 
 #[used]
-// SAFETY: the section holds pointers to functions without arguments that are called once before main; so is this.
+// SAFETY: the section holds pointers to functions that are called once before main, by glibc with main's arguments, by others without any.
 #[unsafe(link_section = ".init_array")]
-static REMEMBER_SIGPIPE: extern "C" fn() = remember_sigpipe;
+static REMEMBER: extern "C" fn(c_int, *mut *mut c_char) = remember;
 
 /// The handler word of a signal: `SIG_DFL`, `SIG_IGN` or a function.
 fn disposition(signal: i32) -> usize {
@@ -226,6 +236,26 @@ pub(crate) fn set_name(name: &CStr) {
     let _ = rustix::thread::set_name(name);
 }
 
+/// Gives this process the command line that `ps` shows. Nobody may look at its arguments afterwards.
+pub(crate) fn set_command_line(words: &[u8]) {
+    let (Ok(count), first) =
+        (usize::try_from(ARGUMENTS.load(Ordering::Relaxed)), FIRST_ARGUMENT.load(Ordering::Relaxed))
+    else {
+        return;
+    };
+    if count == 0 || first.is_null() {
+        return;
+    }
+    // SAFETY: the pointers are those that the program was started with. The kernel lays the strings out one after another (execve(2)), in
+    // writable memory that belongs to nobody else; the last byte stays zero.
+    unsafe {
+        let (start, last) = ((*first).cast::<u8>(), *first.add(count - 1));
+        let len = (last as usize + libc::strlen(last)).saturating_sub(start as usize);
+        start.write_bytes(0, len);
+        start.copy_from_nonoverlapping(words.as_ptr(), words.len().min(len));
+    }
+}
+
 /// Sends any signal, real-time ones included, to a process or (negative) a group.
 pub(crate) fn kill(pid: i32, signal: i32) {
     // SAFETY: kill has no memory arguments.
@@ -234,12 +264,34 @@ pub(crate) fn kill(pid: i32, signal: i32) {
     }
 }
 
-/// Closes every descriptor from `first` on. The caller owns none of them.
-pub(crate) fn close_from(first: u32) {
-    // SAFETY: called by the broker's process before it has opened anything itself: those descriptors were
-    // inherited and no Rust value owns one.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, 0);
+/// Forks: the child's number, or nothing in the child.
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: with one thread (S1) no lock is held by anybody that the child lacks: it may do whatever its parent may.
+    let child = unsafe { libc::fork() };
+    check(child.into())?;
+    Ok(Pid::from_raw(child))
+}
+
+/// Closes every descriptor above standard error but these.
+pub(crate) fn close_all_but(kept: &[RawFd]) {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    kept.sort_unstable();
+    let mut from = 3;
+    for fd in kept {
+        close_between(from, fd);
+        from = fd + 1;
+    }
+    close_between(from, u32::MAX);
+}
+
+/// Closes descriptors from `first` on, up to the one before `end`.
+fn close_between(first: u32, end: u32) {
+    if first < end {
+        // SAFETY: called in a process that was just forked, for descriptors whose owners are its parent's: their values are in frames
+        // that this process never returns to.
+        unsafe {
+            libc::syscall(libc::SYS_close_range, first, end - 1, 0);
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 mod endings;
 
 use crate::client::{Arrival, Conn, Request, is_readable, prepare};
-use crate::config::{Config, Left, Log, Report};
+use crate::config::{Config, Keeper, Left, Log, Report, Word};
 use crate::failure::Failure;
 use crate::handle::query;
 use crate::host::monotonic;
@@ -74,7 +74,7 @@ pub(crate) struct Server {
     pub(crate) ns: Namespace,
     pub(crate) log: Log,
     listener: OwnedFd,
-    keeper: Option<OwnedFd>,
+    keeper: Option<Box<dyn Keeper>>,
     events: OwnedFd,
     /// The pidfds, apart from the rest so that they can be asked alone.
     pub(crate) deaths: OwnedFd,
@@ -87,7 +87,7 @@ pub(crate) struct Server {
     written: Vec<Written>,
     /// Processes that said they are about to exec.
     pub(crate) leaving: BTreeSet<Pid>,
-    /// The keeper has called or is gone.
+    /// The keeper wants it to end.
     called: bool,
     pub(crate) over: bool,
     buffer: Vec<u8>,
@@ -133,7 +133,7 @@ impl Server {
         server.watch(&server.listener, Source::Listener).map_err(Failure::when("watch the socket"))?;
         server.watch(&server.deaths, Source::Deaths).map_err(Failure::when("watch processes"))?;
         if let Some(keeper) = &server.keeper {
-            server.watch(keeper, Source::Keeper).map_err(Failure::when("watch the keeper"))?;
+            server.watch(keeper.voice(), Source::Keeper).map_err(Failure::when("watch the keeper"))?;
         }
         Ok(server)
     }
@@ -217,11 +217,16 @@ impl Server {
     }
 
     fn keeper_called(&mut self) {
-        self.called = true;
-        if let Some(keeper) = &self.keeper {
-            // Level-triggered: it would be heard for ever.
-            let _ = epoll::delete(&self.events, keeper);
+        let Some(mut keeper) = self.keeper.take() else { return };
+        // Level-triggered: it would be heard for ever.
+        let _ = epoll::delete(&self.events, keeper.voice());
+        match keeper.hear() {
+            Word::End => self.called = true,
+            Word::Stay => {}
+            // One that cannot be heard any more is as good as gone.
+            Word::Later => self.called = self.watch(keeper.voice(), Source::Keeper).is_err(),
         }
+        self.keeper = Some(keeper);
     }
 
     /// Reads a connection up to its next request.

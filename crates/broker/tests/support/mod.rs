@@ -90,7 +90,7 @@ impl Broker {
         bind(&listener, &address).expect("free");
         listen(&listener, 64).expect("bound");
         let (keeper, theirs) = rustix::pipe::pipe().map(|(read, write)| (write, read)).expect("pipe");
-        let config = Config { listener, name, limits, keeper: Some(theirs) };
+        let config = Config { listener, name, limits, keeper: Some(Box::new(theirs)) };
         let thread = std::thread::spawn(move || serve(config).expect("serves"));
         Broker { address, keeper: Some(keeper), thread: Some(thread) }
     }
