@@ -16,7 +16,6 @@ use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process;
 use std::thread;
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ pub(crate) fn main(start: Start) -> ! {
         depart(&[fresh.listener.as_raw_fd(), fresh.lock.as_raw_fd(), control.as_raw_fd()], null, trace)
             .map_err(|why| format!("the broker cannot leave its keeper: {why}"))
             .and_then(|()| serve(fresh, limits, control));
-    process::exit(told.map_or_else(
+    sys::exit(told.map_or_else(
         |why| {
             eprintln!("ring3: {why}");
             1

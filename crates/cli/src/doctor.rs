@@ -151,7 +151,7 @@ fn trace_child() -> io::Result<()> {
         // Its own hold on the other end goes first, so that this process's death would end it.
         sys::close_all_but(&[its.as_raw_fd()]);
         let _ = (&its).read(&mut [0]);
-        std::process::exit(0)
+        sys::exit(0)
     };
     let traced = sys::ptrace_child(child.as_raw_nonzero().get());
     drop(silent);

@@ -272,6 +272,12 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     Ok(Pid::from_raw(child))
 }
 
+/// Ends a process that was forked here: what its parent has registered for its own end is not done twice.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: _exit has no memory arguments and does not return.
+    unsafe { libc::_exit(status) }
+}
+
 /// Closes every descriptor above standard error but these.
 pub(crate) fn close_all_but(kept: &[RawFd]) {
     let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
