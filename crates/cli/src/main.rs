@@ -14,6 +14,7 @@ mod doctor;
 mod family;
 mod fault;
 mod keeper;
+mod launch;
 mod leak;
 mod limit;
 mod ls;

@@ -12,6 +12,7 @@
 use crate::args::Run;
 use crate::fault::{Fault, Result, plain};
 use crate::keeper::{self, Broker};
+use crate::launch::launch;
 use crate::place::{self, Namespace};
 use crate::sys::{self, Arrival, Event, Signals};
 use crate::{family, leak, limit};
@@ -72,18 +73,15 @@ fn private(args: &Run) -> Result<u8> {
         let me = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(me)).map_err(|why| Fault::io("become a subreaper", why))?;
     }
-    let mut command = command(args, &broker.namespace)?;
-    signals.give_to(&mut command);
+    let command = command(args, &broker.namespace)?;
     let started = match early_end(&signals) {
         Some(signal) => {
             Err(Fault::new(format!("ended by signal {signal} before CMD started")).status(over(signal)))
         }
-        None => command.spawn().map_err(|why| unstartable(args, &why)),
+        None => launch(&command, signals.before()).map_err(|why| unstartable(args, &why)),
     };
     let scene = match started {
-        Ok(child) => {
-            Scene { signals, broker, command: child.id().cast_signed(), status: None, asked: 0, dead: false }
-        }
+        Ok(command) => Scene { signals, broker, command, status: None, asked: 0, dead: false },
         Err(fault) => {
             let mut broker = broker;
             broker.finish();

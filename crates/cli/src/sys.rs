@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use rustix::process::Pid;
-use std::ffi::{CStr, CString, OsString, c_char, c_int};
+use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::io;
 use std::mem::{MaybeUninit, offset_of, zeroed};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -154,24 +154,42 @@ impl Signals {
         Some(Arrival { signal, sender: sent.then_some(pid) })
     }
 
+    /// The signals as they were.
+    pub(crate) fn before(&self) -> Before {
+        let or_default = |handler| if handler == libc::SIG_IGN { handler } else { libc::SIG_DFL };
+        let sigpipe = FIRST_SIGPIPE.load(Ordering::Relaxed);
+        Before { mask: self.mask, sigchld: or_default(self.sigchld), sigpipe: or_default(sigpipe) }
+    }
+
     /// Makes `command` start with the signals as they were before [`Signals::take`].
     pub(crate) fn give_to(&self, command: &mut Command) {
-        let (mask, sigchld) = (self.mask, self.sigchld);
-        let sigpipe = FIRST_SIGPIPE.load(Ordering::Relaxed);
-        // SAFETY: S2: sigaction and sigprocmask are async-signal-safe, and nothing is allocated.
+        let before = self.before();
+        // SAFETY: S2: `restore` calls only functions that are async-signal-safe, and nothing is allocated.
         unsafe {
             command.pre_exec(move || {
-                set_disposition(
-                    libc::SIGPIPE,
-                    if sigpipe == libc::SIG_IGN { sigpipe } else { libc::SIG_DFL },
-                );
-                set_disposition(
-                    libc::SIGCHLD,
-                    if sigchld == libc::SIG_IGN { sigchld } else { libc::SIG_DFL },
-                );
-                libc::sigprocmask(libc::SIG_SETMASK, &mask, null_mut());
+                before.restore();
                 Ok(())
             });
+        }
+    }
+}
+
+/// The signals as a program that is started here is to have them.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    mask: libc::sigset_t,
+    sigchld: usize,
+    sigpipe: usize,
+}
+
+impl Before {
+    /// Puts them in force, in a process that is about to become that program.
+    pub(crate) fn restore(&self) {
+        set_disposition(libc::SIGPIPE, self.sigpipe);
+        set_disposition(libc::SIGCHLD, self.sigchld);
+        // SAFETY: a valid set; the old one is not asked for.
+        unsafe {
+            libc::sigprocmask(libc::SIG_SETMASK, &self.mask, null_mut());
         }
     }
 }
@@ -208,26 +226,103 @@ pub(crate) fn myself() -> Command {
 /// Executes this same program again with this environment, past the agent's `execve`, which would put itself back.
 /// It returns only if that failed.
 pub(crate) fn again_with(environment: &[(OsString, OsString)]) -> io::Error {
-    let text = |parts: &[&[u8]]| CString::new(parts.concat()).map_err(io::Error::from);
     let words = || -> io::Result<[Vec<CString>; 2]> {
         let arguments =
-            std::env::args_os().map(|word| text(&[word.as_bytes()])).collect::<io::Result<_>>()?;
-        let pair = |(name, value): &(OsString, OsString)| text(&[name.as_bytes(), b"=", value.as_bytes()]);
-        Ok([arguments, environment.iter().map(pair).collect::<io::Result<_>>()?])
+            std::env::args_os().map(|word| c_string(&[word.as_bytes()])).collect::<io::Result<_>>()?;
+        Ok([
+            arguments,
+            environment.iter().map(|(name, value)| pair((name, value))).collect::<io::Result<_>>()?,
+        ])
     };
     let lists = match words() {
         Ok(lists) => lists,
         Err(why) => return why,
     };
-    let [arguments, environment] = lists
-        .each_ref()
-        .map(|list| list.iter().map(|word| word.as_ptr()).chain([null()]).collect::<Vec<_>>());
+    let [arguments, environment] = lists.each_ref().map(|list| pointers(list));
     set_disposition(libc::SIGPIPE, FIRST_SIGPIPE.load(Ordering::Relaxed));
     // SAFETY: a path and two lists of strings, each ended by a null pointer, all alive through the call.
     unsafe {
         libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), arguments.as_ptr(), environment.as_ptr());
     }
     io::Error::last_os_error()
+}
+
+/// One string for the kernel.
+pub(crate) fn c_string(parts: &[&[u8]]) -> io::Result<CString> {
+    CString::new(parts.concat()).map_err(io::Error::from)
+}
+
+/// One string of an environment.
+pub(crate) fn pair((name, value): (&OsString, &OsString)) -> io::Result<CString> {
+    c_string(&[name.as_bytes(), b"=", value.as_bytes()])
+}
+
+/// A list of strings as the kernel takes it.
+fn pointers(list: &[CString]) -> Vec<*const c_char> {
+    list.iter().map(|word| word.as_ptr()).chain([null()]).collect()
+}
+
+/// What the stack of [`launch`]'s child holds beside the copy of the words that execvpe makes for a script.
+const STACK: usize = 64 * 1024;
+
+/// What that child reads, and where it says why it failed.
+struct Launch {
+    words: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    before: Before,
+    failed: AtomicI32,
+}
+
+/// Starts the program that `words` name with these words and this environment, and returns its number.
+pub(crate) fn launch(words: &[CString], environment: &[CString], before: Before) -> io::Result<i32> {
+    let launch = Launch {
+        words: pointers(words),
+        environment: pointers(environment),
+        before,
+        failed: AtomicI32::new(0),
+    };
+    let mut stack: Vec<u128> = Vec::with_capacity((STACK + size_of_val(&*launch.words)) / size_of::<u128>());
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    // SAFETY: the child runs on a stack of its own, aligned to 16 bytes; with CLONE_VFORK this thread, the only one (S1), waits until the child
+    // has left its memory, so `launch`, strings and stack outlive its use of them. All signals are blocked meanwhile: no handler runs
+    // in the child on memory that it shares.
+    let child = unsafe {
+        let (mut all, mut mask): (libc::sigset_t, libc::sigset_t) = (zeroed(), zeroed());
+        libc::sigfillset(&mut all);
+        libc::sigprocmask(libc::SIG_BLOCK, &all, &mut mask);
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let child = libc::clone(become_command, top.cast(), flags, (&raw const launch).cast_mut().cast());
+        let refused = io::Error::last_os_error();
+        libc::sigprocmask(libc::SIG_SETMASK, &mask, null_mut());
+        if child < 0 {
+            return Err(refused);
+        }
+        child
+    };
+    match launch.failed.load(Ordering::Relaxed) {
+        0 => Ok(child),
+        why => {
+            // SAFETY: waitpid may be told not to write a status.
+            unsafe { libc::waitpid(child, null_mut(), 0) };
+            Err(io::Error::from_raw_os_error(why))
+        }
+    }
+}
+
+extern "C" fn become_command(launch: *mut c_void) -> c_int {
+    // SAFETY: `launch` passes a `Launch` that outlives this. What is called is async-signal-safe, and execvpe takes no memory but the stack's;
+    // its lists end with null pointers. The dispositions are the child's own: they are not shared without CLONE_SIGHAND.
+    unsafe {
+        let launch = &*launch.cast::<Launch>();
+        launch.before.restore();
+        if let Some(program) = launch.words.first() {
+            libc::execvpe(*program, launch.words.as_ptr(), launch.environment.as_ptr());
+        }
+        // ORDERING: the parent runs again only when this process has left.
+        let why = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
+        launch.failed.store(why, Ordering::Relaxed);
+        libc::_exit(127)
+    }
 }
 
 /// Gives this process the name that `ps` shows; after [`myself`] it would be "exe".
