@@ -81,8 +81,10 @@ impl Forking {
 /// Before exec: the broker learns that this image ends, unless exec fails.
 pub fn before_exec() -> bool {
     signal::before_exec(true);
-    // A forked child may hold its parent's attachments without being known yet; exec drops these too.
-    let ours = is_ours() && (process::registered() || (shm::attached() && process::ready().is_ok()));
+    // A forked child may hold its parent's attachments without being known yet; exec drops these too. Whoever has nothing to do with the
+    // broker, as most shells, asks nobody anything.
+    let concerned = process::registered() || shm::attached();
+    let ours = concerned && is_ours() && process::ready().is_ok();
     if ours {
         broker::notify(Op::Exec, &());
     }
