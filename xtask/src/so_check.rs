@@ -64,6 +64,15 @@ fn read(data: &[u8], found: &mut Vec<String>) -> object::Result<()> {
             }
         }
     }
+    for section in sections.iter() {
+        for relocation in section.rela(endian, data)?.map_or(&[][..], |(relocations, _)| relocations) {
+            let at = relocation.r_offset.get(endian) as usize;
+            // The agent takes a word that is not zero for one that is relocated already. Its file is laid out like its memory.
+            if data.get(at..at + 8) != Some(&[0; 8]) {
+                found.push(format!("the word to relocate at {at:#x} is not zero in the file"));
+            }
+        }
+    }
     let symbols = sections.symbols(endian, data, elf::SHT_DYNSYM)?;
     let mut exports = BTreeSet::new();
     for symbol in symbols.iter().skip(1) {

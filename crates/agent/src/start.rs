@@ -7,8 +7,9 @@
 //! # Invariants
 //! S1. Before [`begin`] no Rust runs here: what the compiler makes goes by tables of addresses. Until it has relocated the rest, nothing
 //!     uses the thread-local block.
-//! S2. Getting ready is the same whoever does it and however often: it stores the same words again. So two threads may do it at once, a
-//!     handler in the middle of it, and a vfork child for its parent; the last store says that it is done.
+//! S2. Getting ready is the same whoever does it and however often: it stores the same words again, and relocates a word only if it is zero,
+//!     as in the file: another may be done and at work by now. So two threads may do it at once, a handler in the middle of it, and a
+//!     vfork child for its parent; the last store says that it is done.
 
 use crate::libc::{self, LIBC};
 use crate::relocations;
