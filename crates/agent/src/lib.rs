@@ -13,6 +13,7 @@
 //! | sigaction, signal, … | `export/signal.rs` |
 //! | fork, wait, pthread_cancel, setuid, … | `export/life.rs` |
 //! | exec, posix_spawn | `export/exec.rs` |
+//! | the environment that a new program gets | `environment.rs` |
 //! | open, fopen, access, stat of our /proc files | `export/procfs.rs` |
 //! | the program's libc | `libc.rs` |
 //! | memcpy and its kin, for the compiler, hidden | `mem.rs` |
@@ -24,6 +25,7 @@
 )]
 
 mod door;
+mod environment;
 pub mod export;
 mod libc;
 mod mem;

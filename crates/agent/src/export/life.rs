@@ -1,6 +1,6 @@
 //! fork, the wait functions, cancellation, and whatever changes who the process is.
 
-use crate::export::exec;
+use crate::environment;
 use crate::libc::answer;
 use crate::next;
 use ring3_calls::{creds, life, pieces};
@@ -106,7 +106,7 @@ pub extern "C-unwind" fn waitid(kind: i32, id: u32, info: usize, options: i32) -
 
 /// system(3): the shell's environment is the program's own.
 pub extern "C-unwind" fn system(command: usize) -> i32 {
-    exec::repair_own();
+    environment::repair_own();
     let status = next!(system(command => usize) -> i32);
     life::reaped_somebody();
     status
@@ -114,7 +114,7 @@ pub extern "C-unwind" fn system(command: usize) -> i32 {
 
 /// popen(3): likewise.
 pub extern "C" fn popen(command: usize, mode: usize) -> usize {
-    exec::repair_own();
+    environment::repair_own();
     next!(popen(command => usize, mode => usize) -> usize)
 }
 
