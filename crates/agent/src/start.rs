@@ -33,11 +33,12 @@ pub(crate) extern "C" fn begin() {
         end(127);
     }
     LIBC.find(objects.clone());
+    // The path first: the environment may already be the one that the program has made for another (env(1), a shell).
+    if let Some(path) = own_path(objects) {
+        env::follow(path);
+    }
     // SAFETY: libc's environment, or null.
     unsafe { env::capture(libc::environ()) };
-    if let Some(path) = own_path(objects) {
-        env::complete(path);
-    }
     trace::begin();
     if libc::is_musl() {
         signal::libc_keeps(34);

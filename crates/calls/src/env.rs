@@ -1,7 +1,7 @@
 //! What `ring3 run` left for its programs: where the broker is, where the agent is, whether to trace.
 //!
-//! It is in the environment, and all but the trace follow from the path that the agent was loaded from: that is for programs which have
-//! emptied their environment, or written over it (setproctitle), before they first call us.
+//! It is in the environment, and all but the trace follow from the path that the agent was loaded from, which counts: by the time that a
+//! program first calls us, its environment may be empty, written over (setproctitle), or another's.
 //!
 //! # Invariants
 //! E1. The strings are copied: programs free and overwrite their environment.
@@ -116,8 +116,8 @@ pub unsafe fn capture(envp: *const *const u8) {
 /// The agent's name in a namespace's directory.
 const AGENT: &[u8] = b"/libring3.so";
 
-/// Keeps what the environment did not have and the agent's own path says. A file elsewhere says nothing.
-pub fn complete(path: &CStr) {
+/// Keeps what the agent's own path says. A file elsewhere says nothing.
+pub fn follow(path: &CStr) {
     let Some(dir) = path.to_bytes().strip_suffix(AGENT).filter(|dir| dir.starts_with(b"/")) else { return };
     let name = dir.rsplit(|byte| *byte == b'/').next().unwrap_or(dir);
     LIBRARY.keep(&[LIBRARY.name, path.to_bytes()]);

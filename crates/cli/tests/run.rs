@@ -39,6 +39,14 @@ fn cmd_finds_the_agent_in_its_environment() {
 }
 
 #[test]
+fn an_environment_for_somewhere_else_is_left_alone() {
+    let place = Place::new();
+    let command = ["run", "--", "env", "-u", "LD_PRELOAD", "RING3_SOCKET=/elsewhere"];
+    let said = place.run(&[&command[..], &["sh", "-c", "echo \"[$LD_PRELOAD]\""]].concat()).status(0);
+    assert_eq!(said.out, "[]\n");
+}
+
+#[test]
 fn it_lasts_as_long_as_the_last_descendant() {
     let place = Place::new();
     let script = "mkfifo $RING3_DIR/go; (read x <$RING3_DIR/go; echo late) & exit 3";
