@@ -17,12 +17,15 @@ use ring3_os::{map, process as os};
 use ring3_wire::Op;
 use ring3_wire::request::{Fork, Forked};
 
-/// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet. Made when
-/// somebody first needs to know: most programs never do, and should not pay for it.
+/// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet. Made where the
+/// kernel cannot be asked: a forked child would pay for it with a page, and a shell's children are many.
 static HOME: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Whether this memory is the calling process's own: not so in a vfork child (P1).
 pub fn is_ours() -> bool {
+    if os::has_tid_word() == Some(true) {
+        return true;
+    }
     let me = os::pid();
     // SAFETY: null, or the page that settle_down() mapped for ever.
     let Some(cell) = (unsafe { HOME.load(Acquire).as_ref() }) else { return settle_down(me) };

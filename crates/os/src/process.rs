@@ -15,22 +15,25 @@ pub fn tid() -> Pid {
     unsafe { syscall(nr::GETTID, [0; 6]) as Pid }
 }
 
-/// Whether this process runs in its parent's memory, as a child of vfork's does until it execs.
-pub fn borrows_memory() -> bool {
+/// Whether libc has registered a word for this thread with the kernel (set_tid_address(2)): it does so at a program's start, in every new
+/// thread and in fork's child; a vfork child has none. `None` if the kernel does not say (CONFIG_CHECKPOINT_RESTORE).
+pub fn has_tid_word() -> Option<bool> {
     const PR_GET_TID_ADDRESS: usize = 40;
-    const KCMP_VM: usize = 1;
-    // A thread is never the child itself.
-    if pid() != tid() {
-        return false;
-    }
     let mut address = 0usize;
     // SAFETY: the kernel writes one word of ours.
     let raw = unsafe { syscall(nr::PRCTL, [PR_GET_TID_ADDRESS, (&raw mut address) as usize, 0, 0, 0, 0]) };
-    // libc registers the word with the kernel at a program's start and in fork's child; a vfork child has none.
-    if raw == 0 && address != 0 {
+    (raw == 0).then_some(address != 0)
+}
+
+/// Whether this process runs in its parent's memory, as a child of vfork's does until it execs.
+pub fn borrows_memory() -> bool {
+    const KCMP_VM: usize = 1;
+    let word = has_tid_word();
+    // A thread is never the child itself.
+    if word == Some(true) || pid() != tid() {
         return false;
     }
-    // A child that came by a bare system call has none either, but memory of its own.
+    // A child that came by a bare system call has no word either, but memory of its own.
     // SAFETY: no arguments.
     let parent = unsafe { syscall(nr::GETPPID, [0; 6]) };
     // SAFETY: numbers only.
@@ -39,7 +42,7 @@ pub fn borrows_memory() -> bool {
         0 => true,
         1.. => false,
         // Neither question can be asked of this kernel: whoever has the word, or none at all, is taken for what most are.
-        _ => raw == 0,
+        _ => word.is_some(),
     }
 }
 
