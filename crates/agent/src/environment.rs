@@ -3,19 +3,24 @@
 //! Only what is missing is put back. An environment that names another namespace's socket, or an empty one, is left as it is: that is
 //! how `ring3 run` inside `ring3 run`, and programs that shall run without an agent, are started.
 //!
+//! A program that cannot reach a door gets no agent (`ring3_calls::reach`), unless somebody could lead it to one or wants to see: then its environment
+//! is left without our LD_PRELOAD.
+//!
 //! A vfork child comes through here on its parent's memory: so everything is made on the stack, and nothing of ours is changed.
 
 use crate::libc;
 use crate::next;
 use core::ffi::CStr;
 use core::ptr::null;
-use ring3_calls::{env, life};
-use ring3_os::arch;
+use ring3_calls::{env, life, reach};
+use ring3_os::{arch, program};
 
 /// A list of strings that ends with a null pointer: arguments, an environment.
 pub(crate) type Strings = *const *const u8;
 
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
+/// Variables that bring code into a program which its file does not name: every one of the dynamic linker's, and this one of libc's.
+const GUESTS: [&[u8]; 2] = [b"LD_", b"GCONV_PATH="];
 /// Variables that may have to be added.
 const OURS: usize = env::ALL.len() + 1;
 
@@ -66,6 +71,8 @@ struct Found {
     foreign: bool,
     /// LD_PRELOAD names the agent.
     preloaded: bool,
+    /// It brings other code into the program, or asks for a trace.
+    guests: bool,
     /// Length of LD_PRELOAD.
     preload: usize,
 }
@@ -78,7 +85,7 @@ impl Found {
         for entry in unsafe { each(envp) } {
             found.count += 1;
             // SAFETY: an entry is a string, so its first byte is there.
-            if !matches!(unsafe { entry.read() }, b'R' | b'L') {
+            if !matches!(unsafe { entry.read() }, b'R' | b'L' | b'G') {
                 continue;
             }
             // SAFETY: for the same reason as the block above.
@@ -86,11 +93,16 @@ impl Found {
             if begins(PRELOAD) {
                 // SAFETY: for the same reason as the block above.
                 let text = unsafe { bytes(entry) };
-                found.preloaded = text.strip_prefix(PRELOAD).is_some_and(|list| names(list, library));
+                let list = text.get(PRELOAD.len()..).unwrap_or_default();
+                found.preloaded = names(list, library);
+                found.guests |= list != library;
                 found.preload = text.len();
+            } else if GUESTS.into_iter().any(begins) {
+                found.guests = true;
             } else if let Some(n) = env::ALL.iter().position(|v| begins(v.name())) {
                 found.ours |= 1 << n;
                 found.foreign |= begins(env::SOCKET.name()) && !env::SOCKET.whole().is_some_and(begins);
+                found.guests |= begins(env::LOG.name());
             }
         }
         found
@@ -112,34 +124,85 @@ fn same(variable: &env::Variable, text: &[u8]) -> bool {
     variable.whole().is_some_and(|whole| whole.strip_suffix(b"\0") == Some(text))
 }
 
-/// What `repair` needs on the stack.
+/// What the functions below need on the stack.
 struct Job<'a> {
+    /// The program's path, if it is known.
+    program: Option<usize>,
     envp: Strings,
     library: &'a [u8],
     found: Found,
     then: &'a mut dyn FnMut(Strings) -> isize,
 }
 
-/// Calls `then` with an environment that has ours in it.
+/// Calls `then` with the environment that a program gets: the caller's with ours in it, or without the agent if the program at the path,
+/// which is the caller's pointer, cannot reach it.
 ///
 /// # Safety
 /// `envp` is null or an environment.
-pub(crate) unsafe fn with_environment(envp: Strings, then: &mut dyn FnMut(Strings) -> isize) -> isize {
+pub(crate) unsafe fn with_environment(
+    program: Option<usize>,
+    envp: Strings,
+    then: &mut dyn FnMut(Strings) -> isize,
+) -> isize {
     let Some(library) = env::library() else { return then(envp) };
     // SAFETY: by the caller's promise an environment.
     let found = unsafe { Found::look(envp, library) };
-    if found.foreign || found.is_whole() {
+    if found.foreign {
         return then(envp);
     }
-    let room =
-        (found.count + OURS + 1) * size_of::<*const u8>() + found.preload + PRELOAD.len() + library.len() + 2;
-    let mut job = Job { envp, library, found, then };
-    // SAFETY: the kernel's limit of an environment is a quarter of the stack's; pointers to it are less.
-    unsafe { arch::with_stack(room, repair, (&raw mut job).cast()) }
+    let program = program.filter(|_| !found.guests);
+    let mut job = Job { program, envp, library, found, then };
+    // SAFETY: on the stack, for as long as it takes.
+    unsafe { job.run() }
+}
+
+impl Job<'_> {
+    unsafe fn run(&mut self) -> isize {
+        let pointers = (self.found.count + OURS + 1) * size_of::<*const u8>();
+        let strings = self.found.preload + PRELOAD.len() + self.library.len() + 2;
+        let job = (&raw mut *self).cast();
+        // SAFETY: a buffer; then lists of pointers. The kernel's limit of an environment is a quarter of the stack's, and they are less.
+        unsafe {
+            let look = || arch::with_stack(program::ROOM, file_reaches_us, job) != 0;
+            if self.program.is_some_and(|path| !reach::reaches_us(path, look)) {
+                arch::with_stack(pointers, leave_out, job)
+            } else if self.found.is_whole() {
+                (self.then)(self.envp)
+            } else {
+                arch::with_stack(pointers + strings, repair, job)
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn file_reaches_us(job: *mut u8, memory: *mut u8) -> isize {
+    // SAFETY: run() passes its job, and memory of this length, which is filled before it is read.
+    let (job, room) = unsafe {
+        memory.write_bytes(0, program::ROOM);
+        (&*job.cast::<Job<'_>>(), core::slice::from_raw_parts_mut(memory, program::ROOM))
+    };
+    job.program.is_none_or(|path| reach::file_reaches_us(path, room)).into()
+}
+
+/// The environment without the agent. Our other variables stay: the namespace's programs are known by them.
+unsafe extern "C" fn leave_out(job: *mut u8, memory: *mut u8) -> isize {
+    // SAFETY: run() passes its job, and memory for a pointer to each entry and the null pointer.
+    let job = unsafe { &mut *job.cast::<Job<'_>>() };
+    let list = memory.cast::<*const u8>();
+    let mut n = 0;
+    // SAFETY: an environment (with_environment): its entries are strings.
+    for entry in unsafe { each(job.envp) }.filter(|entry| !unsafe { begins(*entry, PRELOAD) }) {
+        // SAFETY: at most as many as there are.
+        unsafe { list.add(n).write(entry) };
+        n += 1;
+    }
+    // SAFETY: behind them.
+    unsafe { list.add(n).write(null()) };
+    (job.then)(list.cast_const())
 }
 
 unsafe extern "C" fn repair(job: *mut u8, memory: *mut u8) -> isize {
-    // SAFETY: with_environment() passes its job, and memory for all that is written here.
+    // SAFETY: run() passes its job, and memory for all that is written here.
     let job = unsafe { &mut *job.cast::<Job<'_>>() };
     let list = memory.cast::<*const u8>();
     let mut n = 0;
@@ -206,10 +269,10 @@ pub(crate) fn repair_own() {
     let mut look = |envp: Strings| if core::ptr::eq(envp, own) { 0 } else { keep(envp) };
     if !own.is_null() && life::is_ours() {
         // SAFETY: the program's environment.
-        unsafe { with_environment(own, &mut look) };
+        unsafe { with_environment(None, own, &mut look) };
     } else if life::is_ours() {
         let empty: [*const u8; 1] = [null()];
         // SAFETY: an empty environment.
-        unsafe { with_environment(empty.as_ptr(), &mut look) };
+        unsafe { with_environment(None, empty.as_ptr(), &mut look) };
     }
 }

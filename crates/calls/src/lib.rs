@@ -10,6 +10,7 @@
 //! | when may a process leave it | `stays.rs`, `graves.rs` |
 //! | who are we, to the broker | `identity.rs`, `broker.rs` |
 //! | may we | `creds.rs` |
+//! | which programs need no agent | `reach.rs`, `harmless.rs` |
 //! | how does a call sleep | `wait.rs`, `host.rs` |
 //! | when do handlers run | `section.rs`, `signal.rs` |
 //! | what does `RING3_LOG=debug` write | `trace.rs` |
@@ -29,6 +30,7 @@ pub mod dispatch;
 pub mod env;
 mod get;
 mod graves;
+mod harmless;
 pub mod host;
 pub mod identity;
 pub mod life;
@@ -42,6 +44,7 @@ pub mod pieces;
 pub mod process;
 pub mod procfs;
 pub mod proxy;
+pub mod reach;
 mod recover;
 pub mod section;
 pub mod sem;

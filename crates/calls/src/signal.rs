@@ -78,6 +78,8 @@ struct Wish {
     mask: AtomicU64,
 }
 
+/// Beside what else a forked child writes before exec (the agent's layout.ld): each page of it is copied for the child.
+#[unsafe(link_section = ".data.child")]
 static WISHES: [Wish; SIGNALS] = [const {
     Wish {
         version: AtomicU32::new(0),

@@ -17,6 +17,7 @@ pub mod loaded;
 pub mod map;
 pub mod poll;
 pub mod process;
+pub mod program;
 pub mod socket;
 pub mod time;
 pub mod user;

@@ -35,7 +35,7 @@ pub(crate) unsafe fn raw_execve(path: usize, argv: usize, envp: usize) -> isize 
         })
     };
     // SAFETY: by the caller's promise.
-    unsafe { with_environment(envp as Strings, &mut go) }
+    unsafe { with_environment(Some(path), envp as Strings, &mut go) }
 }
 
 /// execv(3).
@@ -49,7 +49,7 @@ pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 
         replace(&mut || next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize)
     };
     // SAFETY: the program's environment.
-    unsafe { with_environment(envp, &mut go) as i32 }
+    unsafe { with_environment(None, envp, &mut go) as i32 }
 }
 
 /// execvp(3).
@@ -63,7 +63,7 @@ pub extern "C" fn fexecve(fd: i32, argv: Strings, envp: Strings) -> i32 {
         replace(&mut || next!(fexecve(fd => i32, argv => Strings, envp => Strings) -> i32) as isize)
     };
     // SAFETY: the program's environment.
-    unsafe { with_environment(envp, &mut go) as i32 }
+    unsafe { with_environment(None, envp, &mut go) as i32 }
 }
 
 /// execveat(2).
@@ -75,7 +75,7 @@ pub extern "C" fn execveat(dir: i32, path: *const u8, argv: Strings, envp: Strin
         })
     };
     // SAFETY: the program's environment.
-    unsafe { with_environment(envp, &mut go) as i32 }
+    unsafe { with_environment(None, envp, &mut go) as i32 }
 }
 
 macro_rules! spawns {
@@ -85,8 +85,10 @@ macro_rules! spawns {
             let mut go = |envp: Strings| {
                 next!($name(pid => usize, path => *const u8, actions => usize, attributes => usize, argv => Strings, envp => Strings) -> i32) as isize
             };
+            // Another path means another file once the child has changed its directory, or looked in PATH.
+            let program = (ring3_os::user::read(path as usize) == Ok(b'/')).then_some(path as usize);
             // SAFETY: the program's environment.
-            unsafe { with_environment(envp, &mut go) as i32 }
+            unsafe { with_environment(program, envp, &mut go) as i32 }
         }
     )*};
 }

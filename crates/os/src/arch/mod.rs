@@ -4,6 +4,9 @@
 //! own. Nothing outside this directory knows which one it runs on.
 
 pub mod copy;
+#[cfg_attr(target_arch = "aarch64", path = "elf_aarch64.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "elf_x86_64.rs")]
+pub mod elf;
 mod freestanding;
 mod hidden;
 pub mod late;
