@@ -42,19 +42,7 @@ fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
         && let Ok(now) = queue.stat(&Agent, who)
     {
         drop(section);
-        let state = Msqid {
-            perm: get::perm(object),
-            stime: now.stime,
-            rtime: now.rtime,
-            ctime: now.ctime,
-            cbytes: now.cbytes,
-            qnum: now.qnum,
-            qbytes: now.qbytes,
-            lspid: now.lspid as i32,
-            lrpid: now.lrpid as i32,
-            ..Msqid::default()
-        };
-        return user::write(arg, &state).map(|()| 0);
+        return user::write(arg, &now.msqid(get::perm(object))).map(|()| 0);
     }
     drop(section);
     get::stat::<Msqid>(KIND, id, StatBy::Id, arg)

@@ -178,15 +178,7 @@ fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
     object.permit(READ)?;
     match set_of(object).map(|set| set.stat()) {
         Some(Ok(times)) if object.is_current(KIND) => {
-            let entry = &object.entry;
-            let state = Semid {
-                perm: get::perm(object),
-                otime: times.otime,
-                ctime: times.ctime,
-                nsems: entry.size,
-                ..Semid::default()
-            };
-            user::write(arg, &state).map(|()| 0)
+            user::write(arg, &times.semid(get::perm(object), object.entry.size)).map(|()| 0)
         }
         _ => get::stat::<Semid>(KIND, id, StatBy::Id, arg),
     }

@@ -1,4 +1,4 @@
-//! How `ring3 run` starts CMD: what it is given, and (`sys.rs`) a child that has its parent's memory until execvpe(3), so that no page table
+//! How `ring3 run` starts CMD: what it is given, and (`sys/start.rs`) a child that has its parent's memory until execvpe(3), so that no page table
 //! is copied.
 //!
 //! posix_spawn(3) does the same, but glibc's leaves two signals ignored (32 and 33), cannot ignore SIGCHLD, and knows no scripts without

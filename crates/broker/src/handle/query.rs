@@ -39,31 +39,14 @@ pub(crate) fn stat(ns: &mut Namespace, creds: &Creds, ask: &request::Stat) -> Re
 /// A queue's state.
 pub(crate) fn queue_state(ns: &mut Namespace, id: IpcId) -> Result<Msqid, Trouble> {
     let now = ns.attempt(Kind::Msg, id, |ns| ns.queue(id)?.stat(&ns.host, ns.host.me))?;
-    Ok(Msqid {
-        perm: ns.object(Kind::Msg, id)?.perm.to_kernel(),
-        stime: now.stime,
-        rtime: now.rtime,
-        ctime: now.ctime,
-        cbytes: now.cbytes,
-        qnum: now.qnum,
-        qbytes: now.qbytes,
-        lspid: now.lspid.cast_signed(),
-        lrpid: now.lrpid.cast_signed(),
-        ..Msqid::default()
-    })
+    Ok(now.msqid(ns.object(Kind::Msg, id)?.perm.to_kernel()))
 }
 
 /// A set's state.
 pub(crate) fn set_state(ns: &mut Namespace, id: IpcId) -> Result<Semid, Trouble> {
     let now = ns.attempt(Kind::Sem, id, |ns| ns.set(id)?.stat())?;
     let object = ns.object(Kind::Sem, id)?;
-    Ok(Semid {
-        perm: object.perm.to_kernel(),
-        otime: now.otime,
-        ctime: now.ctime,
-        nsems: object.entry().size,
-        ..Semid::default()
-    })
+    Ok(now.semid(object.perm.to_kernel(), object.entry().size))
 }
 
 /// A segment's state.

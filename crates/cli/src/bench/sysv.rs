@@ -1,6 +1,6 @@
 //! libc's System V functions and what else a scene needs of it, with Rust types around them.
 //!
-//! One of two files with unsafe code here (the other is `sys.rs`). The functions are libc's own symbols, so that
+//! One of two places with unsafe code here (the other is `sys/`). The functions are libc's own symbols, so that
 //! under ring3 the agent answers them. Objects are removed when they are dropped, in whichever process that is:
 //! a child leaves by [`fork`]'s `_exit`, which drops nothing.
 

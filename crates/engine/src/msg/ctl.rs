@@ -7,6 +7,8 @@ use crate::error::Result;
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, REMOVED};
 use crate::wait::{Served, Sleeper};
+use ring3_abi::ipc::IpcPerm;
+use ring3_abi::msg::Msqid;
 use ring3_abi::{Errno, Pid};
 
 /// A queue's state.
@@ -28,6 +30,24 @@ pub struct Stat {
     pub lspid: Pid,
     /// Process of the last receive.
     pub lrpid: Pid,
+}
+
+impl Stat {
+    /// The kernel's structure of it.
+    pub fn msqid(&self, perm: IpcPerm) -> Msqid {
+        Msqid {
+            perm,
+            stime: self.stime,
+            rtime: self.rtime,
+            ctime: self.ctime,
+            cbytes: self.cbytes,
+            qnum: self.qnum,
+            qbytes: self.qbytes,
+            lspid: self.lspid.cast_signed(),
+            lrpid: self.lrpid.cast_signed(),
+            ..Msqid::default()
+        }
+    }
 }
 
 /// How often a reader without the lock looks for a quiet moment.

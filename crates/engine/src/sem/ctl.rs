@@ -8,7 +8,9 @@ use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::object::REMOVED;
+use ring3_abi::ipc::IpcPerm;
 use ring3_abi::sem::SEMVMX;
+use ring3_abi::sem::Semid;
 use ring3_abi::{Errno, Pid};
 
 /// Times of a set.
@@ -18,6 +20,13 @@ pub struct Stat {
     pub otime: i64,
     /// Creation or last change, seconds.
     pub ctime: i64,
+}
+
+impl Stat {
+    /// The kernel's structure of it, for a set of so many.
+    pub fn semid(&self, perm: IpcPerm, nsems: u64) -> Semid {
+        Semid { perm, otime: self.otime, ctime: self.ctime, nsems, ..Semid::default() }
+    }
 }
 
 impl<'r> Set<'r> {
