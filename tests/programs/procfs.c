@@ -1,5 +1,10 @@
 /* /proc/sysvipc and /proc/sys/kernel, by every call that opens a file or asks about one. */
 #include "check.h"
+#ifdef __GLIBC__
+extern int __open64(const char *, int, ...);
+#else
+#define creat64 creat
+#endif
 
 static int number_in(const char *path, int flags) {
     char text[32] = "";
@@ -40,6 +45,15 @@ int main(void) {
     file = fopen(limit, "w");
     CHECK(file && fprintf(file, "32000") == 5 && fclose(file) == 0);
     CHECK(number_in(limit, O_RDONLY) == 32000);
+    fd = creat(limit, 0600);
+    CHECK(fd >= 0 && write(fd, "31999", 5) == 5 && close(fd) == 0);
+    CHECK(number_in(limit, O_RDONLY) == 31999);
+    fd = creat64(limit, 0600);
+    CHECK(fd >= 0 && write(fd, "32000", 5) == 5 && close(fd) == 0);
+#ifdef __GLIBC__
+    fd = __open64(limit, O_RDONLY);
+    CHECK(fd >= 0 && read(fd, line, sizeof line) == 6 && memcmp(line, "32000\n", 6) == 0 && close(fd) == 0);
+#endif
     FAILS(open("/proc/sysvipc/none", O_RDONLY), ENOENT);
     CHECK(open("/dev/null", O_RDONLY) >= 0 && access("/proc/self/status", R_OK) == 0);
     CHECK(semctl(set, 0, IPC_RMID) == 0);

@@ -13,6 +13,11 @@ pub extern "C" fn fork() -> i32 {
     pid
 }
 
+/// fork(2), by another name of glibc's.
+pub extern "C" fn __fork() -> i32 {
+    fork()
+}
+
 /// fork(2) without handlers.
 #[allow(non_snake_case, reason = "libc has it so")]
 pub extern "C" fn _Fork() -> i32 {
@@ -74,6 +79,16 @@ pub extern "C-unwind" fn waitpid(which: i32, status: usize, options: i32) -> i32
     let pid = next!(waitpid(which => i32, status => usize, options => i32) -> i32);
     life::reaped(pid);
     pid
+}
+
+/// wait(2), by another name of glibc's.
+pub extern "C-unwind" fn __wait(status: usize) -> i32 {
+    wait(status)
+}
+
+/// waitpid(2), likewise.
+pub extern "C-unwind" fn __waitpid(which: i32, status: usize, options: i32) -> i32 {
+    waitpid(which, status, options)
 }
 
 /// wait3(2).

@@ -49,7 +49,21 @@ macro_rules! opens {
         }
     )*};
 }
-opens!(open open64);
+opens!(open open64 __open __open64);
+
+macro_rules! creates {
+    ($($name:ident)*) => {$(
+        /// creat(2).
+        pub extern "C-unwind" fn $name(path: *const u8, mode: u32) -> i32 {
+            const O_WRONLY: i32 = 1;
+            match ours(path) {
+                Some(file) => open_ours(file, O_WRONLY),
+                None => next!($name(path => *const u8, mode => u32) -> i32),
+            }
+        }
+    )*};
+}
+creates!(creat creat64);
 
 macro_rules! opens_fortified {
     ($($name:ident)*) => {$(
