@@ -98,7 +98,8 @@ int main(void) {
         }
     }
     with("NOTHING=1", 0);
-    with("LD_LIBRARY_PATH=/nowhere", agent);
+    with("LD_LIBRARY_PATH=/nowhere", 0);
+    with("LD_AUDIT=/nowhere", agent);
     with("GCONV_PATH=/nowhere", agent);
     with("RING3_LOG=quiet", agent);
     replaced();

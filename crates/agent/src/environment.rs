@@ -19,8 +19,8 @@ use ring3_os::{arch, program};
 pub(crate) type Strings = *const *const u8;
 
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
-/// Variables that bring code into a program which its file does not name: every one of the dynamic linker's, and this one of libc's.
-const GUESTS: [&[u8]; 2] = [b"LD_", b"GCONV_PATH="];
+/// Variables that bring code into a program which its file does not name. LD_LIBRARY_PATH at most leads to another libc of the same name.
+const GUESTS: [&[u8]; 2] = [b"LD_AUDIT=", b"GCONV_PATH="];
 /// Variables that may have to be added.
 const OURS: usize = env::ALL.len() + 1;
 
