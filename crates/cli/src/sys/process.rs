@@ -26,7 +26,7 @@ extern "C" fn remember(count: c_int, arguments: *mut *mut c_char) {
 #[unsafe(link_section = ".init_array")]
 static REMEMBER: extern "C" fn(c_int, *mut *mut c_char) = remember;
 
-/// Gives this process the name that `ps` shows; after [`myself`] it would be "exe".
+/// Gives this process the name that `ps` shows; after [`super::myself`] it would be "exe".
 pub(crate) fn set_name(name: &CStr) {
     // A wrong name is no reason to fail.
     let _ = rustix::thread::set_name(name);
