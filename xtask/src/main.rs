@@ -8,6 +8,7 @@ mod cargo;
 mod death;
 mod layers;
 mod licences;
+mod model;
 mod oracle;
 mod so_check;
 mod test;
@@ -23,6 +24,7 @@ const USAGE: &str = "cargo xtask COMMAND
   layers               which crate may use which, compared with the manifests
   licences             licences of everything that is built in
   so-check [FILE]      what the agent needs and exports
+  model [--rounds N]   the engine's calls under schedules that switch before each access
   oracle [ARGUMENT…]   the same calls on the kernel and on ring3
   death [--sample N] [--seed S] [--stop] [--native] [--only NAME] [--jobs N] [--list]
                        single-steps calls and kills after every instruction";
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "layers" => layers::run(),
         "licences" => licences::run(),
         "so-check" => so_check::run(rest),
+        "model" => model::run(rest),
         "oracle" => oracle::run(rest),
         "death" => death::run(rest),
         "death-inside" => death::inside(rest),

@@ -9,7 +9,7 @@ mod setup;
 mod step;
 
 use crate::cargo::{self, Done};
-use crate::{death, layers, licences, oracle, so_check, tidy};
+use crate::{death, layers, licences, model, oracle, so_check, tidy};
 use std::time::{SystemTime, UNIX_EPOCH};
 use step::Tally;
 
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     tally.step("build ring3", || cargo::build_ring3().map(drop));
     tally.step("so-check", || so_check::run(&[]));
     tally.cargo_tests("tests", &["test", "--workspace"]);
+    tally.cargo_tests("model", &model::TESTS);
     targets(&mut tally);
     if quick {
         tally.skip("aarch64, oracle, death, programs", "--quick");
@@ -51,6 +52,19 @@ fn checks(tally: &mut Tally) {
         &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
         &[],
     );
+    let model = [
+        "clippy",
+        "--package",
+        "ring3-engine",
+        "--all-targets",
+        "--features",
+        "model",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    tally.cargo("clippy of the model", &model, &[]);
     let strict = [("RUSTDOCFLAGS", "-D warnings")];
     tally.cargo(
         "documentation",

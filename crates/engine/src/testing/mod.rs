@@ -1,6 +1,8 @@
 //! For tests: a region on the heap, and a host that never sleeps.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "model")]
+pub(crate) mod model;
 pub(crate) mod steps;
 
 use crate::atomic::{AtomicU32, AtomicU64, Relaxed};
