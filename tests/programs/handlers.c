@@ -247,9 +247,35 @@ static int end_of(int ignores, int sent) {
     return status_of(child);
 }
 
+static void usual(int sig) {
+    (void)sig;
+}
+
+/* A vfork child's dispositions are its own, and it reads them back; so is what a forked child sets, over its parent's handler. */
+static void children(void) {
+    for (volatile int way = 0; way < 2; way++) {
+        handle(SIGUSR2, usual, SA_RESTART);
+        signal(SIGHUP, SIG_IGN);
+        pid_t child = way ? vfork() : fork();
+        if (child == 0) {
+            int wrong = handler_of(SIGUSR2) != (void *)usual || handler_of(SIGHUP) != (void *)SIG_IGN;
+            wrong |= (signal(SIGUSR2, SIG_DFL) != usual) << 1 | (handler_of(SIGUSR2) != (void *)SIG_DFL) << 2;
+            wrong |= (signal(SIGHUP, usual) != SIG_IGN) << 3 | (handler_of(SIGHUP) != (void *)usual) << 4;
+            _exit(wrong);
+        }
+        CHECK(status_of(child) == 0);
+        CHECK(handler_of(SIGUSR2) == (void *)usual && handler_of(SIGHUP) == (void *)SIG_IGN);
+        /* The same handler again, after another disposition. */
+        CHECK(signal(SIGUSR2, SIG_IGN) == usual && signal(SIGUSR2, usual) == SIG_IGN);
+        CHECK(raise(SIGUSR2) == 0 && handler_of(SIGUSR2) == (void *)usual);
+        CHECK(signal(SIGUSR2, SIG_DFL) == usual && signal(SIGHUP, SIG_DFL) == SIG_IGN);
+    }
+}
+
 int main(void) {
     setvbuf(stdout, 0, _IONBF, 0);
     read_back();
+    children();
     arguments();
     set = semget(IPC_PRIVATE, 2, 0600);
     queue = msgget(IPC_PRIVATE, 0600);

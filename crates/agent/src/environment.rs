@@ -124,23 +124,31 @@ fn same(variable: &env::Variable, text: &[u8]) -> bool {
     variable.whole().is_some_and(|whole| whole.strip_suffix(b"\0") == Some(text))
 }
 
+/// A program that is to be started.
+#[derive(Clone, Copy)]
+pub(crate) struct Program {
+    /// The caller's pointer to its path.
+    pub(crate) path: usize,
+    /// Whether the caller's image stays: not so if it becomes the program (exec).
+    pub(crate) stays: bool,
+}
+
 /// What the functions below need on the stack.
 struct Job<'a> {
-    /// The program's path, if it is known.
-    program: Option<usize>,
+    program: Option<Program>,
     envp: Strings,
     library: &'a [u8],
     found: Found,
     then: &'a mut dyn FnMut(Strings) -> isize,
 }
 
-/// Calls `then` with the environment that a program gets: the caller's with ours in it, or without the agent if the program at the path,
-/// which is the caller's pointer, cannot reach it.
+/// Calls `then` with the environment that a program gets: the caller's with ours in it, or without the agent if the program, where it is
+/// known, cannot reach it.
 ///
 /// # Safety
 /// `envp` is null or an environment.
 pub(crate) unsafe fn with_environment(
-    program: Option<usize>,
+    program: Option<Program>,
     envp: Strings,
     then: &mut dyn FnMut(Strings) -> isize,
 ) -> isize {
@@ -164,7 +172,7 @@ impl Job<'_> {
         // SAFETY: a buffer; then lists of pointers. The kernel's limit of an environment is a quarter of the stack's, and they are less.
         unsafe {
             let look = || arch::with_stack(program::ROOM, file_reaches_us, job) != 0;
-            if self.program.is_some_and(|path| !reach::reaches_us(path, look)) {
+            if self.program.is_some_and(|program| !reach::reaches_us(program.path, program.stays, look)) {
                 arch::with_stack(pointers, leave_out, job)
             } else if self.found.is_whole() {
                 (self.then)(self.envp)
@@ -181,7 +189,7 @@ unsafe extern "C" fn file_reaches_us(job: *mut u8, memory: *mut u8) -> isize {
         memory.write_bytes(0, program::ROOM);
         (&*job.cast::<Job<'_>>(), core::slice::from_raw_parts_mut(memory, program::ROOM))
     };
-    job.program.is_none_or(|path| reach::file_reaches_us(path, room)).into()
+    job.program.is_none_or(|program| reach::file_reaches_us(program.path, room)).into()
 }
 
 /// The environment without the agent. Our other variables stay: the namespace's programs are known by them.

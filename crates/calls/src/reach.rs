@@ -7,6 +7,7 @@
 use crate::harmless::is_harmless;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use ring3_os::arch::elf::GLIBC_INTERPRETER;
+use ring3_os::process;
 use ring3_os::program::{self, Version};
 
 /// The library that the list is about: glibc's.
@@ -17,7 +18,6 @@ const REMEMBERED: usize = 64;
 
 /// What was found of programs, each in the word that its version's hash leads to: the hash, and in the lowest bit whether it can reach us.
 /// 0: nothing. It is true in any process, so a vfork child may write it to its parent's memory.
-#[unsafe(link_section = ".data.child")]
 static FOUND: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED];
 
 /// So that a word in use is not 0.
@@ -35,9 +35,9 @@ fn hash(version: &Version) -> u64 {
 
 /// Whether the program at a path can reach a door, as far as its file says: so, too, if the file cannot be read or understood.
 ///
-/// `path` is the caller's pointer, and may lead nowhere. `read` is asked to read the file if it is not remembered: it makes room of
-/// [`program::ROOM`] bytes, and calls [`file_reaches_us`].
-pub fn reaches_us(path: usize, read: impl FnOnce() -> bool) -> bool {
+/// `path` is the caller's pointer, and may lead nowhere. `stays`: the caller's image does not end with this start (posix_spawn). `read` is
+/// asked to read the file if it is not remembered: it makes room of [`program::ROOM`] bytes, and calls [`file_reaches_us`].
+pub fn reaches_us(path: usize, stays: bool, read: impl FnOnce() -> bool) -> bool {
     let Ok(version) = Version::of(path) else { return true };
     let hash = hash(&version);
     let Some(word) = FOUND.get((hash >> 2) as usize % REMEMBERED) else { return true };
@@ -46,7 +46,8 @@ pub fn reaches_us(path: usize, read: impl FnOnce() -> bool) -> bool {
         return found & 1 == 1;
     }
     let reaches = read();
-    if version.is_settled() {
+    // In memory that ends with exec nobody would find it, and the kernel would copy the page for a forked child. A vfork child's stays.
+    if (stays || process::has_tid_word() == Some(false)) && version.is_settled() {
         word.store(hash | u64::from(reaches), Relaxed);
     }
     reaches
@@ -74,7 +75,7 @@ mod tests {
             let path = CString::new(path).unwrap();
             let (path, read) = (path.as_ptr() as usize, core::cell::Cell::new(0));
             let look = || {
-                reaches_us(path, || {
+                reaches_us(path, true, || {
                     read.set(read.get() + 1);
                     file_reaches_us(path, &mut [0; program::ROOM])
                 })

@@ -3,7 +3,8 @@
 //! The kernel knows the agent's wrapper; the program reads back what it installed. Why: `docs/signals-and-sections.md`.
 //!
 //! # Invariants
-//! G1. The table says what the program wants, for every signal whose `known` is set; others are as the kernel says.
+//! G1. Where the kernel's handler is the wrapper, the table says what the program wants; else the kernel does. So a disposition that is no
+//!     handler is not written down, and a shell's forked child, which sets such ones before exec, copies no page for it.
 //! G2. The table belongs to one process. A vfork child shares its memory but not its dispositions: it goes straight to the kernel
 //!     and leaves the table alone (`life::is_ours`).
 //! G3. Once armed, the kernel's handler of SIGSEGV and SIGBUS is the wrapper, whatever the program wants.
@@ -78,8 +79,6 @@ struct Wish {
     mask: AtomicU64,
 }
 
-/// Beside what else a forked child writes before exec (the agent's layout.ld): each page of it is copied for the child.
-#[unsafe(link_section = ".data.child")]
 static WISHES: [Wish; SIGNALS] = [const {
     Wish {
         version: AtomicU32::new(0),
@@ -175,15 +174,21 @@ fn told(sig: i32, wish: &Action) -> Action {
     Action { handler, flags: flags | SA_RESTORER, restorer: restorer(), mask }
 }
 
+/// What the program wants of a signal, as the kernel has it and the table before that was asked (G1).
+fn wanted(kernel: Action, table: Option<Action>) -> Action {
+    match table.filter(|_| kernel.handler == wrapper_address()) {
+        // libc always gives a restorer, and the kernel shows it.
+        Some(action) => Action { flags: action.flags | SA_RESTORER, restorer: restorer(), ..action },
+        None => kernel,
+    }
+}
+
 /// What the program wants of a signal now.
 fn current(sig: i32) -> Result<Action, Errno> {
-    if let Some(action) = wish(sig)?.read() {
-        // libc always gives a restorer, and the kernel shows it.
-        return Ok(Action { flags: action.flags | SA_RESTORER, restorer: restorer(), ..action });
-    }
-    let mut old = Action::default();
-    kernel_action(sig, None, Some(&mut old))?;
-    Ok(old)
+    let place = wish(sig)?;
+    let mut kernel = Action::default();
+    kernel_action(sig, None, Some(&mut kernel))?;
+    Ok(wanted(kernel, place.read()))
 }
 
 /// sigaction, with the kernel's structure.
@@ -192,19 +197,23 @@ fn current(sig: i32) -> Result<Action, Errno> {
 /// `EINVAL`: no such signal, or one that cannot be caught.
 pub fn sigaction(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
     let place = wish(sig)?;
-    let old = current(sig)?;
-    let Some(new) = new else { return Ok(old) };
-    if sig == SIGKILL || sig == SIGSTOP || !life::is_ours() {
-        let plain = Action { flags: new.flags | SA_RESTORER, restorer: restorer(), ..*new };
-        kernel_action(sig, Some(&plain), None)?;
-        return Ok(old);
-    }
-    let new =
-        Action { flags: new.flags & KNOWN_FLAGS, mask: new.mask & !(bit(SIGKILL) | bit(SIGSTOP)), ..*new };
-    // The wish first: a signal that comes in between finds the new handler, as after the call.
-    place.write(&new);
-    kernel_action(sig, Some(&told(sig, &new)), None)?;
-    Ok(old)
+    let Some(new) = new else { return current(sig) };
+    let before = place.read();
+    let told = if sig == SIGKILL || sig == SIGSTOP || !life::is_ours() {
+        Action { flags: new.flags | SA_RESTORER, restorer: restorer(), ..*new }
+    } else {
+        let mask = new.mask & !(bit(SIGKILL) | bit(SIGSTOP));
+        let new = Action { handler: new.handler, flags: new.flags & KNOWN_FLAGS, restorer: 0, mask };
+        let told = told(sig, &new);
+        // The wish first: a signal that comes in between finds the new handler, as after the call.
+        if told.handler == wrapper_address() && before != Some(new) {
+            place.write(&new);
+        }
+        told
+    };
+    let mut kernel = Action::default();
+    kernel_action(sig, Some(&told), Some(&mut kernel))?;
+    Ok(wanted(kernel, before))
 }
 
 /// libc's `struct sigaction` on 64-bit machines: handler, 128 bytes of mask, flags, restorer.
@@ -251,9 +260,7 @@ pub fn arm_faults() {
         if let Ok(action) = current(sig)
             && let Ok(place) = wish(sig)
         {
-            if place.read().is_none() {
-                place.write(&Action { flags: action.flags & !SA_RESTORER, ..action });
-            }
+            place.write(&Action { flags: action.flags & !SA_RESTORER, ..action });
             ARMED.store(1, Relaxed);
             let _ = kernel_action(sig, Some(&told(sig, &action)), None);
         }

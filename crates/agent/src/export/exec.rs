@@ -2,7 +2,7 @@
 //!
 //! A vfork child comes through here on its parent's memory: so everything is made on the stack, and nothing of ours is changed.
 
-use crate::environment::{Strings, with_environment};
+use crate::environment::{Program, Strings, with_environment};
 use crate::libc::{self, answer};
 use crate::next;
 use ring3_abi::Errno;
@@ -35,7 +35,7 @@ pub(crate) unsafe fn raw_execve(path: usize, argv: usize, envp: usize) -> isize 
         })
     };
     // SAFETY: by the caller's promise.
-    unsafe { with_environment(Some(path), envp as Strings, &mut go) }
+    unsafe { with_environment(Some(Program { path, stays: false }), envp as Strings, &mut go) }
 }
 
 /// execv(3).
@@ -86,7 +86,8 @@ macro_rules! spawns {
                 next!($name(pid => usize, path => *const u8, actions => usize, attributes => usize, argv => Strings, envp => Strings) -> i32) as isize
             };
             // Another path means another file once the child has changed its directory, or looked in PATH.
-            let program = (ring3_os::user::read(path as usize) == Ok(b'/')).then_some(path as usize);
+            let path_at = path as usize;
+            let program = (ring3_os::user::read(path_at) == Ok(b'/')).then_some(Program { path: path_at, stays: true });
             // SAFETY: the program's environment.
             unsafe { with_environment(program, envp, &mut go) as i32 }
         }
