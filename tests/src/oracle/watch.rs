@@ -4,7 +4,7 @@
 //! task was given a CPU. If each of a group of tasks sleeps in a first look, and in a second look sleeps with the same
 //! count, then all of them slept at one moment between the looks: nothing is under way any more, unless a timer or the
 //! outside moves it. So the driver looks at its sleeping workers *and* at the processes that may still work for
-//! them (ring3's broker).
+//! them (ring3's broker). A task that sleeps uninterruptibly (state D) waits for the kernel, which is under way: for memory, for a disk.
 
 use std::fs::File;
 use std::io;
@@ -14,6 +14,7 @@ use std::os::fd::AsRawFd;
 pub struct Watch {
     syscall: File,
     runs: File,
+    stat: File,
 }
 
 impl Watch {
@@ -23,6 +24,7 @@ impl Watch {
         Ok(Watch {
             syscall: File::open(format!("{dir}/syscall"))?,
             runs: File::open(format!("{dir}/schedstat"))?,
+            stat: File::open(format!("{dir}/stat"))?,
         })
     }
 
@@ -34,12 +36,21 @@ impl Watch {
         text.split_whitespace().nth(2).and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
+    /// Whether its state is D: the letter behind its name, which ends with the last parenthesis.
+    fn is_uninterruptible(&self) -> bool {
+        let mut buffer = [0; 256];
+        let len = super::sys::reread(self.stat.as_raw_fd(), &mut buffer).unwrap_or(0);
+        let text = buffer.get(..len).unwrap_or_default();
+        let name_end = text.iter().rposition(|byte| *byte == b')');
+        name_end.is_some_and(|at| text.get(at + 2) == Some(&b'D'))
+    }
+
     /// How often it was given a CPU, if it sleeps (or is stopped, or gone).
     fn asleep(&self) -> Option<u64> {
         let mut buffer = [0; 256];
         match super::sys::reread(self.syscall.as_raw_fd(), &mut buffer) {
-            Ok(len) if !buffer.get(..len)?.starts_with(b"running") => Some(self.runs()),
-            Ok(_) => None,
+            Ok(len) if buffer.get(..len)?.starts_with(b"running") || self.is_uninterruptible() => None,
+            Ok(_) => Some(self.runs()),
             Err(_) => Some(0), // gone
         }
     }
