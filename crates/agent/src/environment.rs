@@ -3,7 +3,7 @@
 //! Only what is missing is put back. An environment that names another namespace's socket, or an empty one, is left as it is: that is
 //! how `ring3 run` inside `ring3 run`, and programs that shall run without an agent, are started.
 //!
-//! A program that cannot reach a door gets no agent (`ring3_calls::reach`), unless somebody could lead it to one or wants to see: then its environment
+//! A program that cannot reach a door gets no agent (`ring3_calls::preload`), unless somebody could lead it to one or wants to see: then its environment
 //! is left without our LD_PRELOAD.
 //!
 //! A vfork child comes through here on its parent's memory: so everything is made on the stack, and nothing of ours is changed.
@@ -12,7 +12,9 @@ use crate::libc;
 use crate::next;
 use core::ffi::CStr;
 use core::ptr::null;
-use ring3_calls::{env, life, reach};
+use ring3_calls::preload;
+use ring3_calls::process::environment;
+use ring3_calls::thread::memory;
 use ring3_os::{arch, program};
 
 /// A list of strings that ends with a null pointer: arguments, an environment.
@@ -22,7 +24,7 @@ const PRELOAD: &[u8] = b"LD_PRELOAD=";
 /// Variables that bring code into a program which its file does not name. LD_LIBRARY_PATH at most leads to another libc of the same name.
 const GUESTS: [&[u8]; 2] = [b"LD_AUDIT=", b"GCONV_PATH="];
 /// Variables that may have to be added.
-const OURS: usize = env::ALL.len() + 1;
+const OURS: usize = environment::ALL.len() + 1;
 
 unsafe fn bytes<'a>(text: *const u8) -> &'a [u8] {
     // SAFETY: by the caller's promise a string that lives long enough.
@@ -65,7 +67,7 @@ fn names(list: &[u8], library: &[u8]) -> bool {
 struct Found {
     /// Entries.
     count: usize,
-    /// Bit n: variable n of `env::ALL`.
+    /// Bit n: variable n of `environment::ALL`.
     ours: usize,
     /// It names another namespace, or none.
     foreign: bool,
@@ -99,10 +101,11 @@ impl Found {
                 found.preload = text.len();
             } else if GUESTS.into_iter().any(begins) {
                 found.guests = true;
-            } else if let Some(n) = env::ALL.iter().position(|v| begins(v.name())) {
+            } else if let Some(n) = environment::ALL.iter().position(|v| begins(v.name())) {
                 found.ours |= 1 << n;
-                found.foreign |= begins(env::SOCKET.name()) && !env::SOCKET.whole().is_some_and(begins);
-                found.guests |= begins(env::LOG.name());
+                found.foreign |=
+                    begins(environment::SOCKET.name()) && !environment::SOCKET.whole().is_some_and(begins);
+                found.guests |= begins(environment::LOG.name());
             }
         }
         found
@@ -115,12 +118,12 @@ impl Found {
 
     /// Our variables that it lacks.
     fn missing(&self) -> impl Iterator<Item = &'static [u8]> {
-        let lacks = env::ALL.iter().enumerate().filter(move |(n, _)| self.ours & (1 << n) == 0);
+        let lacks = environment::ALL.iter().enumerate().filter(move |(n, _)| self.ours & (1 << n) == 0);
         lacks.filter_map(|(_, variable)| variable.whole())
     }
 }
 
-fn same(variable: &env::Variable, text: &[u8]) -> bool {
+fn same(variable: &environment::Variable, text: &[u8]) -> bool {
     variable.whole().is_some_and(|whole| whole.strip_suffix(b"\0") == Some(text))
 }
 
@@ -152,7 +155,7 @@ pub(crate) unsafe fn with_environment(
     envp: Strings,
     then: &mut dyn FnMut(Strings) -> isize,
 ) -> isize {
-    let Some(library) = env::library() else { return then(envp) };
+    let Some(library) = environment::library() else { return then(envp) };
     // SAFETY: by the caller's promise an environment.
     let found = unsafe { Found::look(envp, library) };
     if found.foreign {
@@ -172,7 +175,7 @@ impl Job<'_> {
         // SAFETY: a buffer; then lists of pointers. The kernel's limit of an environment is a quarter of the stack's, and they are less.
         unsafe {
             let look = || arch::with_stack(program::ROOM, file_reaches_us, job) != 0;
-            if self.program.is_some_and(|program| !reach::reaches_us(program.path, program.stays, look)) {
+            if self.program.is_some_and(|program| !preload::reaches_us(program.path, program.stays, look)) {
                 arch::with_stack(pointers, leave_out, job)
             } else if self.found.is_whole() {
                 (self.then)(self.envp)
@@ -189,7 +192,7 @@ unsafe extern "C" fn file_reaches_us(job: *mut u8, memory: *mut u8) -> isize {
         memory.write_bytes(0, program::ROOM);
         (&*job.cast::<Job<'_>>(), core::slice::from_raw_parts_mut(memory, program::ROOM))
     };
-    job.program.is_none_or(|program| reach::file_reaches_us(program.path, room)).into()
+    job.program.is_none_or(|program| preload::file_reaches_us(program.path, room)).into()
 }
 
 /// The environment without the agent. Our other variables stay: the namespace's programs are known by them.
@@ -266,7 +269,7 @@ pub(crate) fn repair_own() {
         for entry in unsafe { each(envp) } {
             // SAFETY: an entry is a string.
             let text = unsafe { bytes(entry) };
-            if let Some(variable) = env::ALL.iter().find(|v| same(v, text)).and_then(|v| v.whole()) {
+            if let Some(variable) = environment::ALL.iter().find(|v| same(v, text)).and_then(|v| v.whole()) {
                 next!(putenv(variable.as_ptr() => *const u8) -> i32);
             } else if let Some(list) = text.strip_prefix(PRELOAD) {
                 next!(setenv(c"LD_PRELOAD".as_ptr().cast() => *const u8, list.as_ptr() => *const u8, 1 => i32) -> i32);
@@ -275,10 +278,10 @@ pub(crate) fn repair_own() {
         0
     };
     let mut look = |envp: Strings| if core::ptr::eq(envp, own) { 0 } else { keep(envp) };
-    if !own.is_null() && life::is_ours() {
+    if !own.is_null() && memory::is_ours() {
         // SAFETY: the program's environment.
         unsafe { with_environment(None, own, &mut look) };
-    } else if life::is_ours() {
+    } else if memory::is_ours() {
         let empty: [*const u8; 1] = [null()];
         // SAFETY: an empty environment.
         unsafe { with_environment(None, empty.as_ptr(), &mut look) };

@@ -18,7 +18,8 @@ use core::sync::atomic::{
     AtomicU8,
     Ordering::{Relaxed, Release},
 };
-use ring3_calls::{env, life, signal, trace};
+use ring3_calls::process::{environment, trace};
+use ring3_calls::thread::{cancel, signal};
 use ring3_os::arch::late::AT_LOAD;
 use ring3_os::loaded::{self, Object};
 
@@ -35,17 +36,17 @@ pub(crate) extern "C" fn begin() {
     LIBC.find(objects.clone());
     // The path first: the environment may already be the one that the program has made for another (env(1), a shell).
     if let Some(path) = own_path(objects) {
-        env::follow(path);
+        environment::follow(path);
     }
     // SAFETY: libc's environment, or null.
-    unsafe { env::capture(libc::environ()) };
+    unsafe { environment::capture(libc::environ()) };
     trace::begin();
     if libc::is_musl() {
         signal::libc_keeps(34);
     }
-    life::CANCELLATION.test.store(LIBC.test_cancel(), Relaxed);
-    life::CANCELLATION.push.store(LIBC.cleanup_push(), Relaxed);
-    life::CANCELLATION.pop.store(LIBC.cleanup_pop(), Relaxed);
+    cancel::CANCELLATION.test.store(LIBC.test_cancel(), Relaxed);
+    cancel::CANCELLATION.push.store(LIBC.cleanup_push(), Relaxed);
+    cancel::CANCELLATION.pop.store(LIBC.cleanup_pop(), Relaxed);
     // ORDERING: Release: whoever finds it 1 and then reads what was stored above on a machine that could turn that round pairs by the
     // address that leads there; x86-64, the only one that looks, does not turn loads round.
     READY.store(1, Release);

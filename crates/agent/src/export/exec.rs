@@ -6,7 +6,7 @@ use crate::environment::{Program, Strings, with_environment};
 use crate::libc::{self, answer};
 use crate::next;
 use ring3_abi::Errno;
-use ring3_calls::life;
+use ring3_calls::syscall::life;
 use ring3_os::arch::{self, REGISTER_ARGUMENTS, nr, syscall};
 
 /// exec, announced and taken back if it fails.

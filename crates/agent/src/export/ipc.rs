@@ -3,7 +3,9 @@
 use crate::export::exec;
 use crate::libc::{answer, fail};
 use ring3_abi::Errno;
-use ring3_calls::{creds, dispatch, life, msg, msgctl, sem, semctl, shm, trace};
+use ring3_calls::process::{credentials, trace};
+use ring3_calls::syscall::{self as calls, life, msg, msgctl, sem, semctl, shm};
+use ring3_calls::thread::cancel;
 use ring3_os::arch::{self, nr};
 
 macro_rules! calls {
@@ -49,14 +51,14 @@ calls! {
 
 /// msgsnd(2). A cancellation point.
 pub extern "C-unwind" fn msgsnd(id: i32, message: usize, size: usize, flags: i32) -> i32 {
-    life::cancellation_point();
+    cancel::cancellation_point();
     let sent = msg::msgsnd(id, message, size, flags);
     answer(told("msgsnd", &[id as usize, message, size, flags as usize], sent)) as i32
 }
 
 /// msgrcv(2). A cancellation point.
 pub extern "C-unwind" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flags: i32) -> isize {
-    life::cancellation_point();
+    cancel::cancellation_point();
     let got = msg::msgrcv(id, message, size, msgtyp, flags);
     answer(told("msgrcv", &[id as usize, message, size, msgtyp as usize, flags as usize], got))
 }
@@ -72,7 +74,7 @@ pub extern "C" fn syscall(
     f: usize,
 ) -> isize {
     let args = [a, b, c, d, e, f];
-    let raw = dispatch::dispatch(number, args).unwrap_or_else(|| beside(number, args));
+    let raw = calls::dispatch(number, args).unwrap_or_else(|| beside(number, args));
     match Errno::decode(raw) {
         Ok(_) => raw,
         Err(errno) => fail(errno),
@@ -113,7 +115,7 @@ fn beside(number: usize, args: [usize; 6]) -> isize {
         | nr::SETGROUPS
         | nr::CAPSET => {
             let done = call();
-            creds::changed();
+            credentials::changed();
             done
         }
         _ => call(),

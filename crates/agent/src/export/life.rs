@@ -3,7 +3,10 @@
 use crate::environment;
 use crate::libc::answer;
 use crate::next;
-use ring3_calls::{creds, life, pieces};
+
+use ring3_calls::process::credentials;
+use ring3_calls::syscall::{life, memory};
+use ring3_calls::thread::cancel;
 
 /// fork(2).
 pub extern "C" fn fork() -> i32 {
@@ -143,18 +146,18 @@ pub extern "C-unwind" fn pclose(stream: usize) -> i32 {
 /// pthread_cancel(3): wakes the calls that sleep here.
 pub extern "C" fn pthread_cancel(thread: usize) -> i32 {
     let result = next!(pthread_cancel(thread => usize) -> i32);
-    life::cancelled();
+    cancel::cancelled();
     result
 }
 
 /// munmap(2): a program may unmap what it attached.
 pub extern "C" fn munmap(addr: usize, len: usize) -> i32 {
-    answer(pieces::munmap(addr, len)) as i32
+    answer(memory::munmap(addr, len)) as i32
 }
 
 /// mmap(2): a program may map over what it attached.
 pub extern "C" fn mmap(addr: usize, len: usize, prot: i32, flags: i32, fd: i32, offset: i64) -> isize {
-    answer(pieces::mmap(addr, len, prot as usize, flags as usize, fd, offset as u64))
+    answer(memory::mmap(addr, len, prot as usize, flags as usize, fd, offset as u64))
 }
 
 /// mmap(2) under its other name.
@@ -164,7 +167,7 @@ pub extern "C" fn mmap64(addr: usize, len: usize, prot: i32, flags: i32, fd: i32
 
 /// mremap(2). The fifth argument is there if the flags say so; a register more or less does not matter to a C caller.
 pub extern "C" fn mremap(old: usize, old_len: usize, new_len: usize, flags: i32, to: usize) -> isize {
-    answer(pieces::mremap(old, old_len, new_len, flags as usize, to))
+    answer(memory::mremap(old, old_len, new_len, flags as usize, to))
 }
 
 macro_rules! changers {
@@ -172,7 +175,7 @@ macro_rules! changers {
         $(#[$doc])*
         pub extern "C" fn $name($($arg: $ty),*) -> i32 {
             let result = next!($name($($arg => $ty),*) -> i32);
-            creds::changed();
+            credentials::changed();
             result
         }
     )*};

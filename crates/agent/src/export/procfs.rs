@@ -3,8 +3,7 @@
 use crate::libc::{self, answer, fail};
 use crate::next;
 use ring3_abi::Errno;
-use ring3_calls::procfs::ProcFile;
-use ring3_calls::procfs::{self, Access};
+use ring3_calls::syscall::files::{self, Access, ProcFile};
 use ring3_os::arch;
 
 const O_ACCMODE: i32 = 3;
@@ -14,7 +13,7 @@ const X_OK: i32 = 1;
 
 fn ours(path: *const u8) -> Option<ProcFile> {
     // SAFETY: libc reads the same string.
-    unsafe { procfs::which(path) }
+    unsafe { files::which(path) }
 }
 
 fn open_ours(file: ProcFile, flags: i32) -> i32 {
@@ -23,7 +22,7 @@ fn open_ours(file: ProcFile, flags: i32) -> i32 {
         1 => Access::Write,
         _ => Access::Both,
     };
-    match procfs::open(file, access) {
+    match files::open(file, access) {
         Ok(fd) => keep_on_exec(fd.into_raw(), flags),
         Err(errno) => fail(errno) as i32,
     }
@@ -145,7 +144,7 @@ fn may(file: ProcFile, mode: i32) -> i32 {
         return fail(Errno::EACCES) as i32;
     }
     if mode & W_OK != 0
-        && let Err(errno) = procfs::open(file, Access::Write)
+        && let Err(errno) = files::open(file, Access::Write)
     {
         return fail(errno) as i32;
     }
@@ -289,7 +288,7 @@ fn statx_ours(file: ProcFile, to: usize) -> i32 {
 
 fn mode_of(file: ProcFile) -> u32 {
     const S_IFREG: u32 = 0o100000;
-    S_IFREG | if procfs::writable(file) { 0o644 } else { 0o444 }
+    S_IFREG | if files::writable(file) { 0o644 } else { 0o444 }
 }
 
 fn inode(file: ProcFile) -> u64 {

@@ -3,7 +3,7 @@
 use crate::libc::{self, answer, fail};
 use crate::next;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use ring3_calls::signal::{self, Action, SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_IGN};
+use ring3_calls::thread::signal::{self, Action, SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_IGN};
 
 const SIG_ERR: usize = usize::MAX;
 const SIG_HOLD: usize = 2;

@@ -1,0 +1,215 @@
+//! Opening objects: the broker is asked what this process may map, and the region is mapped.
+//!
+//! # Invariants
+//! O3. A region that is let go is not unmapped but overlaid with zeroed memory of our own, *before* the broker hears that its range is
+//!     free. A call that is still inside reads a region that has no state, which is `Spoiled`, and looks here again. A call that could not
+//!     look again, because the region holds something of its own (the answer of a served sleeper, a text that is being copied out), pins the
+//!     region first (`pin.rs`), and the region is let go when the call has left it.
+//!
+//! O1, O2 and O4 are in `record.rs`.
+
+use crate::object::record::{Cell, Handle, Object, cell, find, make_table};
+use crate::object::{pin, reclaim};
+use crate::process::{self, connection, credentials, directory, identity};
+use crate::thread::section::{self, Section};
+use core::mem::MaybeUninit;
+use core::ptr::null_mut;
+use core::sync::atomic::{
+    Ordering::{Acquire, Release, SeqCst},
+    fence,
+};
+use ring3_abi::ipc::{READ, WRITE, index_of};
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::directory::{Directory, Entry};
+use ring3_engine::{Region, msg::Queue, sem::Set};
+use ring3_os::{map, process as os};
+use ring3_wire::Op;
+use ring3_wire::reply::Opened;
+use ring3_wire::request;
+use zerocopy::IntoBytes;
+
+/// The record of an identifier, opened if need be.
+///
+/// # Errors
+/// `EINVAL` if there is no such object, `ENOMEM`, `ENOSYS`.
+#[inline]
+pub(crate) fn open(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
+    match find(kind, id, identity::current()) {
+        Some(object) => Ok(object),
+        None => open_slow(kind, id),
+    }
+}
+
+/// How often an object is opened that is another one each time: it is being moved, or its permission changed, again and again.
+const OPENINGS: u32 = 10_000;
+
+#[cold]
+fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
+    let index = index_of(id).ok_or(Errno::EINVAL)?;
+    let page = process::ready()?;
+    let section = section::enter();
+    let _held = page.objects.hold(&section);
+    make_table(kind)?;
+    let cell = cell(kind, index).ok_or(Errno::EINVAL)?;
+    let directory = directory::directory()?;
+    for n in 0..OPENINGS {
+        if n > 0 {
+            os::nap();
+        }
+        if let Some(object) = find(kind, id, page) {
+            return Ok(object);
+        }
+        let epoch = page.epoch();
+        let Some(entry) = entry(directory, kind, index)? else { return Err(Errno::EINVAL) };
+        if entry.id != id {
+            return Err(Errno::EINVAL);
+        }
+        let shell = Object {
+            kind,
+            id,
+            epoch,
+            image: page.image(),
+            entry,
+            granted: credentials::granted(&entry),
+            mapped: 0,
+            base: 0,
+            len: 0,
+            handle: Handle::Absent,
+            directory,
+            lingers: false,
+        };
+        if let Some(object) = refresh(kind, cell, shell, &section)? {
+            return Ok(object);
+        }
+    }
+    Err(Errno::EINVAL)
+}
+
+/// The directory's entry at an index, once nobody writes it. # Errors: `ENOSYS` if that never ends.
+fn entry(directory: Directory<'_>, kind: Kind, index: usize) -> Result<Option<Entry>, Errno> {
+    for _ in 0..20_000 {
+        let before = directory.version(kind, index);
+        match directory.entry(kind, index) {
+            Some(entry) => return Ok(Some(entry)),
+            None if before.is_multiple_of(2) && directory.version(kind, index) == before => return Ok(None),
+            None => os::nap(),
+        }
+    }
+    Err(Errno::ENOSYS)
+}
+
+/// Publishes a new record: with the old mapping if only the epoch changed, else with a new one. `None`: the object changed meanwhile.
+fn refresh(
+    kind: Kind,
+    cell: &Cell,
+    mut new: Object,
+    section: &Section,
+) -> Result<Option<&'static Object>, Errno> {
+    // SAFETY: null, or a published record (O1).
+    if let Some(old) = unsafe { cell.record.load(Acquire).as_ref() } {
+        let usable = old.mapped & !new.granted & (READ | WRITE) == 0;
+        let as_much = old.mapped == new.granted & (READ | WRITE);
+        if old.image == new.image && old.entry.version == new.entry.version && usable && as_much {
+            let Object { mapped, base, len, handle, lingers, .. } = *old;
+            new = Object { mapped, base, len, handle, lingers, ..new };
+            let new = publish(cell, new)?;
+            reclaim::retire(core::ptr::from_ref(old) as usize, 0, 0);
+            return Ok(Some(new));
+        }
+        cell.record.store(null_mut(), Release);
+        if old.image == new.image && old.entry.version == new.entry.version {
+            // The process's own rights have changed, not the object: other threads may be at work in the region, so the mapping stays until
+            // nobody can be (reclaim.rs).
+            reclaim::retire(core::ptr::from_ref(old) as usize, old.base, old.len);
+            new.lingers = true;
+        } else {
+            release(cell, old);
+        }
+    }
+    if new.granted & (READ | WRITE) != 0 && !map_region(kind, &mut new, section)? {
+        return Ok(None);
+    }
+    publish(cell, new).map(Some)
+}
+
+/// Lets an old record's mapping go (O3). The record is not published any more.
+fn release(cell: &Cell, old: &'static Object) {
+    reclaim::retire(core::ptr::from_ref(old) as usize, old.base, old.len);
+    if old.len == 0 {
+        return;
+    }
+    // ORDERING: SeqCst pairs with pin::pin(): we see the pin, or it finds the record gone.
+    fence(SeqCst);
+    if cell.pins.load(SeqCst) == 0 {
+        pin::leave_region(old);
+    } else {
+        pin::keep_for_now(old);
+    }
+}
+
+/// Asks the broker for the region and maps it. `false`: the object is another one by now.
+fn map_region(kind: Kind, new: &mut Object, _section: &Section) -> Result<bool, Errno> {
+    let mut buf: connection::Small = [0; 256];
+    let body = request::Open { kind: kind as u32, id: new.id };
+    let answer = match connection::call(Op::Open, body.as_bytes(), &[], &mut buf) {
+        Ok(answer) => answer,
+        Err(Errno::EACCES) => return Ok(true),
+        Err(Errno::EINVAL | Errno::EIDRM) => return Ok(false),
+        Err(errno) => return Err(errno),
+    };
+    let opened: Opened = answer.body(&buf)?;
+    if opened.version != new.entry.version {
+        return Ok(false);
+    }
+    let Some(fd) = answer.fd else { return Ok(true) };
+    let prot = if opened.access & WRITE != 0 { map::PROT_READ | map::PROT_WRITE } else { map::PROT_READ };
+    let len = usize::try_from(opened.len).map_err(|_| Errno::ENOMEM)?;
+    let base = map::shared(fd.raw(), opened.offset, len, prot)?;
+    new.mapped = opened.access & (READ | WRITE);
+    (new.base, new.len) = (base.as_ptr() as usize, len);
+    // SAFETY: R1: mapped above and never unmapped, only overlaid with zeroes (O3); its file is sealed against shrinking. R3: `mapped` says
+    // whether it may be written, and callers ask is_writable().
+    let region = unsafe { Region::new(base, len) };
+    new.handle = handle(kind, region, opened.geometry)?;
+    Ok(true)
+}
+
+fn handle(kind: Kind, region: Region<'static>, geometry: [u32; 8]) -> Result<Handle, Errno> {
+    match kind {
+        Kind::Msg => ring3_engine::msg::Geometry::decode(geometry)
+            .and_then(|geometry| Queue::new(region, geometry).ok())
+            .map(Handle::Queue),
+        Kind::Sem => ring3_engine::sem::Geometry::decode(geometry)
+            .and_then(|geometry| Set::new(region, geometry).ok())
+            .map(Handle::Set),
+        Kind::Shm => None,
+    }
+    .ok_or(Errno::EIDRM)
+}
+
+/// Puts a record where everybody finds it (O1).
+fn publish(cell: &Cell, object: Object) -> Result<&'static Object, Errno> {
+    let place = reclaim::place()?;
+    // SAFETY: `place` is memory for one record, ours alone until the store below, never given back.
+    let object: &'static Object = unsafe {
+        place.as_ptr().write(MaybeUninit::new(object));
+        place.cast().as_ref()
+    };
+    // ORDERING: Release: see find().
+    cell.record.store(core::ptr::from_ref(object).cast_mut(), Release);
+    Ok(object)
+}
+
+/// Lets the mapping of an object go that is no more.
+pub(crate) fn forget(kind: Kind, id: IpcId) {
+    let Some(cell) = index_of(id).and_then(|index| cell(kind, index)) else { return };
+    let section = section::enter();
+    let page = identity::current();
+    let _held = page.objects.hold(&section);
+    // SAFETY: null, or a published record (O1).
+    let Some(old) = (unsafe { cell.record.load(Acquire).as_ref() }) else { return };
+    if old.id == id && !old.is_current() {
+        cell.record.store(null_mut(), Release);
+        release(cell, old);
+    }
+}

@@ -1,0 +1,70 @@
+//! What becomes of attachments when a program changes its mappings by other calls than shmdt. mmap(2), munmap(2), mremap(2).
+//!
+//! The kernel counts mappings, not calls of shmat: cutting one opens another, and each that goes is closed (kernel: shm_open(),
+//! shm_close(), __split_vma()). So does this, in the same order, so that nattch, times and lpid come out the same. Not seen are mappings that
+//! mprotect or madvise cut, and calls that reach the kernel without a libc function; shmdt asks the kernel what is mapped before it
+//! touches anything.
+
+use crate::object::attachments::{self, Part};
+use crate::process::connection;
+use ring3_wire::Op;
+use ring3_wire::request::Detach;
+
+/// Accounts for a range that is not mapped any more. `Identity::attach` is held.
+pub(crate) fn gone(from: usize, to: usize) {
+    while from < to
+        && let Some(part) = attachments::all().find(|p| p.addr < to && from < p.end())
+    {
+        let rest =
+            [(part.addr, from), (to, part.end())].map(|(from, to)| (from < to).then(|| part.cut(from, to)));
+        attachments::remove(part.addr);
+        // Each cut opens a mapping, then the one in the range is closed.
+        for part in rest.into_iter().flatten() {
+            let _ = attachments::add(Part { token: opened(part.token), ..part });
+        }
+        closed(part.token);
+    }
+}
+
+pub(crate) fn moved(old: usize, old_len: usize, new: usize, new_len: usize, stays: bool) {
+    let old_end = old.saturating_add(old_len);
+    let Some(part) = attachments::all().find(|p| p.addr <= old && old < p.end()) else {
+        // Something else was moved, perhaps to where a segment was.
+        if new != old {
+            gone(new, new.saturating_add(new_len));
+        }
+        return;
+    };
+    if new_len < old_len {
+        gone(old.saturating_add(new_len), old_end);
+    }
+    if new == old {
+        if new_len > old_len {
+            attachments::remove(part.addr);
+            let _ = attachments::add(Part { len: old.saturating_add(new_len) - part.addr, ..part });
+        }
+        return;
+    }
+    gone(new, new.saturating_add(new_len));
+    let part = part.cut(old, usize::MAX);
+    let _ = attachments::add(Part { addr: new, len: new_len, token: opened(part.token), ..part });
+    // A length of 0 asks for a second mapping of the same pages.
+    if !stays && old_len != 0 {
+        gone(old, old.saturating_add(old_len.min(new_len)));
+    }
+}
+
+/// Another mapping of what `token` names; 0 if the broker does not count it.
+fn opened(token: u64) -> u64 {
+    if token == 0 {
+        return 0;
+    }
+    connection::ask(Op::Split, &Detach { token, undo: 0, pad: 0 }).map_or(0, i64::cast_unsigned)
+}
+
+/// A mapping fewer.
+fn closed(token: u64) {
+    if token != 0 {
+        let _ = connection::ask(Op::Detach, &Detach { token, undo: 0, pad: 0 });
+    }
+}

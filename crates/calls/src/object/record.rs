@@ -1,0 +1,127 @@
+//! What a process keeps of an object it has opened, and where the record of an identifier stands.
+//!
+//! # Invariants
+//! O1. A published record never changes. It, and its region's addresses, are used in a section or while a call sleeps, and they are
+//!     given to another object only when nothing of the kind goes on (`reclaim.rs`).
+//! O2. A record is good while its identifier is the one asked for, the directory still shows the version it was opened at, and
+//!     the process is in the epoch it was opened in (same image, same credentials).
+//! O4. Records and mappings change under `Identity::objects` only.
+
+use crate::process::identity::Identity;
+use core::ptr::null_mut;
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use ring3_abi::ipc::{IPCMNI, READ, WRITE, index_of};
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::directory::{Directory, Entry};
+use ring3_engine::{msg::Queue, sem::Set};
+use ring3_os::map;
+
+/// A handle of the mechanism's own on the region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Handle {
+    /// Not mapped: the broker does the calls.
+    Absent,
+    /// A queue.
+    Queue(Queue<'static>),
+    /// A set.
+    Set(Set<'static>),
+}
+
+/// An opened object (O1).
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) kind: Kind,
+    pub(crate) id: IpcId,
+    pub(super) epoch: u32,
+    pub(super) image: u64,
+    /// As the directory told it.
+    pub(crate) entry: Entry,
+    /// Permission bits this process has.
+    pub(crate) granted: u32,
+    /// What the mapping allows.
+    pub(super) mapped: u32,
+    pub(super) base: usize,
+    pub(super) len: usize,
+    pub(crate) handle: Handle,
+    pub(super) directory: Directory<'static>,
+    /// An older mapping of the same region may be there still: the broker is not told that this process has left it.
+    pub(super) lingers: bool,
+}
+
+/// What there is for an index.
+pub(super) struct Cell {
+    pub(super) record: AtomicPtr<Object>,
+    /// Calls that pin the regions of this index (`pin.rs`).
+    pub(super) pins: AtomicU32,
+}
+
+type Table = [Cell; IPCMNI];
+
+/// One table a mechanism, null until an object of it is opened.
+static TABLES: [AtomicPtr<Table>; Kind::ALL.len()] = [const { AtomicPtr::new(null_mut()) }; Kind::ALL.len()];
+
+impl Object {
+    /// Whether both ways of use are mapped.
+    #[inline]
+    pub(crate) fn is_writable(&self) -> bool {
+        self.mapped & (READ | WRITE) == READ | WRITE
+    }
+
+    /// Checks permission. # Errors: `EACCES`.
+    #[inline]
+    pub(crate) fn permit(&self, wanted: u32) -> Result<(), Errno> {
+        if self.granted & wanted == wanted { Ok(()) } else { Err(Errno::EACCES) }
+    }
+
+    /// Whether the record is good still (O2).
+    #[inline]
+    fn is_good(&self, index: usize, id: IpcId, page: &Identity) -> bool {
+        self.id == id
+            && self.epoch == page.epoch()
+            && self.directory.version(self.kind, index) == self.entry.version
+    }
+
+    /// Whether the object behind the record is the same still, whatever this process may do with it.
+    pub(crate) fn is_current(&self) -> bool {
+        index_of(self.id).is_some_and(|index| self.directory.version(self.kind, index) == self.entry.version)
+    }
+}
+
+#[inline]
+pub(super) fn cell(kind: Kind, index: usize) -> Option<&'static Cell> {
+    // ORDERING: Acquire pairs with make_table().
+    // SAFETY: null, or what make_table() mapped for ever.
+    let table = unsafe { TABLES.get(kind as usize)?.load(Acquire).as_ref()? };
+    table.get(index)
+}
+
+/// How many calls pin the regions of an identifier's index (`pin.rs`).
+pub(super) fn pins_at(kind: Kind, id: IpcId) -> Option<&'static AtomicU32> {
+    index_of(id).and_then(|index| cell(kind, index)).map(|cell| &cell.pins)
+}
+
+/// Makes a mechanism's table, if nobody has (O4). # Errors: `ENOMEM`.
+pub(super) fn make_table(kind: Kind) -> Result<(), Errno> {
+    let Some(table) = TABLES.get(kind as usize) else { return Err(Errno::ENOMEM) };
+    if table.load(Relaxed).is_null() {
+        // Zero is what a null pointer is.
+        let memory = map::anonymous(size_of::<Table>())?;
+        // ORDERING: Release publishes the mapping.
+        table.store(memory.as_ptr().cast(), Release);
+    }
+    Ok(())
+}
+
+/// The record of an identifier, if it is good (O2). No lock, no section: nothing here changes.
+#[inline]
+pub(crate) fn find(kind: Kind, id: IpcId, page: &Identity) -> Option<&'static Object> {
+    let index = index_of(id)?;
+    // ORDERING: Acquire pairs with publish(): the record is whole.
+    let record = cell(kind, index)?.record.load(Acquire);
+    // SAFETY: null, or a published record, which stays (O1).
+    let object = unsafe { record.as_ref()? };
+    object.is_good(index, id, page).then_some(object)
+}

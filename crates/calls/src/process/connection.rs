@@ -1,0 +1,297 @@
+//! The connection to the broker, and requests over it.
+//!
+//! # Invariants
+//! B1. The descriptor is used only after fstat has shown that its number still names our socket: programs close and reuse
+//!     descriptors they do not know.
+//! B2. One request at a time: `Identity::rpc` is held from its sending to its answer.
+//! B3. A request is sent again only if it could not be sent.
+
+use crate::process::identity::{self, Identity};
+use crate::process::{directory, environment};
+use crate::thread::{section, signal};
+use core::sync::atomic::{
+    AtomicI32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use ring3_abi::{Errno, Pid};
+use ring3_os::fd::{self, Fd, Identity as File};
+use ring3_os::socket::{self, Credentials, Wait};
+use ring3_os::{cred, process as os};
+use ring3_wire::request::{Grow, Hello, Settle, Stuck};
+use ring3_wire::{Op, Reply, codec, reply::Welcome};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// How often the answer is looked for before sleeping until it comes: some 20 µs.
+const TURNS: u32 = 32;
+
+/// Our end of the connection: its number, and which file that must be (B1). Copied by fork: the child adopts by it.
+struct Line {
+    fd: AtomicI32,
+    dev: AtomicU64,
+    ino: AtomicU64,
+}
+
+static LINE: Line = Line { fd: AtomicI32::new(-1), dev: AtomicU64::new(0), ino: AtomicU64::new(0) };
+
+/// The lowest number our end takes. High enough that programs which count descriptors from 3 do not meet it, and below 64, the kernel's first
+/// table of descriptors: making that larger waits for every CPU in a process with threads, and every fork would copy it.
+const FLOOR: i32 = 50;
+
+/// Bytes of a reply's head, which stands before the body in an answer's buffer.
+pub const HEAD: usize = size_of::<Reply>();
+
+/// Room for a reply whose body is a structure.
+pub type Small = [u8; 256];
+
+/// What the broker answered. The body is in the buffer given, behind [`HEAD`] bytes.
+#[derive(Debug)]
+pub struct Answer {
+    /// The call's value.
+    pub value: i64,
+    /// Length of the body.
+    pub len: usize,
+    /// The descriptor beside it.
+    pub fd: Option<Fd>,
+}
+
+impl Answer {
+    /// The body as a structure. # Errors: `EPROTO` if it is none.
+    pub fn body<T: FromBytes + KnownLayout + Immutable>(&self, buf: &[u8]) -> Result<T, Errno> {
+        let bytes = buf.get(HEAD..HEAD + self.len).ok_or(Errno::EPROTO)?;
+        T::read_from_prefix(bytes).map(|(body, _)| body).map_err(|_| Errno::EPROTO)
+    }
+}
+
+impl Line {
+    /// The descriptor, if it is still ours (B1).
+    fn get(&self) -> Option<i32> {
+        // ORDERING: Acquire pairs with keep(): the identity belongs to the number.
+        let fd = self.fd.load(Acquire);
+        let file = File { dev: self.dev.load(Relaxed), ino: self.ino.load(Relaxed) };
+        (fd >= 0 && fd::identify(fd) == Ok(file)).then_some(fd)
+    }
+
+    /// Makes a socket the connection, under a high number, where programs that count descriptors do not meet it.
+    fn keep(&self, line: Fd) -> Result<i32, Errno> {
+        let floor = FLOOR.min(os::descriptor_limit() as i32 - 8).max(3);
+        let line = fd::duplicate_above(line.raw(), floor).unwrap_or(line);
+        let file = fd::identify(line.raw())?;
+        self.fd.store(-1, Relaxed);
+        self.dev.store(file.dev, Relaxed);
+        self.ino.store(file.ino, Relaxed);
+        let raw = line.into_raw();
+        // ORDERING: Release: see get().
+        self.fd.store(raw, Release);
+        Ok(raw)
+    }
+}
+
+/// Sends a request and waits for its answer.
+///
+/// # Errors
+/// The broker's answer; `ENOSYS` without a broker.
+pub fn call(op: Op, body: &[u8], rest: &[u8], buf: &mut [u8]) -> Result<Answer, Errno> {
+    let section = section::enter();
+    let page = identity::own()?;
+    let _held = page.rpc.hold(&section);
+    for _ in 0..2 {
+        let line = establish(page)?;
+        let tag = page.next_tag();
+        match send(line, op, tag, body, rest, None) {
+            Ok(()) => return receive(line, tag, buf).map_err(lost),
+            Err(errno) if is_hang_up(errno) => hang_up(),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::ENOSYS)
+}
+
+/// [`call`] for a request without a body in its answer.
+pub fn ask(op: Op, body: &(impl IntoBytes + Immutable)) -> Result<i64, Errno> {
+    let mut buf: Small = [0; 256];
+    call(op, body.as_bytes(), &[], &mut buf).map(|answer| answer.value)
+}
+
+/// Sends a one-way request. A process that the broker does not know has nothing to say.
+pub fn notify(op: Op, body: &(impl IntoBytes + Immutable)) {
+    let section = section::enter();
+    let page = identity::current();
+    if page.pid() == 0 {
+        return;
+    }
+    let _held = page.rpc.hold(&section);
+    if let Ok(line) = establish(page) {
+        let _ = send(line, op, page.next_tag(), body.as_bytes(), &[], None);
+    }
+}
+
+/// Sends a one-way request over the connection that a forked child inherited, in the child's own name.
+pub fn notify_inherited(op: Op, body: &(impl IntoBytes + Immutable)) {
+    let _section = section::enter();
+    if let Some(line) = LINE.get() {
+        let _ = send(line, op, 0, body.as_bytes(), &[], None);
+    }
+}
+
+/// Waits until the death of `pid` is settled, if the broker may know it.
+pub fn settle(pid: Pid) {
+    if identity::current().pid() != 0
+        && directory::directory().is_ok_and(|directory| directory.registered(pid))
+    {
+        let _ = ask(Op::Settle, &Settle { pid });
+    }
+}
+
+/// Tells the broker that an object's lock does not come free.
+pub(crate) fn stuck(kind: ring3_abi::Kind, id: i32, holder: Pid) -> Result<(), Errno> {
+    ask(Op::Stuck, &Stuck { kind: kind as u32, id, holder }).map(|_| ())
+}
+
+/// Asks for a larger region than that of this version.
+pub(crate) fn grow(kind: ring3_abi::Kind, id: i32, version: u64) -> Result<(), Errno> {
+    ask(Op::Grow, &Grow { kind: kind as u32, id, version }).map(|_| ())
+}
+
+/// A further connection of this process, for a call that sleeps.
+pub(crate) fn further_line() -> Result<Fd, Errno> {
+    let section = section::enter();
+    let page = identity::own()?;
+    let _held = page.rpc.hold(&section);
+    let line = establish(page)?;
+    adopted(line)
+}
+
+/// Registers this process. # Errors: `ENOSYS`.
+#[cold]
+pub(crate) fn register() -> Result<&'static Identity, Errno> {
+    let section = section::enter();
+    let page = identity::own()?;
+    let _held = page.rpc.hold(&section);
+    establish(page)?;
+    Ok(page)
+}
+
+/// A connection on which the broker knows us. `Identity::rpc` is held.
+fn establish(page: &Identity) -> Result<i32, Errno> {
+    let inherited = LINE.get();
+    if page.pid() != 0 {
+        return match inherited {
+            Some(line) => Ok(line),
+            None => by_path(page, page.image()),
+        };
+    }
+    signal::arm_faults();
+    let image = os::random() | 1;
+    if let Some(old) = inherited {
+        if let Ok(line) = adopted(old).and_then(|new| hello(page, new, image)) {
+            fd::close(old);
+            return Ok(line);
+        }
+        hang_up();
+    }
+    by_path(page, image)
+}
+
+/// Makes a pair and hands one end to the broker over an existing connection.
+fn adopted(line: i32) -> Result<Fd, Errno> {
+    let [ours, theirs] = socket::pair()?.map(Fd::own);
+    send(line, Op::Adopt, 0, &[], &[], Some(theirs.raw()))?;
+    Ok(ours)
+}
+
+fn by_path(page: &Identity, image: u64) -> Result<i32, Errno> {
+    let path = environment::socket().ok_or(Errno::ENOSYS)?;
+    let line = socket::connect(path).map(Fd::own).map_err(|_| Errno::ENOSYS)?;
+    hello(page, line, image).map_err(|_| Errno::ENOSYS)
+}
+
+/// Introduces this image on a new connection, and keeps the connection.
+fn hello(page: &Identity, line: Fd, image: u64) -> Result<i32, Errno> {
+    let mut buf: Small = [0; 256];
+    let tag = page.next_tag();
+    send(line.raw(), Op::Hello, tag, Hello { image }.as_bytes(), &[], None)?;
+    let answer = receive(line.raw(), tag, &mut buf)?;
+    let welcome: Welcome = answer.body(&buf)?;
+    let directory = answer.fd.as_ref().ok_or(Errno::EPROTO)?;
+    directory::keep_directory(directory.raw(), welcome.directory_len)?;
+    let line = LINE.keep(line)?;
+    if page.pid() == 0 {
+        page.welcome(welcome.pid, image);
+    }
+    Ok(line)
+}
+
+/// Closes our end of a dead connection.
+fn hang_up() {
+    if let Some(line) = LINE.get() {
+        fd::close(line);
+    }
+    LINE.fd.store(-1, Relaxed);
+}
+
+fn is_hang_up(errno: Errno) -> bool {
+    matches!(errno, Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN | Errno::EBADF | Errno::ECONNREFUSED)
+}
+
+/// What a call answers whose broker went away.
+fn lost(errno: Errno) -> Errno {
+    if is_hang_up(errno) { Errno::ENOSYS } else { errno }
+}
+
+/// Sends one packet, with the credentials this thread has now.
+pub(crate) fn send(
+    line: i32,
+    op: Op,
+    tag: u32,
+    body: &[u8],
+    rest: &[u8],
+    pass: Option<i32>,
+) -> Result<(), Errno> {
+    let who = Credentials { pid: os::pid(), uid: cred::euid(), gid: cred::egid() };
+    let head = codec::head(op, identity::tid(), tag);
+    socket::send(line, &[head.as_bytes(), body, rest], Some(who), pass, Wait::Block).map(|_| ())
+}
+
+/// Receives the answer to `tag`. Handlers that come meanwhile are deferred by the section; the receive goes on.
+fn receive(line: i32, tag: u32, buf: &mut [u8]) -> Result<Answer, Errno> {
+    let mut turns = TURNS;
+    loop {
+        // To be woken costs more than the answer does: give the CPU away a few times and look, before sleeping for it.
+        let wait = if turns > 0 { Wait::DontWait } else { Wait::Block };
+        if turns > 0 {
+            turns -= 1;
+            os::give_way();
+        }
+        match receive_once(line, tag, buf, wait) {
+            Ok(Some(answer)) => return answer,
+            Ok(None) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Receives one packet; `None` if it answers something else.
+pub(crate) fn receive_once(
+    line: i32,
+    tag: u32,
+    buf: &mut [u8],
+    wait: Wait,
+) -> Result<Option<Result<Answer, Errno>>, Errno> {
+    let received = socket::receive(line, buf, wait)?;
+    let fd = received.fd.map(Fd::own);
+    if received.len == 0 {
+        return Err(Errno::ECONNRESET);
+    }
+    let packet = buf.get(..received.len).ok_or(Errno::EPROTO)?;
+    let (reply, body) = codec::reply(packet)?;
+    if reply.tag != tag {
+        return Ok(None);
+    }
+    if reply.errno != 0 {
+        return Ok(Some(Err(Errno(reply.errno as u16))));
+    }
+    if received.cut {
+        return Ok(Some(Err(Errno::ENOMEM)));
+    }
+    Ok(Some(Ok(Answer { value: reply.value, len: body.len(), fd })))
+}

@@ -1,0 +1,62 @@
+//! Who this process is to the broker, and the connection to it.
+//!
+//! | question | file |
+//! | --- | --- |
+//! | which process, which thread, which epoch | `identity.rs` |
+//! | may the process use an object | `credentials.rs`, `kept.rs` |
+//! | how is the broker asked | `connection.rs` |
+//! | where is the namespace's directory | `directory.rs` |
+//! | what did `ring3 run` leave for its programs | `environment.rs` |
+//! | what does `RING3_LOG=debug` write | `trace.rs` |
+
+pub mod connection;
+pub mod credentials;
+pub(crate) mod directory;
+pub mod environment;
+pub mod identity;
+mod kept;
+pub mod trace;
+
+use crate::process::directory::directory;
+use crate::process::identity::Identity;
+use ring3_abi::{Errno, Pid};
+use ring3_engine::Caller;
+use ring3_wire::Op;
+use ring3_wire::request::Limit;
+
+/// The process number as the broker knows it; 0 if it does not know us.
+#[inline]
+pub fn pid() -> Pid {
+    identity::current().pid()
+}
+
+/// Whether the broker knows this process.
+pub fn registered() -> bool {
+    pid() != 0
+}
+
+/// Our identity, after registering if need be.
+///
+/// # Errors
+/// `ENOSYS` if there is no broker to be reached.
+pub(crate) fn ready() -> Result<&'static Identity, Errno> {
+    let page = identity::current();
+    if page.pid() != 0 { Ok(page) } else { connection::register() }
+}
+
+/// Who calls.
+pub(crate) fn caller(page: &Identity) -> Caller {
+    Caller { pid: page.pid(), tid: identity::tid() }
+}
+
+/// A limit of the namespace. What was written to its file before is in force: kernel: proc_ipc_dointvec() and its sisters return after
+/// they have set it, but a write to our files returns when the text is in a pipe.
+#[inline]
+pub(crate) fn limit(which: Limit) -> Result<i64, Errno> {
+    let directory = directory()?;
+    if directory.limits_may_change() {
+        // Any answer will do: the broker empties the pipes before it answers.
+        connection::ask(Op::Limits, &())?;
+    }
+    Ok(directory.limit(which as usize))
+}

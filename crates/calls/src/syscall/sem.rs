@@ -1,0 +1,236 @@
+//! semget, semop, semtimedop. semget(2), semop(2); kernel: ipc/sem.c. semctl is in `semctl.rs`.
+//!
+//! Arguments are checked in the kernel's order, with the kernel's error numbers.
+
+use crate::object::open;
+use crate::object::record::{self, Handle, Object};
+use crate::object::recover::{Tries, recover};
+use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
+use crate::process::{self, identity};
+use crate::syscall::get;
+use crate::syscall::proxy;
+use crate::thread::section;
+use crate::thread::sleep::Agent;
+use core::mem::MaybeUninit;
+use ring3_abi::ipc::{READ, WRITE};
+use ring3_abi::sem::{SEM_UNDO, Sembuf};
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::sem::Set;
+use ring3_engine::{Caller, Deadline, Error, Host, Parked, Seat, Step, Ticket};
+use ring3_os::time::{self, Timespec};
+use ring3_os::{map, user};
+use ring3_wire::request::Limit;
+
+const KIND: Kind = Kind::Sem;
+/// Operations that fit on the stack; longer calls map memory for a moment. SEMOPM_FAST in the kernel.
+const FEW: usize = 64;
+
+/// semget(2).
+pub fn semget(key: i32, nsems: i32, flags: i32) -> Result<usize, Errno> {
+    let most = process::ready().and_then(|_| process::limit(Limit::Semmsl))?;
+    if nsems < 0 || i64::from(nsems) > most {
+        return Err(Errno::EINVAL);
+    }
+    get::get(KIND, key, flags, nsems as u64)
+}
+
+/// semop(2).
+#[inline]
+pub fn semop(id: i32, sops: usize, nsops: usize) -> Result<usize, Errno> {
+    if nsops == 1
+        && let Some(result) = one(id, sops)
+    {
+        return result;
+    }
+    timed(id, sops, nsops, Deadline::NEVER)
+}
+
+/// semtimedop(2). The timeout counts from now, once.
+pub fn semtimedop(id: i32, sops: usize, nsops: usize, timeout: usize) -> Result<usize, Errno> {
+    if timeout == 0 {
+        return semop(id, sops, nsops);
+    }
+    let [sec, nsec]: [i64; 2] = user::read(timeout)?;
+    let until = deadline(Timespec { sec, nsec });
+    if nsops == 1
+        && until.is_some()
+        && let Some(result) = one(id, sops)
+    {
+        return result;
+    }
+    timed(id, sops, nsops, until.unwrap_or(INVALID))
+}
+
+/// A timeout that the kernel refuses, but only after it has looked at the operations.
+const INVALID: Deadline = Deadline(1);
+
+fn deadline(timeout: Timespec) -> Option<Deadline> {
+    if timeout.sec < 0 || !(0..1_000_000_000).contains(&timeout.nsec) {
+        return None;
+    }
+    let ns = (timeout.sec as u64).saturating_mul(1_000_000_000).saturating_add(timeout.nsec as u64);
+    Some(Deadline(time::monotonic().saturating_add(ns).clamp(2, u64::MAX - 1)))
+}
+
+/// A call of one plain operation that can be done at once: one compare-and-swap, no lock. `None`: go the long way, which finds every
+/// error in its order.
+#[inline]
+fn one(id: IpcId, sops: usize) -> Option<Result<usize, Errno>> {
+    let page = identity::current();
+    let _section = section::enter();
+    let object = record::find(KIND, id, page)?;
+    let op: Sembuf = match user::read(sops) {
+        Ok(op) => op,
+        Err(errno) => return Some(Err(errno)),
+    };
+    let wanted = if op.sem_op == 0 { READ } else { WRITE };
+    if op.sem_flg & SEM_UNDO != 0 || !object.is_writable() || object.permit(wanted).is_err() {
+        return None;
+    }
+    let Handle::Set(set) = &object.handle else { return None };
+    set.fast(page.pid(), Agent.now(), &op).then_some(Ok(0))
+}
+
+#[inline(never)]
+fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize, Errno> {
+    let page = process::ready()?;
+    // The kernel's count is an unsigned int.
+    let nsops = nsops as u32 as usize;
+    if nsops as i64 > process::limit(Limit::Semopm)? {
+        return Err(Errno::E2BIG);
+    }
+    if nsops < 1 {
+        return Err(Errno::EINVAL);
+    }
+    with_ops(sops, nsops, |ops| {
+        if id < 0 || until == INVALID {
+            return Err(Errno::EINVAL);
+        }
+        operate(id, ops, until, process::caller(page))
+    })
+}
+
+/// Copies the caller's operations in, to the stack or to memory mapped for the call.
+fn with_ops<R>(
+    sops: usize,
+    nsops: usize,
+    run: impl FnOnce(&[Sembuf]) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    if nsops <= FEW {
+        let mut few = [MaybeUninit::<Sembuf>::uninit(); FEW];
+        // SAFETY: FEW operations have room, and nsops are no more.
+        unsafe { user::read_raw(sops, few.as_mut_ptr().cast(), nsops * size_of::<Sembuf>())? };
+        // SAFETY: the first nsops were written in the line above; any bits are a Sembuf.
+        return run(unsafe { core::slice::from_raw_parts(few.as_ptr().cast(), nsops) });
+    }
+    with_memory(nsops * size_of::<Sembuf>(), |memory| {
+        user::read_bytes(sops, memory)?;
+        // SAFETY: the memory starts at a page, holds nsops operations, and any bits are a Sembuf.
+        run(unsafe { core::slice::from_raw_parts(memory.as_ptr().cast(), nsops) })
+    })
+}
+
+/// Memory for the length of a call.
+pub(crate) fn with_memory<R>(
+    len: usize,
+    run: impl FnOnce(&mut [u8]) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    let memory = map::anonymous(len.max(1))?;
+    // SAFETY: `len` zeroed bytes of our own, mapped in the line above.
+    let result = run(unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), len) });
+    // SAFETY: the slice has ended.
+    let _ = unsafe { map::unmap(memory.as_ptr() as usize, len.max(1)) };
+    result
+}
+
+/// The set of an object that is mapped.
+pub(crate) fn set_of(object: &Object) -> Option<Set<'static>> {
+    match object.handle {
+        Handle::Set(set) => Some(set),
+        _ => None,
+    }
+}
+
+fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<usize, Errno> {
+    let wanted = if ops.iter().any(|op| op.sem_op != 0) { WRITE } else { READ };
+    let mut tries = Tries::default();
+    loop {
+        let section = section::enter();
+        let object = open::open(KIND, id)?;
+        let refusal = if ops.iter().any(|op| u64::from(op.sem_num) >= object.entry.size) {
+            Some(Errno::EFBIG)
+        } else {
+            object.permit(wanted).err()
+        };
+        let leaves_row = || ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0);
+        if let Some(errno) = refusal.filter(|_| !leaves_row()) {
+            return Err(errno);
+        }
+        let set = match set_of(object) {
+            Some(set) if object.is_writable() => set,
+            _ => {
+                drop(section);
+                return proxy::semop(id, ops, until, Blocking::Allowed);
+            }
+        };
+        if let Some(errno) = refusal {
+            // The call fails either way.
+            let _ = set.claim_row(&Agent, who);
+            return Err(errno);
+        }
+        match set.semop(&Agent, who, ops) {
+            Ok(Step::Done(())) => return Ok(0),
+            Ok(Step::Wait(ticket)) => {
+                let mut call = Operation { object, set, who, ops };
+                return sleeping::wait(section, &mut call, ticket, until, Cancel::Never).map(|()| 0);
+            }
+            Err(error) => recover(object, error, &mut tries)?,
+        }
+    }
+}
+
+/// A semop that sleeps.
+struct Operation<'a> {
+    object: &'static Object,
+    set: Set<'static>,
+    who: Caller,
+    ops: &'a [Sembuf],
+}
+
+impl Sleeping for Operation<'_> {
+    type Value = ();
+    const KIND: Kind = KIND;
+
+    fn id(&self) -> IpcId {
+        self.object.id
+    }
+
+    fn seat(&self, ticket: Ticket) -> Result<Seat<'static>, Error> {
+        self.set.seat(ticket)
+    }
+
+    fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<()>, Error> {
+        self.set.resume(&Agent, self.who, ticket, why)
+    }
+
+    fn follow(&mut self) -> Result<Ticket, Errno> {
+        let mut tries = Tries::default();
+        loop {
+            let object = open::open(KIND, self.object.id).map_err(|_| Errno::EIDRM)?;
+            let set = set_of(object).filter(|_| object.is_writable()).ok_or(Errno::EACCES)?;
+            (self.object, self.set) = (object, set);
+            match set.find(self.who) {
+                Ok(ticket) => return ticket.ok_or(Errno::EIDRM),
+                Err(error) => recover(object, error, &mut tries)?,
+            }
+        }
+    }
+
+    fn by_proxy(&self, until: Deadline, blocking: Blocking) -> Result<(), Errno> {
+        proxy::semop(self.object.id, self.ops, until, blocking).map(|_| ())
+    }
+
+    fn is_current(&self) -> bool {
+        self.object.is_current()
+    }
+}

@@ -1,0 +1,187 @@
+//! semctl. semctl(2); kernel: ipc/sem.c, ksys_semctl().
+//!
+//! What a set's values are, its region says to whoever may see it; everything else is the broker's to answer.
+
+use crate::object::open;
+use crate::object::record::Object;
+use crate::object::recover::{Tries, recover};
+use crate::process;
+use crate::syscall::sem::{set_of, with_memory};
+use crate::syscall::{get, proxy};
+use crate::thread::section::{self, Section};
+use crate::thread::sleep::Agent;
+use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, READ, WRITE};
+use ring3_abi::sem::{
+    GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_INFO, SEM_STAT, SEM_STAT_ANY, SEMVMX, SETALL, SETVAL,
+    Semid, Seminfo,
+};
+use ring3_abi::{Errno, IpcId, Kind, Pid};
+use ring3_engine::sem::Set;
+use ring3_engine::{Caller, Error};
+use ring3_os::user;
+use ring3_wire::request::StatBy;
+
+const KIND: Kind = Kind::Sem;
+
+/// semctl(2). `arg` is the union's bits.
+pub fn semctl(id: i32, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
+    if id < 0 {
+        return Err(Errno::EINVAL);
+    }
+    match cmd {
+        IPC_INFO | SEM_INFO => get::info::<Seminfo>(KIND, u32::from(cmd == SEM_INFO), arg),
+        IPC_STAT => stat(id, arg),
+        SEM_STAT => get::stat::<Semid>(KIND, id, StatBy::Index, arg),
+        SEM_STAT_ANY => get::stat::<Semid>(KIND, id, StatBy::IndexAny, arg),
+        GETALL | GETVAL | GETPID | GETNCNT | GETZCNT | SETALL => values(id, num, cmd, arg),
+        SETVAL => setval(id, num, arg as i32),
+        IPC_SET => {
+            process::ready()?;
+            let new: Semid = user::read(arg)?;
+            get::set(KIND, id, &new.perm, 0)
+        }
+        IPC_RMID => get::remove(KIND, id),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Runs an operation on a mapped set until it is done; or asks the broker.
+fn on_set<R>(
+    id: IpcId,
+    check: impl Fn(&Object) -> Result<(), Errno>,
+    mut run: impl FnMut(&Set<'static>, Caller, &Section) -> Result<R, Error>,
+    mut otherwise: impl FnMut(&Object) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    let mut tries = Tries::default();
+    loop {
+        let section = section::enter();
+        let object = open::open(KIND, id)?;
+        check(object)?;
+        let who = process::caller(process::ready()?);
+        match set_of(object) {
+            Some(set) if object.is_writable() => match run(&set, who, &section) {
+                Ok(value) => return Ok(value),
+                Err(error) => recover(object, error, &mut tries)?,
+            },
+            _ => return otherwise(object),
+        }
+    }
+}
+
+fn has_semaphore(object: &Object, num: i32) -> Result<(), Errno> {
+    if num < 0 || num as u64 >= object.entry.size { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+fn setval(id: IpcId, num: i32, value: i32) -> Result<usize, Errno> {
+    if !(0..=SEMVMX).contains(&value) {
+        return Err(Errno::ERANGE);
+    }
+    let check = |object: &Object| {
+        has_semaphore(object, num)?;
+        object.permit(WRITE)
+    };
+    on_set(
+        id,
+        check,
+        |set, who, _| set.setval(&Agent, who, num as u32, value).map(|()| 0),
+        |_| proxy::semctl(id, num, SETVAL, value),
+    )
+}
+
+/// GETVAL and its like: kernel: semctl_main().
+fn values(id: IpcId, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
+    match cmd {
+        GETALL => return get_all(id, arg),
+        SETALL => return set_all(id, arg),
+        _ => {}
+    }
+    let check = |object: &Object| {
+        object.permit(READ)?;
+        has_semaphore(object, num)
+    };
+    if cmd == GETVAL || cmd == GETPID {
+        // Lock-free if nobody holds several semaphores at once; good on a mapping that may only be read too.
+        let _section = section::enter();
+        let object = open::open(KIND, id)?;
+        check(object)?;
+        if let Some((value, pid)) = set_of(object).and_then(|set| set.peek(num as u32)) {
+            return Ok(if cmd == GETVAL { value as usize } else { seen_pid(pid) });
+        }
+    }
+    on_set(
+        id,
+        check,
+        |set, who, _| match cmd {
+            GETVAL => set.getval(&Agent, who, num as u32).map(|value| value as usize),
+            GETPID => set.getpid(&Agent, who, num as u32).map(seen_pid),
+            _ => {
+                let (more, zero) = set.counts(&Agent, who, num as u32)?;
+                Ok(if cmd == GETNCNT { more as usize } else { zero as usize })
+            }
+        },
+        |_| proxy::semctl(id, num, cmd, 0),
+    )
+}
+
+fn seen_pid(pid: Pid) -> usize {
+    pid as usize
+}
+
+fn count_of(id: IpcId, wanted: u32) -> Result<usize, Errno> {
+    let _section = section::enter();
+    let object = open::open(KIND, id)?;
+    object.permit(wanted)?;
+    Ok(object.entry.size as usize)
+}
+
+fn get_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
+    let nsems = count_of(id, READ)?;
+    with_memory(nsems * 2, |memory| {
+        on_set(
+            id,
+            |object| object.permit(READ),
+            |set, who, _| {
+                set.getall(&Agent, who, |n, value| {
+                    if let Some(place) = memory.get_mut(n as usize * 2..n as usize * 2 + 2) {
+                        place.copy_from_slice(&value.to_ne_bytes());
+                    }
+                })
+            },
+            |_| Err(Errno::ENOSYS),
+        )
+        .or_else(|errno| if errno == Errno::ENOSYS { proxy::get_all(id, memory) } else { Err(errno) })?;
+        user::write_bytes(arg, memory).map(|()| 0)
+    })
+}
+
+fn set_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
+    let nsems = count_of(id, WRITE)?;
+    with_memory(nsems * 2, |memory| {
+        user::read_bytes(arg, memory)?;
+        let value = |n: u32| {
+            let at = n as usize * 2;
+            memory.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes)
+        };
+        if (0..nsems as u32).any(|n| i32::from(value(n)) > SEMVMX) {
+            return Err(Errno::ERANGE);
+        }
+        on_set(
+            id,
+            |object| object.permit(WRITE),
+            |set, who, _| set.setall(&Agent, who, value).map(|()| 0),
+            |_| proxy::set_all(id, memory),
+        )
+    })
+}
+
+fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
+    let _section = section::enter();
+    let object = open::open(KIND, id)?;
+    object.permit(READ)?;
+    match set_of(object).map(|set| set.stat()) {
+        Some(Ok(times)) if object.is_current() => {
+            user::write(arg, &times.semid(get::perm(object), object.entry.size)).map(|()| 0)
+        }
+        _ => get::stat::<Semid>(KIND, id, StatBy::Id, arg),
+    }
+}

@@ -1,0 +1,48 @@
+//! Whose memory this is. vfork(2); kernel: copy_mm().
+//!
+//! A vfork child runs in its parent's memory under another process number. It must change nothing of the parent's, and [`is_ours`] is how
+//! the agent knows.
+
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use ring3_abi::Pid;
+use ring3_os::{map, process as os};
+
+/// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet. Made where the
+/// kernel cannot be asked: a forked child would pay for it with a page, and a shell's children are many.
+static HOME: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Whether this memory is the calling process's own: not so in a vfork child.
+pub fn is_ours() -> bool {
+    if os::has_tid_word() == Some(true) {
+        return true;
+    }
+    let me = os::pid();
+    // SAFETY: null, or the page that settle_down() mapped for ever.
+    let Some(cell) = (unsafe { HOME.load(Acquire).as_ref() }) else { return settle_down(me) };
+    match cell.load(Relaxed) {
+        // Wiped: a forked child, on its own copy.
+        0 => {
+            cell.store(me, Relaxed);
+            true
+        }
+        owner => owner == me,
+    }
+}
+
+#[cold]
+fn settle_down(me: Pid) -> bool {
+    if os::borrows_memory() {
+        return false;
+    }
+    if let Ok(page) = map::wiped_on_fork(map::PAGE) {
+        let cell = page.cast::<AtomicU32>();
+        // SAFETY: a fresh page of our own, zero, aligned.
+        unsafe { cell.as_ref() }.store(me, Relaxed);
+        // ORDERING: Release publishes the mapping. Whoever loses a race leaves a page behind, which harms nobody.
+        let _ = HOME.compare_exchange(core::ptr::null_mut(), cell.as_ptr(), Release, Relaxed);
+    }
+    true
+}

@@ -1,0 +1,16 @@
+//! What one thread is in: sections, its handlers, and how it sleeps. Nothing here knows of a broker.
+//!
+//! | question | file |
+//! | --- | --- |
+//! | when do handlers run, and what does a thread keep | `section.rs`, `signal.rs` |
+//! | whose memory is it | `memory.rs` |
+//! | how does a call spin and sleep, and how is it cancelled | `adaptive_spin.rs`, `sleep.rs`, `cancel.rs` |
+//! | how do threads of a process exclude each other | `lock.rs` |
+
+mod adaptive_spin;
+pub mod cancel;
+pub(crate) mod lock;
+pub mod memory;
+pub mod section;
+pub mod signal;
+pub(crate) mod sleep;

@@ -1,0 +1,141 @@
+//! Sections: stretches in which no handler of the program runs. And what else a thread keeps for the agent.
+//!
+//! # Invariants
+//! N1. While `depth` is not 0, a handler that the kernel starts on this thread does nothing but send its signal again, blocked, and
+//!     block all others: `deferred` says so. The section's end unblocks them, and the kernel delivers by its own rules.
+//! N2. The state is this thread's own memory; only the thread and its handlers touch it, so ordering is the compiler's alone.
+
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed, compiler_fence};
+use ring3_os::arch::{THREAD_BLOCK_LEN, nr, syscall, thread_block};
+
+/// A sleeping call. It lives on the stack of the call's wait loop, first in the call's own record.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Waiting {
+    /// 1 once the call is over.
+    pub concluded: AtomicU32,
+    /// Ends the call before a handler runs: withdraws the sleeper and keeps the outcome in the record.
+    pub conclude: unsafe fn(*mut Waiting),
+}
+
+impl Waiting {
+    /// A new one.
+    pub fn new(conclude: unsafe fn(*mut Waiting)) -> Waiting {
+        Waiting { concluded: AtomicU32::new(0), conclude }
+    }
+}
+
+/// What a thread keeps. Zero in a new thread.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ThreadState {
+    depth: AtomicU32,
+    deferred: AtomicU32,
+    saved_mask: AtomicU64,
+    /// The call that sleeps, or null.
+    pub waiting: AtomicPtr<Waiting>,
+    /// What this thread knows of its peer's CPU (`adaptive_spin.rs`).
+    pub(crate) credit: AtomicU32,
+    /// And of giving way (`adaptive_spin.rs`).
+    pub(crate) turns: AtomicU64,
+    /// This thread's number, for the room above (`process/identity.rs`).
+    pub(crate) tid: AtomicU32,
+    /// The epoch it was asked in.
+    pub(crate) tid_epoch: AtomicU32,
+}
+const _: () = assert!(size_of::<ThreadState>() <= THREAD_BLOCK_LEN);
+
+/// This thread's state.
+#[inline]
+pub fn thread() -> &'static ThreadState {
+    // SAFETY: the block is this thread's, zeroed, aligned, and as long as the thread; all fields are atomics for which zero is
+    // a value. The reference is not handed to other threads.
+    unsafe { &*thread_block().cast::<ThreadState>() }
+}
+
+/// A section. The program's handlers run again when the outermost one is dropped.
+#[derive(Debug)]
+pub struct Section {
+    thread: &'static ThreadState,
+    /// Not for other threads.
+    here: PhantomData<*const ()>,
+}
+
+/// Enters a section.
+#[inline]
+pub fn enter() -> Section {
+    let thread = thread();
+    thread.depth.store(thread.depth.load(Relaxed).wrapping_add(1), Relaxed);
+    compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    Section { thread, here: PhantomData }
+}
+
+impl Drop for Section {
+    #[inline]
+    fn drop(&mut self) {
+        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        let depth = self.thread.depth.load(Relaxed).wrapping_sub(1);
+        self.thread.depth.store(depth, Relaxed);
+        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        if depth == 0 && self.thread.deferred.load(Relaxed) != 0 {
+            deliver(self.thread);
+        }
+    }
+}
+
+/// Lets the deferred signals come: they are pending in the kernel, and only the mask keeps them.
+#[cold]
+fn deliver(thread: &ThreadState) {
+    thread.deferred.store(0, Relaxed);
+    compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    set_mask(thread.saved_mask.load(Relaxed));
+}
+
+/// rt_sigprocmask(SIG_SETMASK).
+fn set_mask(mask: u64) {
+    // SAFETY: the mask is ours.
+    unsafe { syscall(nr::RT_SIGPROCMASK, [2, (&raw const mask) as usize, 0, 8, 0, 0]) };
+}
+
+impl ThreadState {
+    /// Whether the thread is in a section.
+    pub(crate) fn busy(&self) -> bool {
+        self.depth.load(Relaxed) != 0
+    }
+
+    /// Notes that signals wait for the section's end, and which mask it restores. The outermost frame's word counts: it comes last.
+    pub(crate) fn defer(&self, mask: u64) {
+        self.saved_mask.store(mask, Relaxed);
+        self.deferred.store(1, Relaxed);
+    }
+}
+
+/// From now on a handler concludes the call first.
+///
+/// # Safety
+/// `waiting` stays valid until [`disarm`], or until `conclude` was called and the thread never comes back.
+pub unsafe fn arm(section: &Section, waiting: *mut Waiting) {
+    section.thread.waiting.store(waiting, Relaxed);
+}
+
+/// No call sleeps any more.
+pub fn disarm(section: &Section) {
+    section.thread.waiting.store(core::ptr::null_mut(), Relaxed);
+}
+
+/// Ends the sleeping call of this thread, if there is one, before a handler runs.
+pub(crate) fn conclude(thread: &ThreadState) {
+    let waiting = thread.waiting.load(Relaxed);
+    if waiting.is_null() {
+        return;
+    }
+    // SAFETY: armed, so the record lives (arm()); this is its own thread.
+    let concluded = unsafe { (*waiting).concluded.load(Relaxed) };
+    if concluded == 0 {
+        // SAFETY: as above; conclude is the function that belongs to this record.
+        unsafe { ((*waiting).conclude)(waiting) };
+    }
+    // A handler that jumps away takes the record's stack with it.
+    thread.waiting.store(core::ptr::null_mut(), Relaxed);
+}

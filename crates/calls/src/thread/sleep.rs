@@ -1,0 +1,90 @@
+//! The engine's host in a program: the clock, sleeping, waking.
+//!
+//! A call that must wait first tries to get by without the kernel's wake-up (`adaptive_spin.rs`), then parks.
+
+use crate::thread::adaptive_spin;
+use crate::thread::cancel::{self, CancelSlot};
+use crate::thread::section::Waiting;
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+    fence,
+};
+use ring3_abi::Errno;
+use ring3_engine::{Deadline, Host, Parked, Seat};
+use ring3_os::arch;
+use ring3_os::futex::{self, Reach};
+use ring3_os::{time, vdso};
+
+/// The host of calls in a section: what it waits for there is a lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Agent;
+
+/// A short wait, nanoseconds ([`Deadline::SHORT`]).
+const SHORT: u64 = 5_000_000;
+impl Host for Agent {
+    #[inline]
+    fn now(&self) -> i64 {
+        time::coarse_seconds()
+    }
+
+    fn park(&self, seat: Seat<'_>, until: Deadline) -> Parked {
+        if !mark_parked(&seat) {
+            return Parked::Woken;
+        }
+        let ns = if until == Deadline::SHORT { SHORT } else { until.0.saturating_sub(time::monotonic()) };
+        seat.cpu.store(vdso::cpu() + 1, Relaxed);
+        match futex::wait(seat.word, seat.parked, ns.min(SHORT), Reach::Shared) {
+            Err(Errno::ETIMEDOUT) => Parked::TimedOut,
+            _ => Parked::Woken,
+        }
+    }
+
+    #[inline]
+    fn wake(&self, word: &AtomicU32, count: u32, cpu: &AtomicU32) {
+        cpu.store(vdso::cpu() + 1, Relaxed);
+        futex::wake(word.as_ptr(), count, Reach::Shared);
+    }
+}
+
+/// Says that we no longer look. `false`: the word has changed already.
+fn mark_parked(seat: &Seat<'_>) -> bool {
+    // ORDERING: AcqRel: who serves sees PARKED and wakes, or we see that he served.
+    match seat.word.compare_exchange(seat.spinning, seat.parked, AcqRel, Acquire) {
+        Ok(_) => true,
+        Err(now) => now == seat.parked,
+    }
+}
+
+/// Sleeps outside of any section until the seat's word changes, the deadline passes, or a handler has concluded the call.
+pub(crate) fn sleep(
+    seat: Seat<'_>,
+    until: Deadline,
+    waiting: *mut Waiting,
+    slot: Option<&CancelSlot>,
+) -> Parked {
+    // SAFETY: the caller's record lives until it disarms it.
+    let concluded = unsafe { &(*waiting).concluded };
+    if adaptive_spin::wait(&seat, concluded) || concluded.load(Relaxed) != 0 {
+        return Parked::Woken;
+    }
+    if let Some(slot) = slot {
+        slot.take(&seat);
+    }
+    let parked = mark_parked(&seat);
+    if slot.is_some() {
+        // ORDERING: SeqCst pairs with cancel::wake_all(): either that sees the slot and the parked word, or we see the cancellation.
+        fence(SeqCst);
+        cancel::test_cancel(waiting);
+    }
+    if !parked {
+        return Parked::Woken;
+    }
+    // SAFETY: both words live through the call.
+    let raw = unsafe { arch::park(seat.word.as_ptr(), seat.parked, until.0, concluded.as_ptr()) };
+    match Errno::decode(raw) {
+        Err(Errno::ETIMEDOUT) => Parked::TimedOut,
+        Err(Errno::EINTR) => Parked::Interrupted,
+        _ => Parked::Woken,
+    }
+}
