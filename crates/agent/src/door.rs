@@ -18,8 +18,11 @@ ring3_os::getting_ready!(first, crate::start::begin);
 doors! {
     ipc: msgget msgctl msgsnd msgrcv semget semop semtimedop semctl shmget shmat shmdt shmctl syscall;
     signal: sigaction __sigaction signal bsd_signal ssignal sysv_signal __sysv_signal sigignore sigset siginterrupt;
-    life: fork __fork _Fork forkpty daemon wait __wait waitpid __waitpid wait3 wait4 waitid system popen pclose pthread_cancel munmap mmap mmap64 mremap;
-    life: setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups setfsuid setfsgid capset;
+    fork: fork __fork _Fork forkpty daemon;
+    wait: wait __wait waitpid __waitpid wait3 wait4 waitid system popen pclose;
+    cancel: pthread_cancel;
+    memory: munmap mmap mmap64 mremap;
+    credentials: setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups setfsuid setfsgid capset;
     exec: execve execv execvpe execvp fexecve execveat posix_spawn posix_spawnp execl execlp execle;
     procfs: creat creat64 open open64 __open __open64 __open_2 __open64_2 openat openat64 __openat_2 __openat64_2 fopen fopen64 freopen freopen64;
     procfs: access eaccess euidaccess faccessat stat stat64 lstat lstat64 __xstat __xstat64 __lxstat __lxstat64;

@@ -11,9 +11,9 @@
 //! | the library's own relocations | `relocations.rs`, `layout.ld` |
 //! | msgget … shmdt, syscall(3) | `export/ipc.rs` |
 //! | sigaction, signal, … | `export/signal.rs` |
-//! | fork, wait, pthread_cancel, setuid, … | `export/life.rs` |
+//! | fork, wait, pthread_cancel, setuid, mmap, … | `export/{fork,wait,cancel,credentials,memory}.rs` |
 //! | exec, posix_spawn | `export/exec.rs` |
-//! | the environment that a new program gets | `environment.rs` |
+//! | the environment of programs that libc starts by itself | `environment.rs` |
 //! | open, fopen, access, stat of our /proc files | `export/procfs.rs` |
 //! | the program's libc | `libc.rs` |
 //! | memcpy and its kin, for the compiler, hidden | `mem.rs` |

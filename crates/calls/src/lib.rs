@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `syscall` | the calls: arguments, order of errors, what follows | |
 //! | `object` | what an identifier names in this process, its mappings, how a call sleeps on it | any call |
-//! | `preload` | which programs exec may start without the agent | the namespace |
+//! | `preload` | what environment a new program gets, and which ones exec may start without the agent | any object or call |
 //! | `process` | who this process is to the broker, and the connection to it | any object |
 //! | `thread` | sections, signal handlers, spinning and sleeping | the broker, and that there is one |
 //!

@@ -2,40 +2,18 @@
 //!
 //! A vfork child comes through here on its parent's memory: so everything is made on the stack, and nothing of ours is changed.
 
-use crate::environment::{Program, Strings, with_environment};
 use crate::libc::{self, answer};
 use crate::next;
 use ring3_abi::Errno;
-use ring3_calls::syscall::life;
-use ring3_os::arch::{self, REGISTER_ARGUMENTS, nr, syscall};
-
-/// exec, announced and taken back if it fails.
-fn replace(run: &mut dyn FnMut() -> isize) -> isize {
-    let announced = life::before_exec();
-    let raw = run();
-    life::exec_failed(announced);
-    raw
-}
+use ring3_calls::preload::environment::{Program, Strings, with_environment};
+use ring3_calls::syscall::exec;
+use ring3_calls::syscall::life::executing;
+use ring3_os::arch::{self, REGISTER_ARGUMENTS};
 
 /// execve(2).
 pub extern "C" fn execve(path: *const u8, argv: Strings, envp: Strings) -> i32 {
     // SAFETY: the program's own arguments.
-    answer(Errno::decode(unsafe { raw_execve(path as usize, argv as usize, envp as usize) })) as i32
-}
-
-/// execve with the kernel's answer.
-///
-/// # Safety
-/// `envp` is 0 or an environment; the rest goes to the kernel as it is.
-pub(crate) unsafe fn raw_execve(path: usize, argv: usize, envp: usize) -> isize {
-    let mut go = |envp: Strings| {
-        replace(&mut || {
-            // SAFETY: the program's own arguments, and an environment.
-            unsafe { syscall(nr::EXECVE, [path, argv, envp as usize, 0, 0, 0]) }
-        })
-    };
-    // SAFETY: by the caller's promise.
-    unsafe { with_environment(Some(Program { path, stays: false }), envp as Strings, &mut go) }
+    answer(Errno::decode(unsafe { exec::execve(path as usize, argv as usize, envp as usize) })) as i32
 }
 
 /// execv(3).
@@ -46,7 +24,7 @@ pub extern "C" fn execv(path: *const u8, argv: Strings) -> i32 {
 /// execvpe(3).
 pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 {
     let mut go = |envp: Strings| {
-        replace(&mut || next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize)
+        executing(&mut || next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize)
     };
     // SAFETY: the program's environment.
     unsafe { with_environment(None, envp, &mut go) as i32 }
@@ -60,7 +38,7 @@ pub extern "C" fn execvp(file: *const u8, argv: Strings) -> i32 {
 /// fexecve(3).
 pub extern "C" fn fexecve(fd: i32, argv: Strings, envp: Strings) -> i32 {
     let mut go = |envp: Strings| {
-        replace(&mut || next!(fexecve(fd => i32, argv => Strings, envp => Strings) -> i32) as isize)
+        executing(&mut || next!(fexecve(fd => i32, argv => Strings, envp => Strings) -> i32) as isize)
     };
     // SAFETY: the program's environment.
     unsafe { with_environment(None, envp, &mut go) as i32 }
@@ -69,7 +47,7 @@ pub extern "C" fn fexecve(fd: i32, argv: Strings, envp: Strings) -> i32 {
 /// execveat(2).
 pub extern "C" fn execveat(dir: i32, path: *const u8, argv: Strings, envp: Strings, flags: i32) -> i32 {
     let mut go = |envp: Strings| {
-        replace(&mut || {
+        executing(&mut || {
             next!(execveat(dir => i32, path => *const u8, argv => Strings, envp => Strings, flags => i32) -> i32)
                 as isize
         })

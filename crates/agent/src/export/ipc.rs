@@ -1,12 +1,10 @@
 //! The twelve calls of System V IPC, and syscall(3).
 
-use crate::export::exec;
 use crate::libc::{answer, fail};
 use ring3_abi::Errno;
-use ring3_calls::process::{credentials, trace};
-use ring3_calls::syscall::{self as calls, life, msg, msgctl, sem, semctl, shm};
+use ring3_calls::process::trace;
+use ring3_calls::syscall::{Call, dispatch, msg, msgctl, sem, semctl, shm};
 use ring3_calls::thread::cancel;
-use ring3_os::arch::{self, nr};
 
 macro_rules! calls {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $call:expr;)*) => {$(
@@ -63,7 +61,7 @@ pub extern "C-unwind" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i6
     answer(told("msgrcv", &[id as usize, message, size, msgtyp as usize, flags as usize], got))
 }
 
-/// syscall(2): the numbers of System V IPC are ours, whatever else is the kernel's.
+/// syscall(2).
 pub extern "C" fn syscall(
     number: usize,
     a: usize,
@@ -73,58 +71,9 @@ pub extern "C" fn syscall(
     e: usize,
     f: usize,
 ) -> isize {
-    let args = [a, b, c, d, e, f];
-    let raw = calls::dispatch(number, args).unwrap_or_else(|| beside(number, args));
+    let raw = dispatch(Call { number, args: [a, b, c, d, e, f] });
     match Errno::decode(raw) {
         Ok(_) => raw,
         Err(errno) => fail(errno),
     }
-}
-
-/// A call of the kernel's, and what the library does beside it when it comes by name (`life.rs`, `exec.rs`).
-fn beside(number: usize, args: [usize; 6]) -> isize {
-    // SAFETY: the program asks for it, as it could itself.
-    let call = || unsafe { arch::syscall(number, args) };
-    let [a, b, c, ..] = args;
-    match number {
-        nr::FORK => forked(call),
-        // CLONE_VM: a thread, or a vfork child on this very memory.
-        nr::CLONE if a & 0x100 == 0 => forked(call),
-        // SAFETY: execve's arguments.
-        nr::EXECVE => unsafe { exec::raw_execve(a, b, c) },
-        nr::WAIT4 => {
-            let pid = call();
-            life::reaped(pid as i32);
-            pid
-        }
-        nr::WAITID => {
-            let done = call();
-            if done == 0 {
-                life::reaped_somebody();
-            }
-            done
-        }
-        nr::SETUID
-        | nr::SETGID
-        | nr::SETREUID
-        | nr::SETREGID
-        | nr::SETRESUID
-        | nr::SETRESGID
-        | nr::SETFSUID
-        | nr::SETFSGID
-        | nr::SETGROUPS
-        | nr::CAPSET => {
-            let done = call();
-            credentials::changed();
-            done
-        }
-        _ => call(),
-    }
-}
-
-fn forked(call: impl FnOnce() -> isize) -> isize {
-    let forking = life::before_fork();
-    let pid = call();
-    forking.after(pid as i32);
-    pid
 }

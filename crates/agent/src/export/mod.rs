@@ -1,7 +1,11 @@
 //! The exported functions, by what they are about.
 
+pub mod cancel;
+pub mod credentials;
 pub mod exec;
+pub mod fork;
 pub mod ipc;
-pub mod life;
+pub mod memory;
 pub mod procfs;
 pub mod signal;
+pub mod wait;

@@ -25,8 +25,15 @@ struct Creds {
     owner: bool,
 }
 
+/// Changes credentials by `run`.
+pub fn changing<T>(run: impl FnOnce() -> T) -> T {
+    let done = run();
+    changed();
+    done
+}
+
 /// The process's user, groups or capabilities have changed. Cheap, and right even if they have not.
-pub fn changed() {
+fn changed() {
     let page = identity::current();
     if page.pid() != 0 {
         page.renew();

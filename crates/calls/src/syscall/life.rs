@@ -14,12 +14,27 @@ use ring3_os::process as os;
 use ring3_wire::Op;
 use ring3_wire::request::{Fork, Forked};
 
+/// Forks by `run`, which answers as fork does.
+pub fn forking(run: impl FnOnce() -> isize) -> isize {
+    let announced = before_fork();
+    let pid = run();
+    announced.after(pid as i32);
+    pid
+}
+
+/// Executes another program by `run`, which returns only if that fails.
+pub fn executing(run: &mut dyn FnMut() -> isize) -> isize {
+    let announced = before_exec();
+    let failed = run();
+    exec_failed(announced);
+    failed
+}
+
 /// A fork that was announced, or need not be.
-#[derive(Debug)]
-pub struct Forking(Option<u64>);
+struct Forking(Option<u64>);
 
 /// Before fork.
-pub fn before_fork() -> Forking {
+fn before_fork() -> Forking {
     // A forked child may hold its parent's attachments without being known yet: its own child holds them too.
     if !attachments::any() || !is_ours() || process::ready().is_err() {
         return Forking(None);
@@ -31,7 +46,7 @@ pub fn before_fork() -> Forking {
 
 impl Forking {
     /// After fork, with what it returned in this process.
-    pub fn after(self, returned: i32) {
+    fn after(self, returned: i32) {
         let Some(token) = self.0 else { return };
         if returned == 0 {
             connection::notify_inherited(Op::Born, &Fork { token });
@@ -42,7 +57,7 @@ impl Forking {
 }
 
 /// Before exec: the broker learns that this image ends, unless exec fails.
-pub fn before_exec() -> bool {
+fn before_exec() -> bool {
     signal::before_exec(true);
     // A forked child may hold its parent's attachments without being known yet; exec drops these too. Whoever has nothing to do with the
     // broker, as most shells, asks nobody anything.
@@ -55,7 +70,7 @@ pub fn before_exec() -> bool {
 }
 
 /// After an exec that failed.
-pub fn exec_failed(announced: bool) {
+fn exec_failed(announced: bool) {
     signal::before_exec(false);
     if announced {
         connection::notify(Op::ExecFailed, &());

@@ -1,0 +1,20 @@
+//! execve by its number. execve(2).
+
+use crate::preload::environment::{Program, Strings, with_environment};
+use crate::syscall::life::executing;
+use ring3_os::arch::{nr, syscall};
+
+/// execve with the kernel's answer.
+///
+/// # Safety
+/// `envp` is 0 or an environment; the rest goes to the kernel as it is.
+pub unsafe fn execve(path: usize, argv: usize, envp: usize) -> isize {
+    let mut go = |envp: Strings| {
+        executing(&mut || {
+            // SAFETY: the program's own arguments, and an environment.
+            unsafe { syscall(nr::EXECVE, [path, argv, envp as usize, 0, 0, 0]) }
+        })
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { with_environment(Some(Program { path, stays: false }), envp as Strings, &mut go) }
+}

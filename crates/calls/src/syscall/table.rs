@@ -1,0 +1,97 @@
+//! From a system call's number to its function: the one table, for every front door that is entered by number.
+//!
+//! Doors that stand for a function of libc's call the same functions; they only put libc's own function in the place of the kernel's call
+//! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
+
+use crate::process::credentials;
+use crate::syscall::{exec, life, memory, msg, msgctl, sem, semctl, shm};
+use ring3_abi::Errno;
+use ring3_os::arch::{nr, syscall};
+
+/// A system call as it comes in registers of 64 bits, of which the kernel takes as many bits as the parameter has.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Its number.
+    pub number: usize,
+    /// Its arguments.
+    pub args: [usize; 6],
+}
+
+/// Shares its memory with the caller: a thread, or a vfork child.
+const CLONE_VM: usize = 0x100;
+
+impl Call {
+    /// An argument of 32 bits.
+    fn int(&self, n: usize) -> i32 {
+        self.word(n) as i32
+    }
+
+    /// An argument.
+    fn word(&self, n: usize) -> usize {
+        self.args.get(n).copied().unwrap_or(0)
+    }
+
+    /// Makes the call in the kernel.
+    fn kernel(&self) -> isize {
+        // SAFETY: the program asks for it, as it could by its own instruction.
+        unsafe { syscall(self.number, self.args) }
+    }
+}
+
+/// Does a system call; answers as the kernel would, a value or a negated error number. Calls that nobody serves here are the kernel's.
+pub fn dispatch(call: Call) -> isize {
+    let (int, word) = (|n| call.int(n), |n| call.word(n));
+    match call.number {
+        nr::MSGGET => raw(msg::msgget(int(0), int(1))),
+        nr::MSGSND => raw(msg::msgsnd(int(0), word(1), word(2), int(3))),
+        nr::MSGRCV => raw(msg::msgrcv(int(0), word(1), word(2), word(3) as i64, int(4))),
+        nr::MSGCTL => raw(msgctl::msgctl(int(0), int(1), word(2))),
+        nr::SEMGET => raw(sem::semget(int(0), int(1), int(2))),
+        nr::SEMOP => raw(sem::semop(int(0), word(1), word(2))),
+        nr::SEMTIMEDOP => raw(sem::semtimedop(int(0), word(1), word(2), word(3))),
+        nr::SEMCTL => raw(semctl::semctl(int(0), int(1), int(2), word(3))),
+        nr::SHMGET => raw(shm::shmget(int(0), word(1), int(2))),
+        nr::SHMAT => raw(shm::shmat(int(0), word(1), int(2))),
+        nr::SHMDT => raw(shm::shmdt(word(0))),
+        nr::SHMCTL => raw(shm::shmctl(int(0), int(1), word(2))),
+
+        nr::MMAP => raw(memory::mmap(word(0), word(1), word(2), word(3), int(4), word(5) as u64)),
+        nr::MUNMAP => raw(memory::munmap(word(0), word(1))),
+        nr::MREMAP => raw(memory::mremap(word(0), word(1), word(2), word(3), word(4))),
+
+        nr::FORK => life::forking(|| call.kernel()),
+        nr::CLONE if word(0) & CLONE_VM == 0 => life::forking(|| call.kernel()),
+        // SAFETY: execve's arguments.
+        nr::EXECVE => unsafe { exec::execve(word(0), word(1), word(2)) },
+        nr::WAIT4 => {
+            let pid = call.kernel();
+            life::reaped(pid as i32);
+            pid
+        }
+        nr::WAITID => {
+            let done = call.kernel();
+            if done == 0 {
+                life::reaped_somebody();
+            }
+            done
+        }
+
+        nr::SETUID
+        | nr::SETGID
+        | nr::SETREUID
+        | nr::SETREGID
+        | nr::SETRESUID
+        | nr::SETRESGID
+        | nr::SETFSUID
+        | nr::SETFSGID
+        | nr::SETGROUPS
+        | nr::CAPSET => credentials::changing(|| call.kernel()),
+
+        _ => call.kernel(),
+    }
+}
+
+/// A result as the kernel gives it.
+fn raw(result: Result<usize, Errno>) -> isize {
+    result.map_or_else(Errno::encode, |value| value as isize)
+}
