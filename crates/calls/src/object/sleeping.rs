@@ -9,7 +9,7 @@
 use crate::object::{pin, reclaim};
 use crate::process::connection;
 use crate::thread::cancel::{self, CancelSlot};
-use crate::thread::section::{self, Section, Waiting};
+use crate::thread::section::{self, Entry, Section, Waiting};
 use crate::thread::sleep;
 use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::{Errno, IpcId, Kind};
@@ -72,8 +72,9 @@ struct Record<'a, S: Sleeping> {
     outcome: Option<Result<S::Value, Errno>>,
 }
 
-/// Sleeps until the call is done.
+/// Sleeps until the call is done. A handler that has run since the call's beginning ends it in the place of sleep.
 pub(crate) fn wait<S: Sleeping>(
+    entry: &Entry,
     section: Section,
     call: &mut S,
     ticket: Ticket,
@@ -85,20 +86,27 @@ pub(crate) fn wait<S: Sleeping>(
         Record { head: Waiting::new(conclude::<S>), slot: CancelSlot::new(), call, ticket, outcome: None };
     let record = &raw mut record;
     let mut section = section;
+    // Signals that come from here on are deferred by the section, and find the record armed when it ends.
+    let mut interrupted = entry.interrupted();
     let outcome = loop {
         // SAFETY: T2; the record lives until this function returns.
         let seat = match unsafe { (*record).call.seat((*record).ticket) } {
             Ok(seat) => seat,
             Err(_) => break Err(Errno::EIDRM),
         };
-        // SAFETY: the record lives, and is disarmed before it ends.
-        unsafe { section::arm(&section, record.cast()) };
-        drop(section);
-        // SAFETY: T2; the slot is all atomics, so a conclusion in between changes nothing under a reference.
-        let slot = (cancel == Cancel::Point).then(|| unsafe { &(*record).slot });
-        let why = sleep::sleep(seat, until, record.cast(), slot);
-        section = section::enter();
-        section::disarm(&section);
+        let why = if core::mem::take(&mut interrupted) {
+            Parked::Interrupted
+        } else {
+            // SAFETY: the record lives, and is disarmed before it ends.
+            unsafe { section::arm(&section, record.cast()) };
+            drop(section);
+            // SAFETY: T2; the slot is all atomics, so a conclusion in between changes nothing under a reference.
+            let slot = (cancel == Cancel::Point).then(|| unsafe { &(*record).slot });
+            let why = sleep::sleep(seat, until, record.cast(), slot);
+            section = section::enter();
+            section::disarm(&section);
+            why
+        };
         // SAFETY: T2; nobody else comes here now.
         let record = unsafe { &mut *record };
         record.slot.leave();

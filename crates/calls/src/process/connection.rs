@@ -16,13 +16,17 @@ use core::sync::atomic::{
 use ring3_abi::{Errno, Pid};
 use ring3_os::fd::{self, Fd, Identity as File};
 use ring3_os::socket::{self, Credentials, Wait};
-use ring3_os::{cred, process as os};
+use ring3_os::{cred, process as os, time};
 use ring3_wire::request::{Grow, Hello, Settle, Stuck};
 use ring3_wire::{Op, Reply, codec, reply::Welcome};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// How often the answer is looked for before sleeping until it comes: some 20 µs.
 const TURNS: u32 = 32;
+
+/// How long it is looked for, nanoseconds, in a call that may sleep on its object: the program must not see it asleep before
+/// (`section::Entry`). A broker that takes longer is stopped, or has no CPU.
+const AWAKE: u64 = 100_000_000;
 
 /// Our end of the connection: its number, and which file that must be (B1). Copied by fork: the child adopts by it.
 struct Line {
@@ -255,11 +259,13 @@ pub(crate) fn send(
 /// Receives the answer to `tag`. Handlers that come meanwhile are deferred by the section; the receive goes on.
 fn receive(line: i32, tag: u32, buf: &mut [u8]) -> Result<Answer, Errno> {
     let mut turns = TURNS;
+    let awake = section::thread().may_sleep().then(|| time::monotonic().saturating_add(AWAKE));
     loop {
         // To be woken costs more than the answer does: give the CPU away a few times and look, before sleeping for it.
-        let wait = if turns > 0 { Wait::DontWait } else { Wait::Block };
-        if turns > 0 {
-            turns -= 1;
+        let look = turns > 0 || awake.is_some_and(|until| time::monotonic() < until);
+        let wait = if look { Wait::DontWait } else { Wait::Block };
+        if look {
+            turns = turns.saturating_sub(1);
             os::give_way();
         }
         match receive_once(line, tag, buf, wait) {

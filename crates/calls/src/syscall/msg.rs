@@ -11,7 +11,7 @@ use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process::{self, connection};
 use crate::syscall::get;
 use crate::syscall::proxy;
-use crate::thread::section::{self, Section};
+use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
 use ring3_abi::ipc::{IPC_NOWAIT, READ, WRITE};
@@ -45,13 +45,14 @@ pub(crate) fn queue_of(object: &Object) -> Option<Queue<'static>> {
 
 /// msgsnd(2). A cancellation point while it sleeps.
 pub fn msgsnd(id: i32, msgp: usize, size: usize, flags: i32) -> Result<usize, Errno> {
+    let entry = section::begin();
     let page = process::ready()?;
     let mtype: i64 = user::read(msgp)?;
     if size > msgmax()? || size > isize::MAX as usize || id < 0 || mtype < 1 {
         return Err(Errno::EINVAL);
     }
     let text = msgp.wrapping_add(TYPE);
-    let letter = Letter { id, mtype, text, size, flags, who: process::caller(page) };
+    let letter = Letter { id, mtype, text, size, flags, who: process::caller(page), entry: &entry };
     if size <= STAGE {
         let mut stage = [MaybeUninit::<u8>::uninit(); STAGE];
         // SAFETY: STAGE bytes have room, and size is no more.
@@ -67,13 +68,14 @@ pub fn msgsnd(id: i32, msgp: usize, size: usize, flags: i32) -> Result<usize, Er
 }
 
 /// A message that is being sent.
-struct Letter {
+struct Letter<'a> {
     id: IpcId,
     mtype: i64,
     text: usize,
     size: usize,
     flags: i32,
     who: Caller,
+    entry: &'a Entry,
 }
 
 /// Why a message was not sent.
@@ -82,10 +84,10 @@ enum Refused {
     Errno(Errno),
 }
 
-impl Letter {
+impl Letter<'_> {
     fn send(
         &self,
-        put: impl Fn(Queue<'static>, &Letter, bool) -> Result<Step<()>, Refused>,
+        put: impl Fn(Queue<'static>, &Letter<'_>, bool) -> Result<Step<()>, Refused>,
     ) -> Result<usize, Errno> {
         let nowait = self.flags & IPC_NOWAIT != 0;
         let mut tries = Tries::default();
@@ -101,8 +103,15 @@ impl Letter {
                 Ok(Step::Done(())) => return Ok(0),
                 Ok(Step::Wait(ticket)) => {
                     let mut call = Sending { object, queue, letter: self };
-                    return sleeping::wait(section, &mut call, ticket, Deadline::NEVER, Cancel::Point)
-                        .map(|()| 0);
+                    return sleeping::wait(
+                        self.entry,
+                        section,
+                        &mut call,
+                        ticket,
+                        Deadline::NEVER,
+                        Cancel::Point,
+                    )
+                    .map(|()| 0);
                 }
                 Err(Refused::Engine(error)) => recover(object, error, &mut tries)?,
                 Err(Refused::Errno(errno)) => return Err(errno),
@@ -112,11 +121,11 @@ impl Letter {
 
     fn by_proxy(&self, blocking: Blocking) -> Result<usize, Errno> {
         let head = MsgSend { id: self.id, flags: self.flags, mtype: self.mtype };
-        proxy::msgsnd(head, self.text, self.size, blocking)
+        proxy::msgsnd(self.entry, head, self.text, self.size, blocking)
     }
 
     /// Reserves room, copies the text there outside the lock, posts.
-    fn send_large(queue: Queue<'static>, letter: &Letter, nowait: bool) -> Result<Step<()>, Refused> {
+    fn send_large(queue: Queue<'static>, letter: &Letter<'_>, nowait: bool) -> Result<Step<()>, Refused> {
         let (id, who) = (letter.id, letter.who);
         let draft = queue.reserve(&Agent, who, letter.size).map_err(Refused::Engine)?;
         if let Err(errno) = letter.write(queue, &draft) {
@@ -166,7 +175,7 @@ fn patiently<T>(id: IpcId, mut operation: impl FnMut() -> Result<T, Error>) -> R
 struct Sending<'a> {
     object: &'static Object,
     queue: Queue<'static>,
-    letter: &'a Letter,
+    letter: &'a Letter<'a>,
 }
 
 /// The queue's new region and this thread's ticket there.
@@ -215,6 +224,7 @@ impl Sleeping for Sending<'_> {
 
 /// msgrcv(2). A cancellation point while it sleeps.
 pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Result<usize, Errno> {
+    let entry = section::begin();
     let page = process::ready()?;
     if id < 0 || size > isize::MAX as usize {
         return Err(Errno::EINVAL);
@@ -245,14 +255,14 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
         object.permit(READ)?;
         let Some(queue) = queue_of(object) else {
             drop(section);
-            return proxy::msgrcv(asked(id, wish), msgp, Blocking::Allowed);
+            return proxy::msgrcv(&entry, asked(id, wish), msgp, Blocking::Allowed);
         };
-        let mut call = Receiving { object, queue, who, msgp, wish, stage: &mut *stage };
+        let mut call = Receiving { object, queue, who, msgp, wish, stage: &mut *stage, entry: &entry };
         let step = if copies { call.copy() } else { queue.receive(&Agent, who, call.wish, call.stage) };
         match step {
             Ok(Step::Done(received)) => return call.deliver(received, section),
             Ok(Step::Wait(ticket)) => {
-                return sleeping::wait(section, &mut call, ticket, Deadline::NEVER, Cancel::Point);
+                return sleeping::wait(&entry, section, &mut call, ticket, Deadline::NEVER, Cancel::Point);
             }
             Err(error) => recover(object, error, &mut tries)?,
         }
@@ -272,6 +282,7 @@ struct Receiving<'a> {
     msgp: usize,
     wish: Wish,
     stage: &'a mut [u8],
+    entry: &'a Entry,
 }
 
 impl Receiving<'_> {
@@ -350,7 +361,7 @@ impl Sleeping for Receiving<'_> {
     }
 
     fn by_proxy(&self, _: Deadline, blocking: Blocking) -> Result<usize, Errno> {
-        proxy::msgrcv(asked(self.object.id, self.wish), self.msgp, blocking)
+        proxy::msgrcv(self.entry, asked(self.object.id, self.wish), self.msgp, blocking)
     }
 
     fn is_current(&self) -> bool {

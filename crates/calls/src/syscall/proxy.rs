@@ -9,7 +9,7 @@
 
 use crate::object::sleeping::Blocking;
 use crate::process::{connection, identity};
-use crate::thread::section::{self, Waiting};
+use crate::thread::section::{self, Entry, Waiting};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::sem::{GETALL, SETALL, Sembuf};
@@ -105,6 +105,7 @@ struct Request<'a> {
     body: &'a [u8],
     rest: &'a [u8],
     pass: Option<i32>,
+    entry: &'a Entry,
     blocking: Blocking,
 }
 
@@ -119,6 +120,8 @@ fn sleep(request: Request<'_>) -> Result<(connection::Answer, Buffer), Errno> {
 
 fn sleep_masked(request: Request<'_>, mask: poll::Mask) -> Result<(connection::Answer, Buffer), Errno> {
     let section = section::enter();
+    // No handler runs from here on but in readable(), where the record is armed.
+    let may_sleep = request.blocking == Blocking::Allowed && !request.entry.interrupted();
     let tag = identity::current().next_tag();
     let line = connection::further_line()?;
     connection::send(line.raw(), request.op, tag, request.body, request.rest, request.pass)?;
@@ -133,11 +136,7 @@ fn sleep_masked(request: Request<'_>, mask: poll::Mask) -> Result<(connection::A
     while unsafe { (*record).outcome.is_none() } {
         // SAFETY: for the same reason as the block above.
         let Some(line) = (unsafe { (*record).line.as_ref().map(Fd::raw) }) else { break };
-        let woken = if request.blocking == Blocking::Allowed {
-            poll::readable(line, mask)
-        } else {
-            Err(Errno::EINTR)
-        };
+        let woken = if may_sleep { poll::readable(line, mask) } else { Err(Errno::EINTR) };
         // SAFETY: for the same reason as the block above.
         let record = unsafe { &mut *record };
         if record.outcome.is_none() {
@@ -151,10 +150,16 @@ fn sleep_masked(request: Request<'_>, mask: poll::Mask) -> Result<(connection::A
 }
 
 /// semop.
-pub(crate) fn semop(id: IpcId, ops: &[Sembuf], until: Deadline, blocking: Blocking) -> Result<usize, Errno> {
+pub(crate) fn semop(
+    entry: &Entry,
+    id: IpcId,
+    ops: &[Sembuf],
+    until: Deadline,
+    blocking: Blocking,
+) -> Result<usize, Errno> {
     let body = SemOp { id, nsops: ops.len() as u32, deadline: until.0 };
     let (op, body, rest) = (Op::SemOp, body.as_bytes(), ops.as_bytes());
-    sleep(Request { op, body, rest, pass: None, blocking }).map(|_| 0)
+    sleep(Request { op, body, rest, pass: None, entry, blocking }).map(|_| 0)
 }
 
 /// semctl's commands with at most one value.
@@ -182,22 +187,33 @@ pub(crate) fn set_all(id: IpcId, values: &[u8]) -> Result<usize, Errno> {
 }
 
 /// msgsnd. A text too long for a packet goes in a memfd.
-pub(crate) fn msgsnd(head: MsgSend, text: usize, size: usize, blocking: Blocking) -> Result<usize, Errno> {
+pub(crate) fn msgsnd(
+    entry: &Entry,
+    head: MsgSend,
+    text: usize,
+    size: usize,
+    blocking: Blocking,
+) -> Result<usize, Errno> {
     let (op, body) = (Op::MsgSend, head.as_bytes());
     if size > TEXT {
         let file = fd::filled(text, size)?;
-        return sleep(Request { op, body, rest: &[], pass: Some(file.raw()), blocking }).map(|_| 0);
+        return sleep(Request { op, body, rest: &[], pass: Some(file.raw()), entry, blocking }).map(|_| 0);
     }
     let mut staged = Buffer::new()?;
     let part = staged.bytes().get_mut(..size).ok_or(Errno::EINVAL)?;
     user::read_bytes(text, part)?;
-    sleep(Request { op, body, rest: part, pass: None, blocking }).map(|_| 0)
+    sleep(Request { op, body, rest: part, pass: None, entry, blocking }).map(|_| 0)
 }
 
 /// msgrcv.
-pub(crate) fn msgrcv(head: MsgReceive, msgp: usize, blocking: Blocking) -> Result<usize, Errno> {
+pub(crate) fn msgrcv(
+    entry: &Entry,
+    head: MsgReceive,
+    msgp: usize,
+    blocking: Blocking,
+) -> Result<usize, Errno> {
     let (op, body) = (Op::MsgReceive, head.as_bytes());
-    let (answer, mut buffer) = sleep(Request { op, body, rest: &[], pass: None, blocking })?;
+    let (answer, mut buffer) = sleep(Request { op, body, rest: &[], pass: None, entry, blocking })?;
     let size = head.size as usize;
     let mtype: i64 = answer.body(buffer.bytes())?;
     let len = usize::try_from(answer.value).map_err(|_| Errno::EIDRM)?.min(size);

@@ -9,7 +9,7 @@ use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process::{self, identity};
 use crate::syscall::get;
 use crate::syscall::proxy;
-use crate::thread::section;
+use crate::thread::section::{self, Entry};
 use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
 use ring3_abi::ipc::{READ, WRITE};
@@ -93,6 +93,7 @@ fn one(id: IpcId, sops: usize) -> Option<Result<usize, Errno>> {
 
 #[inline(never)]
 fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize, Errno> {
+    let entry = section::begin();
     let page = process::ready()?;
     // The kernel's count is an unsigned int.
     let nsops = nsops as u32 as usize;
@@ -106,7 +107,7 @@ fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize,
         if id < 0 || until == INVALID {
             return Err(Errno::EINVAL);
         }
-        operate(id, ops, until, process::caller(page))
+        operate(&entry, id, ops, until, process::caller(page))
     })
 }
 
@@ -151,7 +152,7 @@ pub(crate) fn set_of(object: &Object) -> Option<Set<'static>> {
     }
 }
 
-fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<usize, Errno> {
+fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<usize, Errno> {
     let wanted = if ops.iter().any(|op| op.sem_op != 0) { WRITE } else { READ };
     let mut tries = Tries::default();
     loop {
@@ -170,7 +171,7 @@ fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<us
             Some(set) if object.is_writable() => set,
             _ => {
                 drop(section);
-                return proxy::semop(id, ops, until, Blocking::Allowed);
+                return proxy::semop(entry, id, ops, until, Blocking::Allowed);
             }
         };
         if let Some(errno) = refusal {
@@ -181,8 +182,8 @@ fn operate(id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<us
         match set.semop(&Agent, who, ops) {
             Ok(Step::Done(())) => return Ok(0),
             Ok(Step::Wait(ticket)) => {
-                let mut call = Operation { object, set, who, ops };
-                return sleeping::wait(section, &mut call, ticket, until, Cancel::Never).map(|()| 0);
+                let mut call = Operation { object, set, who, ops, entry };
+                return sleeping::wait(entry, section, &mut call, ticket, until, Cancel::Never).map(|()| 0);
             }
             Err(error) => recover(object, error, &mut tries)?,
         }
@@ -195,6 +196,7 @@ struct Operation<'a> {
     set: Set<'static>,
     who: Caller,
     ops: &'a [Sembuf],
+    entry: &'a Entry,
 }
 
 impl Sleeping for Operation<'_> {
@@ -227,7 +229,7 @@ impl Sleeping for Operation<'_> {
     }
 
     fn by_proxy(&self, until: Deadline, blocking: Blocking) -> Result<(), Errno> {
-        proxy::semop(self.object.id, self.ops, until, blocking).map(|_| ())
+        proxy::semop(self.entry, self.object.id, self.ops, until, blocking).map(|_| ())
     }
 
     fn is_current(&self) -> bool {

@@ -39,6 +39,10 @@ pub struct ThreadState {
     pub(crate) credit: AtomicU32,
     /// And of giving way (`adaptive_spin.rs`).
     pub(crate) turns: AtomicU64,
+    /// How many handlers of the program have begun on this thread.
+    handlers: AtomicU32,
+    /// 1 in a call that may sleep ([`Entry`]).
+    may_sleep: AtomicU32,
     /// This thread's number, for the room above (`process/identity.rs`).
     pub(crate) tid: AtomicU32,
     /// The epoch it was asked in.
@@ -52,6 +56,38 @@ pub fn thread() -> &'static ThreadState {
     // SAFETY: the block is this thread's, zeroed, aligned, and as long as the thread; all fields are atomics for which zero is
     // a value. The reference is not handed to other threads.
     unsafe { &*thread_block().cast::<ThreadState>() }
+}
+
+/// A call's beginning: afterwards a handler that has run ends the call with EINTR wherever it would sleep, as in the kernel, where a
+/// pending signal keeps a call from sleeping (kernel: signal_pending() after set_current_state(), ipc/sem.c, ipc/msg.c).
+///
+/// Until it is dropped the thread does not sleep for an answer of the broker either, as long as that is to be expected soon: a program that
+/// sees the thread in state S takes the call for asleep on its object, and sends its signal or counts its sleepers then.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    handlers: u32,
+}
+
+/// Begins a call that may sleep.
+#[inline]
+pub(crate) fn begin() -> Entry {
+    let thread = thread();
+    thread.may_sleep.store(1, Relaxed);
+    Entry { handlers: thread.handlers.load(Relaxed) }
+}
+
+impl Entry {
+    /// Whether a handler has run since.
+    pub(crate) fn interrupted(&self) -> bool {
+        thread().handlers.load(Relaxed) != self.handlers
+    }
+}
+
+impl Drop for Entry {
+    #[inline]
+    fn drop(&mut self) {
+        thread().may_sleep.store(0, Relaxed);
+    }
 }
 
 /// A section. The program's handlers run again when the outermost one is dropped.
@@ -102,6 +138,16 @@ impl ThreadState {
     /// Whether the thread is in a section.
     pub(crate) fn busy(&self) -> bool {
         self.depth.load(Relaxed) != 0
+    }
+
+    /// Whether the thread is in a call that may sleep.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.may_sleep.load(Relaxed) != 0
+    }
+
+    /// Notes that a handler of the program begins.
+    pub(crate) fn handler_begins(&self) {
+        self.handlers.store(self.handlers.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// Notes that signals wait for the section's end, and which mask it restores. The outermost frame's word counts: it comes last.

@@ -347,6 +347,7 @@ unsafe fn run(sig: i32, info: *mut u8, context: *mut u8, action: &Action, raised
             if action.flags & SA_RESETHAND != 0 {
                 let _ = sigaction(sig, Some(&Action { handler: SIG_DFL, ..*action }));
             }
+            section::thread().handler_begins();
             // SAFETY: the program installed this address as a handler of this form; extra arguments are harmless in the C ABI.
             let handler: unsafe extern "C" fn(i32, *mut u8, *mut u8) =
                 unsafe { core::mem::transmute(handler) };
