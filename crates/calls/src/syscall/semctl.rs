@@ -134,10 +134,18 @@ fn count_of(id: IpcId, wanted: u32) -> Result<usize, Errno> {
     Ok(object.entry.size as usize)
 }
 
+/// Where a set's values come from.
+enum Source {
+    /// They were read from the region.
+    Region,
+    /// The region is not mapped as this needs it: the broker has them.
+    Broker,
+}
+
 fn get_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
     let nsems = count_of(id, READ)?;
     with_memory(nsems * 2, |memory| {
-        on_set(
+        let source = on_set(
             id,
             |object| object.permit(READ),
             |set, who, _| {
@@ -145,11 +153,14 @@ fn get_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
                     if let Some(place) = memory.get_mut(n as usize * 2..n as usize * 2 + 2) {
                         place.copy_from_slice(&value.to_ne_bytes());
                     }
-                })
+                })?;
+                Ok(Source::Region)
             },
-            |_| Err(Errno::ENOSYS),
-        )
-        .or_else(|errno| if errno == Errno::ENOSYS { proxy::get_all(id, memory) } else { Err(errno) })?;
+            |_| Ok(Source::Broker),
+        )?;
+        if let Source::Broker = source {
+            proxy::get_all(id, memory)?;
+        }
         user::write_bytes(arg, memory).map(|()| 0)
     })
 }
