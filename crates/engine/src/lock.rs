@@ -13,6 +13,7 @@ use crate::atomic::{Acquire, AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::host::{Caller, Deadline, Host, Parked, Seat};
 use crate::object::{Header, LIVE, MOVED, REMOVED};
+use core::marker::PhantomData;
 use ring3_abi::Pid;
 
 /// Flag in the lock word: somebody may sleep on it.
@@ -30,6 +31,25 @@ const PATIENCE: u32 = 4;
 pub struct Locked<'r, 'h, H: Host> {
     header: &'r Header,
     host: &'h H,
+}
+
+/// Proof, for as long as `'l`, that nobody but the caller is inside a region's lock. What may be written under the lock only asks for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'l>(PhantomData<&'l ()>);
+
+impl Held<'_> {
+    /// For a region that nobody else reaches: one that is being made, or one at rest in a test.
+    pub fn alone() -> Held<'static> {
+        Held(PhantomData)
+    }
+}
+
+impl<H: Host> Locked<'_, '_, H> {
+    /// The proof that this lock is held. It ends before the lock is given back.
+    #[inline]
+    pub fn held(&self) -> Held<'_> {
+        Held(PhantomData)
+    }
 }
 
 impl<H: Host> Drop for Locked<'_, '_, H> {

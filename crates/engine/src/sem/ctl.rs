@@ -37,11 +37,10 @@ impl<'r> Set<'r> {
         if !seen.slow() {
             return Ok(seen);
         }
-        let _locked = self.lock(host, who)?;
-        if !self.named(num)? {
-            word::unslow(word);
-        }
-        Ok(word::read(word))
+        let locked = self.lock(host, who)?;
+        let seen = self.take(locked.held(), num)?.seen();
+        self.release_unless_named(locked.held(), num)?;
+        Ok(seen)
     }
 
     /// GETVAL. # Errors: `EINVAL` (no such semaphore).
@@ -82,16 +81,17 @@ impl<'r> Set<'r> {
 
     /// GETALL: all values at one moment.
     pub fn getall<H: Host>(self, host: &H, who: Caller, mut each: impl FnMut(u32, u16)) -> Result<()> {
-        let _locked = self.lock(host, who)?;
+        let locked = self.lock(host, who)?;
         for num in 0..self.geometry.nsems {
-            word::enslow(self.word(num)?);
+            self.take(locked.held(), num)?;
         }
+        let unnamed = self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0;
         for num in 0..self.geometry.nsems {
             each(num, word::read(self.word(num)?).value() as u16);
         }
-        if self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0 {
+        if unnamed {
             for num in 0..self.geometry.nsems {
-                word::unslow(self.word(num)?);
+                self.take(locked.held(), num)?.release_to_cas();
             }
         }
         Ok(())
@@ -99,7 +99,7 @@ impl<'r> Set<'r> {
 
     /// SETVAL. # Errors: `EINVAL` (no such semaphore), `ERANGE`.
     pub fn setval<H: Host>(self, host: &H, who: Caller, num: u32, value: i32) -> Result<()> {
-        let word = self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
+        self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
         if !(0..=SEMVMX).contains(&value) {
             return Err(Error::Errno(Errno::ERANGE));
         }
@@ -107,16 +107,11 @@ impl<'r> Set<'r> {
         let locked = self.lock(host, who)?;
         let mut tx = self.change();
         self.forgive(&mut tx, num)?;
-        let seen = word::enslow(word);
-        self.put(&mut tx, word, seen.with_value(value).with_pid(who.pid))?;
+        let word = self.take(locked.held(), num)?;
+        word.put(&mut tx, word.seen().with_value(value).with_pid(who.pid))?;
         tx.set64(&self.header.ctime, now as u64)?;
         tx.commit();
-        self.serve_after_set(host, now, locked, |set| {
-            if !set.named(num)? {
-                word::unslow(word);
-            }
-            Ok(())
-        })
+        self.serve_after_set(host, now, locked, Some(num))
     }
 
     /// SETALL. `values` gives each semaphore's value; all are in range, or nothing is done. # Errors: `ERANGE`.
@@ -129,32 +124,35 @@ impl<'r> Set<'r> {
         let mut tx = self.change();
         self.forgive_all(&mut tx)?;
         for num in 0..self.geometry.nsems {
-            let word = self.word(num)?;
-            let seen = word::enslow(word);
-            self.put(&mut tx, word, seen.with_value(i32::from(values(num))).with_pid(who.pid))?;
+            let word = self.take(locked.held(), num)?;
+            word.put(&mut tx, word.seen().with_value(i32::from(values(num))).with_pid(who.pid))?;
         }
         tx.set64(&self.header.ctime, now as u64)?;
         tx.commit();
-        self.serve_after_set(host, now, locked, |_| Ok(()))
+        self.serve_after_set(host, now, locked, None)
     }
 
-    /// Serves sleepers after a value was set; only if somebody was served is it a semop in otime's eyes. kernel: do_smart_update().
+    /// Serves sleepers after a value was set; only if somebody was served is it a semop in otime's eyes. `release` is a
+    /// semaphore whose word may be given to compare-and-swaps again. kernel: do_smart_update().
     fn serve_after_set<H: Host>(
         self,
         host: &H,
         now: i64,
         locked: crate::lock::Locked<'r, '_, H>,
-        after: impl FnOnce(Set<'r>) -> Result<()>,
+        release: Option<u32>,
     ) -> Result<()> {
+        let held = locked.held();
         let mut served = self.served();
-        self.scan(host, &mut served, Touched::All)?;
+        self.scan(held, host, &mut served, Touched::All)?;
         if served.any {
-            let time = self.time_for(now)?;
+            let time = self.time_for(held, now)?;
             let mut tx = self.change();
-            self.stamp(&mut tx, time)?;
+            self.stamp(held, &mut tx, time)?;
             tx.commit();
         }
-        after(self)?;
+        if let Some(num) = release {
+            self.release_unless_named(held, num)?;
+        }
         drop(locked);
         served.wake(host);
         Ok(())
@@ -186,7 +184,7 @@ impl<'r> Set<'r> {
     pub fn remove<H: Host>(self, host: &H, who: Caller) -> Result<()> {
         let locked = crate::lock::lock_any(self.header, host, who)?;
         for num in 0..self.geometry.nsems {
-            word::enslow(self.word(num)?);
+            self.take(locked.held(), num)?;
         }
         self.header.state.store(REMOVED, Relaxed);
         for queue in [&self.own.alter, &self.own.zero] {

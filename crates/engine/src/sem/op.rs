@@ -2,12 +2,12 @@
 
 use super::Set;
 use super::scan::Touched;
-use super::word::{self, Snapshot};
+use super::word::{self, Taken};
 use crate::atomic::{AtomicU64, Relaxed};
 use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
-use crate::lock;
+use crate::lock::{self, Held};
 use crate::object::{LIVE, MOVED};
 use crate::wait::{DONE, PARKED, Sleeper, Ticket, WAITING};
 use ring3_abi::Errno;
@@ -85,22 +85,23 @@ impl<'r> Set<'r> {
         let alters = ops.iter().any(|op| op.sem_op != 0);
         let now = host.now();
         let locked = self.lock(host, who)?;
+        let held = locked.held();
         for op in ops {
-            word::enslow(self.word(u32::from(op.sem_num))?);
+            self.take(held, u32::from(op.sem_num))?;
         }
         let row = if undo { Some(self.row(who.pid)?) } else { None };
         let call = Ops::Call(ops);
-        let time = Some(self.time_for(now)?);
+        let time = Some(self.time_for(held, now)?);
         let mut tx = self.change();
-        let attempt = self.attempt(&mut tx, call, Owner { pid: who.pid, row, time })?;
+        let attempt = self.attempt(held, &mut tx, call, Owner { pid: who.pid, row, time })?;
         let step = match attempt {
             Attempt::Done => {
                 tx.commit();
                 let mut served = self.served();
                 if alters {
-                    self.scan(host, &mut served, Touched::By(call))?;
+                    self.scan(held, host, &mut served, Touched::By(call))?;
                 }
-                self.calm(ops, undo)?;
+                self.calm(held, ops, undo)?;
                 drop(locked);
                 served.wake(host);
                 return Ok(Step::Done(()));
@@ -120,7 +121,7 @@ impl<'r> Set<'r> {
             }
         };
         if !matches!(step, Ok(Step::Wait(_))) {
-            self.calm(ops, undo)?;
+            self.calm(held, ops, undo)?;
         }
         step
     }
@@ -210,12 +211,18 @@ impl<'r> Set<'r> {
     }
 
     /// Tries a call's operations, one after the other, each seeing what those before it did. Unless all are done the change must be dropped.
-    pub(super) fn attempt(self, tx: &mut Tx<'r>, ops: Ops<'_>, owner: Owner) -> Result<Attempt> {
+    pub(super) fn attempt(
+        self,
+        held: Held<'_>,
+        tx: &mut Tx<'r>,
+        ops: Ops<'_>,
+        owner: Owner,
+    ) -> Result<Attempt> {
         for n in 0..ops.len() {
             let op = ops.get(self, n)?;
             let num = u32::from(op.sem_num);
-            let word = self.word(num)?;
-            let seen = word::read(word);
+            let word = self.take(held, num)?;
+            let seen = word.seen();
             let value = seen.value() + i32::from(op.sem_op);
             if (op.sem_op == 0 && value != 0) || value < 0 {
                 return Ok(Attempt::Blocked(n));
@@ -233,47 +240,50 @@ impl<'r> Set<'r> {
             if let (0, Some(time)) = (n, owner.time) {
                 new = new.with_time(time);
             }
-            self.put(tx, word, new)?;
+            word.put(tx, new)?;
         }
         Ok(Attempt::Done)
     }
 
+    /// Takes a semaphore's word under the lock's rule.
     #[inline]
-    pub(super) fn put(self, tx: &mut Tx<'r>, word: &AtomicU64, new: Snapshot) -> Result<()> {
-        tx.set64(word, new.bits())
+    pub(super) fn take<'l>(self, held: Held<'l>, num: u32) -> Result<Taken<'l>>
+    where
+        'r: 'l,
+    {
+        Ok(word::take_under_lock(held, self.word(num)?))
     }
 
     /// The time as words hold it; moves their zero if it must, in a change of its own. No other change is under way.
     #[inline]
-    pub(super) fn time_for(self, now: i64) -> Result<u64> {
+    pub(super) fn time_for(self, held: Held<'_>, now: i64) -> Result<u64> {
         match self.time(now) {
             Some(time) => Ok(time),
             None => {
-                self.rebase(now)?;
+                self.rebase(held, now)?;
                 Ok(self.time(now).unwrap_or(word::TIME_MAX))
             }
         }
     }
 
     /// Writes the time of a change that was no call: to the first semaphore, as the kernel does. kernel: set_semotime().
-    pub(super) fn stamp(self, tx: &mut Tx<'r>, time: u64) -> Result<()> {
-        let word = self.word(0)?;
-        let seen = word::enslow(word);
-        self.put(tx, word, seen.with_time(time))
+    pub(super) fn stamp(self, held: Held<'_>, tx: &mut Tx<'r>, time: u64) -> Result<()> {
+        let word = self.take(held, 0)?;
+        word.put(tx, word.seen().with_time(time))
     }
 
     /// Moves the zero of times so that `now` fits. Times too old or too new for the new zero become its first or last.
     #[cold]
-    fn rebase(self, now: i64) -> Result<()> {
+    fn rebase(self, held: Held<'_>, now: i64) -> Result<()> {
         let mut tx = self.change();
         let old = self.own.otime_base.load(Relaxed);
         let base = word::base_for(now);
         for num in 0..self.geometry.nsems {
-            let word = self.word(num)?;
-            let seen = word::enslow(word);
+            let word = self.take(held, num)?;
+            let seen = word.seen();
             if seen.time() != 0 {
                 let time = old.wrapping_add(seen.time()).saturating_sub(base).clamp(1, word::TIME_MAX);
-                self.put(&mut tx, word, seen.with_time(time))?;
+                word.put(&mut tx, seen.with_time(time))?;
             }
         }
         tx.set64(&self.own.otime_base, base)?;
@@ -282,7 +292,7 @@ impl<'r> Set<'r> {
     }
 
     /// After a slow operation: lets go of the semaphores that nobody waits for, unless slow operations come in rows.
-    fn calm(self, ops: &[Sembuf], undo: bool) -> Result<()> {
+    fn calm(self, held: Held<'_>, ops: &[Sembuf], undo: bool) -> Result<()> {
         let left = if undo || ops.len() > 1 {
             HYSTERESIS
         } else {
@@ -291,16 +301,22 @@ impl<'r> Set<'r> {
         self.own.hysteresis.store(left, Relaxed);
         if left == 0 {
             for op in ops {
-                if !self.named(u32::from(op.sem_num))? {
-                    word::unslow(self.word(u32::from(op.sem_num))?);
-                }
+                self.release_unless_named(held, u32::from(op.sem_num))?;
             }
         }
         Ok(())
     }
 
+    /// Gives a semaphore's word to compare-and-swaps again, if no sleeper names it. No change is under way.
+    pub(super) fn release_unless_named(self, held: Held<'_>, num: u32) -> Result<()> {
+        if !self.named(num)? {
+            self.take(held, num)?.release_to_cas();
+        }
+        Ok(())
+    }
+
     /// Whether a sleeper names this semaphore, or may.
-    pub(super) fn named(self, num: u32) -> Result<bool> {
+    fn named(self, num: u32) -> Result<bool> {
         let tickets = self.tickets();
         for (looks, item) in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).enumerate() {
             let (ticket, record) = item?;

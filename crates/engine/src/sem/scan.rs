@@ -6,6 +6,7 @@ use super::word;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::lock::Held;
 use crate::wait::{Served, Sleeper, Ticket};
 use ring3_abi::Errno;
 
@@ -45,6 +46,7 @@ impl<'r> Set<'r> {
     #[inline]
     pub(super) fn scan<H: Host>(
         self,
+        held: Held<'_>,
         host: &H,
         served: &mut Outcome<'r>,
         touched: Touched<'_>,
@@ -52,10 +54,10 @@ impl<'r> Set<'r> {
         if self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0 {
             return Ok(());
         }
-        self.scan_zero(host, served, touched)?;
+        self.scan_zero(held, host, served, touched)?;
         // Each walk that must be repeated has served somebody, and nobody comes meanwhile.
         for _ in 0..=self.geometry.tickets {
-            if !self.scan_alter(host, served)? {
+            if !self.scan_alter(held, host, served)? {
                 return Ok(());
             }
         }
@@ -63,15 +65,15 @@ impl<'r> Set<'r> {
     }
 
     /// One walk along the queue of those who change values. Answers whether it must be walked again.
-    fn scan_alter<H: Host>(self, host: &H, served: &mut Outcome<'r>) -> Result<bool> {
+    fn scan_alter<H: Host>(self, held: Held<'_>, host: &H, served: &mut Outcome<'r>) -> Result<bool> {
         let mut complex = false;
         for item in self.tickets().walk(&self.own.alter) {
             let (ticket, record) = item?;
             complex |= record.a.load(Relaxed) > 1;
-            if self.serve(host, served, ticket, record)? == Attempt::Done {
+            if self.serve(held, host, served, ticket, record)? == Attempt::Done {
                 // The ticket's operations stay where they are until its owner has come for the result.
                 let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed).min(self.geometry.ops) };
-                self.scan_zero(host, served, Touched::By(ops))?;
+                self.scan_zero(held, host, served, Touched::By(ops))?;
                 if complex {
                     return Ok(true);
                 }
@@ -81,7 +83,13 @@ impl<'r> Set<'r> {
     }
 
     /// Those who wait for zero: single operations first, as they stand before the complex ones in the kernel.
-    fn scan_zero<H: Host>(self, host: &H, served: &mut Outcome<'r>, touched: Touched<'_>) -> Result<()> {
+    fn scan_zero<H: Host>(
+        self,
+        held: Held<'_>,
+        host: &H,
+        served: &mut Outcome<'r>,
+        touched: Touched<'_>,
+    ) -> Result<()> {
         if self.own.zero.head.load(Relaxed) == 0 || !self.any_zero(touched)? {
             return Ok(());
         }
@@ -89,7 +97,7 @@ impl<'r> Set<'r> {
             for item in self.tickets().walk(&self.own.zero) {
                 let (ticket, record) = item?;
                 if (record.a.load(Relaxed) == 1) == pass {
-                    self.serve(host, served, ticket, record)?;
+                    self.serve(held, host, served, ticket, record)?;
                 }
             }
         }
@@ -112,6 +120,7 @@ impl<'r> Set<'r> {
     /// Tries a sleeper's operations; done or impossible, the sleeper is served.
     fn serve<H: Host>(
         self,
+        held: Held<'_>,
         host: &H,
         served: &mut Outcome<'r>,
         ticket: Ticket,
@@ -122,7 +131,7 @@ impl<'r> Set<'r> {
             Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1), time: None };
         let queue = if record.c.load(Relaxed) & ALTERS != 0 { &self.own.alter } else { &self.own.zero };
         let mut tx = self.change();
-        let attempt = match self.attempt(&mut tx, ops, owner)? {
+        let attempt = match self.attempt(held, &mut tx, ops, owner)? {
             Attempt::Blocked(n) => {
                 drop(tx);
                 record.b.store(n, Relaxed);

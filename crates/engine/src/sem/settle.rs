@@ -12,12 +12,11 @@
 
 use super::Set;
 use super::scan::Touched;
-use super::word;
 use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::host::{Caller, Host};
 use crate::journal::rollback;
-use crate::lock::seize;
+use crate::lock::{Held, seize};
 use crate::object::LIVE;
 use crate::wait::{FREE, PARKED, Ticket, WAITING};
 use ring3_abi::Pid;
@@ -42,14 +41,15 @@ impl<'r> Set<'r> {
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
             self.dismiss(dead)?;
+            let held = locked.held();
             let mut served = self.served();
             if was_held {
                 // What the dead process did comes first, with all its consequences; then what it owes. Without the lock it has left none, and
                 // a look at the sleepers that the kernel does not take would show in GETZCNT.
-                self.scan(host, &mut served, Touched::All)?;
+                self.scan(held, host, &mut served, Touched::All)?;
             }
-            if undo == Undo::Apply && self.pay(dead, host.now())? {
-                self.scan(host, &mut served, Touched::All)?;
+            if undo == Undo::Apply && self.pay(held, dead, host.now())? {
+                self.scan(held, host, &mut served, Touched::All)?;
             }
         }
         drop(locked);
@@ -78,22 +78,22 @@ impl<'r> Set<'r> {
     }
 
     /// Applies a process's adjustments and frees its row, in one change. Answers whether it had one.
-    fn pay(self, dead: Pid, now: i64) -> Result<bool> {
+    fn pay(self, held: Held<'_>, dead: Pid, now: i64) -> Result<bool> {
         let Some(row) = self.find_row(dead)? else { return Ok(false) };
-        let time = self.time_for(now)?;
+        let time = self.time_for(held, now)?;
         let mut tx = self.change();
         if self.counts_row(row)? {
             for num in 0..self.geometry.nsems {
                 let owed = self.owed(row, num)?;
                 if owed != 0 {
-                    let word = self.word(num)?;
-                    let seen = word::enslow(word);
+                    let word = self.take(held, num)?;
+                    let seen = word.seen();
                     let value = (seen.value() + owed).clamp(0, SEMVMX);
-                    self.put(&mut tx, word, seen.with_value(value).with_pid(dead))?;
+                    word.put(&mut tx, seen.with_value(value).with_pid(dead))?;
                 }
             }
         }
-        self.stamp(&mut tx, time)?;
+        self.stamp(held, &mut tx, time)?;
         self.free_row(&mut tx, row)?;
         tx.commit();
         Ok(true)

@@ -4,7 +4,6 @@
 //! Only the broker moves sets. Until the old region says MOVED it is the set; the new one is nobody's before the broker's directory names it.
 
 use super::Set;
-use super::word;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
@@ -21,7 +20,7 @@ impl<'r> Set<'r> {
         }
         let locked = self.lock(host, who)?;
         for num in 0..from.nsems {
-            new.word(num)?.store(word::enslow(self.word(num)?).bits(), Relaxed);
+            new.word(num)?.store(self.take(locked.held(), num)?.seen().bits(), Relaxed);
         }
         self.copy_headers(new);
         self.copy_rows(new)?;

@@ -5,6 +5,7 @@ use super::op::{ALTERS, Attempt, Ops, Owner};
 use super::word;
 use crate::atomic::Relaxed;
 use crate::error::Result;
+use crate::lock::Held;
 use crate::wait::{DONE, FREE, HELD, PARKED, Sleeper, Ticket, WAITING};
 
 /// What a check found.
@@ -78,7 +79,8 @@ impl<'r> Set<'r> {
         }
         let row = record.d.load(Relaxed).checked_sub(1);
         let owner = Owner { pid: record.pid.load(Relaxed), row, time: None };
-        let blocked = matches!(self.attempt(&mut self.change(), ops, owner)?, Attempt::Blocked(_));
+        let blocked =
+            matches!(self.attempt(Held::alone(), &mut self.change(), ops, owner)?, Attempt::Blocked(_));
         Ok(if blocked { Ok(()) } else { Err("a ticket waits that could go on") })
     }
 

@@ -3,13 +3,18 @@
 //! # Invariants
 //! S1. With FAST set, the word changes by compare-and-swap from anywhere. With FAST clear (*slow*), it changes only under the set's lock.
 //!     So nobody operates on memory that a region has left, which is zero: there the lock's way finds that it is no set.
-//! S2. FAST is cleared by fetch-and under the lock, and set under the lock, when no ticket names the semaphore.
+//! S2. FAST is cleared and set under the lock, by one atomic operation each, through [`Taken`]: only who has taken the word under the
+//!     lock that is still held can set it, and does so when no ticket names the semaphore. Whether a word is slow is asked under the lock: what was
+//!     seen before that may be over.
 //! S3. The value is 0 to 32767; the time is seconds since the set's `otime_base`, plus 1, or 0 for never.
 //!
 //! # Death
 //! A compare-and-swap has happened or not. A word that a dead process left slow costs speed until the next slow operation.
 
 use crate::atomic::{AcqRel, Acquire, AtomicU64, Relaxed, Release};
+use crate::error::Result;
+use crate::journal::Tx;
+use crate::lock::Held;
 use ring3_abi::Pid;
 use ring3_abi::sem::SEMVMX;
 
@@ -55,7 +60,7 @@ impl Snapshot {
         self.0 & FAST == 0
     }
 
-    /// The bits, for the journal.
+    /// The bits, for a word that nobody reaches yet.
     #[inline]
     pub fn bits(self) -> u64 {
         self.0
@@ -78,10 +83,6 @@ impl Snapshot {
     #[inline]
     pub fn with_time(self, time: u64) -> Snapshot {
         Snapshot(self.0 & (u64::MAX >> (64 - TIME_SHIFT)) | time.min(TIME_MAX) << TIME_SHIFT)
-    }
-
-    fn with_slow(self, slow: bool) -> Snapshot {
-        Snapshot(if slow { self.0 & !FAST } else { self.0 | FAST })
     }
 }
 
@@ -124,21 +125,37 @@ pub fn operate(word: &AtomicU64, op: i16, pid: Pid, time: u64) -> bool {
     }
 }
 
-/// Puts the word under the lock's rule (S2). The caller holds the lock.
+/// A word that is slow and stays so until the holder of the set's lock releases it: nobody else writes it meanwhile (S1).
+#[derive(Debug)]
+pub struct Taken<'l>(&'l AtomicU64);
+
+/// Takes the word under the lock's rule, whoever made it slow (S2).
 #[inline]
-pub fn enslow(word: &AtomicU64) -> Snapshot {
-    let seen = read(word);
-    if seen.slow() {
-        return seen;
+pub fn take_under_lock<'l>(_: Held<'l>, word: &'l AtomicU64) -> Taken<'l> {
+    if !read(word).slow() {
+        // ORDERING: AcqRel: no compare-and-swap succeeds after this one, and what those before it published is seen.
+        word.fetch_and(!FAST, AcqRel);
     }
-    // ORDERING: AcqRel: no compare-and-swap succeeds after this one, and those before it are seen.
-    Snapshot(word.fetch_and(!FAST, AcqRel)).with_slow(true)
+    Taken(word)
 }
 
-/// Frees the word from the lock's rule (S2). The caller holds the lock and no ticket names the semaphore.
-#[inline]
-pub fn unslow(word: &AtomicU64) {
-    let seen = Snapshot(word.load(Relaxed));
-    // ORDERING: Release publishes what was done under the lock to those who come without it.
-    word.store(seen.with_slow(false).0, Release);
+impl<'r> Taken<'r> {
+    /// The semaphore as it stands.
+    #[inline]
+    pub fn seen(&self) -> Snapshot {
+        read(self.0)
+    }
+
+    /// Writes it, in a change. The word stays slow.
+    #[inline]
+    pub fn put(&self, tx: &mut Tx<'_>, new: Snapshot) -> Result<()> {
+        tx.set64(self.0, new.0 & !FAST)
+    }
+
+    /// Gives the word to compare-and-swaps again (S2). No ticket names the semaphore, and no change that wrote the word is under way.
+    #[inline]
+    pub fn release_to_cas(self) {
+        // ORDERING: Release publishes what was done under the lock to those who come without it.
+        self.0.fetch_or(FAST, Release);
+    }
 }

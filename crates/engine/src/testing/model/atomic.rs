@@ -79,6 +79,11 @@ macro_rules! switching {
                 self.0.fetch_and(value, order)
             }
 
+            pub fn fetch_or(&self, value: $word, order: Ordering) -> $word {
+                point();
+                self.0.fetch_or(value, order)
+            }
+
             pub fn compare_exchange(
                 &self,
                 old: $word,

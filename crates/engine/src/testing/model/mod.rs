@@ -8,9 +8,11 @@ pub(crate) mod atomic;
 mod lock;
 mod msg;
 mod sem;
+mod words;
 
 use crate::atomic::{AcqRel, Acquire, AtomicU32};
 use crate::host::{Caller, Deadline, Host, Parked, Seat};
+use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
 use std::vec::Vec;
@@ -47,13 +49,19 @@ enum Sleep {
 /// The kernel's part: futexes as futex(2) has them.
 struct Kernel {
     sleep: Sleep,
+    clock: AtomicI64,
     queue: Mutex<Vec<(usize, usize)>>,
     changed: Condvar,
 }
 
 impl Kernel {
     fn new(sleep: Sleep) -> Kernel {
-        Kernel { sleep, queue: Mutex::new(Vec::new()), changed: Condvar::new() }
+        Kernel {
+            sleep,
+            clock: AtomicI64::new(1_000_000),
+            queue: Mutex::new(Vec::new()),
+            changed: Condvar::new(),
+        }
     }
 
     /// FUTEX_WAIT: sleeps while the word has the value, which is looked at under the queue's lock.
@@ -72,7 +80,7 @@ impl Kernel {
 
 impl Host for Kernel {
     fn now(&self) -> i64 {
-        1_000_000
+        self.clock.load(Relaxed)
     }
 
     fn park(&self, seat: Seat<'_>, until: Deadline) -> Parked {

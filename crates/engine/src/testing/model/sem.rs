@@ -5,25 +5,34 @@ use crate::error::{Error, Step};
 use crate::host::{Deadline, Host};
 use crate::sem::{Geometry, Set, Undo};
 use crate::testing::Heap;
+use crate::wait::Ticket;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ring3_abi::Errno;
 use ring3_abi::sem::{SEM_UNDO, Sembuf};
 use shuttle::thread;
 use std::vec::Vec;
 
-fn op(num: u16, add: i16) -> Sembuf {
+pub(super) fn op(num: u16, add: i16) -> Sembuf {
     Sembuf { sem_num: num, sem_op: add, sem_flg: 0 }
 }
 
 /// semop(2) as callers make it: without the lock where that will do, asleep until it is over.
-fn semop(set: Set<'_>, kernel: &Kernel, n: u32, ops: &[Sembuf]) -> Result<(), Error> {
+pub(super) fn semop(set: Set<'_>, kernel: &Kernel, n: u32, ops: &[Sembuf]) -> Result<(), Error> {
     if let [one] = ops
         && one.sem_flg == 0
         && set.fast(who(n).pid, kernel.now(), one)
     {
         return Ok(());
     }
-    let mut step = set.semop(kernel, who(n), ops)?;
+    match set.semop(kernel, who(n), ops)? {
+        Step::Done(()) => Ok(()),
+        Step::Wait(ticket) => go_on(set, kernel, n, ticket),
+    }
+}
+
+/// Sleeps until the call is over.
+pub(super) fn go_on(set: Set<'_>, kernel: &Kernel, n: u32, ticket: Ticket) -> Result<(), Error> {
+    let mut step = Step::Wait(ticket);
     while let Step::Wait(ticket) = step {
         let why = kernel.park(set.seat(ticket)?, Deadline::NEVER);
         step = set.resume(kernel, who(n), ticket, why)?;
