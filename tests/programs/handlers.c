@@ -272,6 +272,43 @@ static void children(void) {
     }
 }
 
+/* rt_sigaction(2) by its number, as runtimes without libc's function call it: read back as given, and served like any other. */
+static void by_number(void) {
+#ifdef __x86_64__
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void *restorer;
+        unsigned long mask;
+    } before, given, now;
+    memset(&now, 0, sizeof now);
+    handle(SIGUSR2, count, 0);
+    CHECK(syscall(SYS_rt_sigaction, SIGUSR2, 0, &before, 8) == 0 && before.handler == count);
+    given = before;
+    given.handler = operate;
+    given.flags |= SA_RESTART;
+    given.mask = 1ul << (SIGUSR1 - 1);
+    CHECK(syscall(SYS_rt_sigaction, SIGUSR2, &given, &now, 8) == 0 && now.handler == count);
+    CHECK(syscall(SYS_rt_sigaction, SIGUSR2, 0, &now, 8) == 0 && memcmp(&now, &given, sizeof now) == 0);
+    CHECK(handler_of(SIGUSR2) == (void *)operate && flags_of(SIGUSR2) == SA_RESTART);
+    FAILS(syscall(SYS_rt_sigaction, SIGUSR2, 0, &now, 4), EINVAL);
+    FAILS(syscall(SYS_rt_sigaction, SIGUSR2, 8, 0, 8), EFAULT);
+    FAILS(syscall(SYS_rt_sigaction, 65, 0, &now, 8), EINVAL);
+    FAILS(syscall(SYS_rt_sigaction, SIGKILL, &given, 0, 8), EINVAL);
+    /* The two of libc's own are the program's to set by number. */
+    CHECK(syscall(SYS_rt_sigaction, 33, 0, &now, 8) == 0);
+    struct sembuf down = {0, -1, 0};
+    handle(SIGALRM, count, 0);
+    CHECK(syscall(SYS_rt_sigaction, SIGALRM, 0, &given, 8) == 0);
+    given.flags |= SA_RESTART;
+    CHECK(syscall(SYS_rt_sigaction, SIGALRM, &given, 0, 8) == 0);
+    got = 0;
+    alarm_in(20000);
+    FAILS(semop(set, &down, 1), EINTR);
+    CHECK(got == 1);
+#endif
+}
+
 int main(void) {
     setvbuf(stdout, 0, _IONBF, 0);
     read_back();
@@ -280,6 +317,7 @@ int main(void) {
     set = semget(IPC_PRIVATE, 2, 0600);
     queue = msgget(IPC_PRIVATE, 0600);
     CHECK(set >= 0 && queue >= 0);
+    by_number();
     interrupted();
     jumped_out();
     storm();

@@ -5,6 +5,7 @@
 
 use crate::process::credentials;
 use crate::syscall::{exec, life, memory, msg, msgctl, sem, semctl, shm};
+use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
 
@@ -58,6 +59,8 @@ pub fn dispatch(call: Call) -> isize {
         nr::MMAP => raw(memory::mmap(word(0), word(1), word(2), word(3), int(4), word(5) as u64)),
         nr::MUNMAP => raw(memory::munmap(word(0), word(1))),
         nr::MREMAP => raw(memory::mremap(word(0), word(1), word(2), word(3), word(4))),
+
+        nr::RT_SIGACTION => raw(signal::rt_sigaction(int(0), word(1), word(2), word(3))),
 
         nr::FORK => life::forking(|| call.kernel()),
         nr::CLONE if word(0) & CLONE_VM == 0 => life::forking(|| call.kernel()),

@@ -63,7 +63,7 @@ pub struct Action {
     pub handler: usize,
     /// SA_*.
     pub flags: u64,
-    /// Filled in here.
+    /// Where the handler returns to; libc's own business.
     pub restorer: usize,
     /// Blocked while the handler runs.
     pub mask: u64,
@@ -76,6 +76,7 @@ struct Disposition {
     known: AtomicU32,
     handler: AtomicUsize,
     flags: AtomicU64,
+    restorer: AtomicUsize,
     mask: AtomicU64,
 }
 
@@ -85,6 +86,7 @@ static DISPOSITIONS: [Disposition; SIGNALS] = [const {
         known: AtomicU32::new(0),
         handler: AtomicUsize::new(0),
         flags: AtomicU64::new(0),
+        restorer: AtomicUsize::new(0),
         mask: AtomicU64::new(0),
     }
 }; SIGNALS];
@@ -104,7 +106,7 @@ impl Disposition {
             let action = Action {
                 handler: self.handler.load(Relaxed),
                 flags: self.flags.load(Relaxed),
-                restorer: 0,
+                restorer: self.restorer.load(Relaxed),
                 mask: self.mask.load(Relaxed),
             };
             let known = self.known.load(Relaxed) != 0;
@@ -128,6 +130,7 @@ impl Disposition {
         }
         self.handler.store(action.handler, Relaxed);
         self.flags.store(action.flags, Relaxed);
+        self.restorer.store(action.restorer, Relaxed);
         self.mask.store(action.mask, Relaxed);
         self.known.store(1, Relaxed);
         self.version.fetch_add(1, Release);
@@ -139,9 +142,14 @@ pub fn libc_keeps(last: i32) {
     LIBC_LAST.store(last, Relaxed);
 }
 
+/// Whether a libc keeps this signal for itself.
+fn is_libc_signal(sig: i32) -> bool {
+    (LIBC_FIRST..=LIBC_LAST.load(Relaxed)).contains(&sig)
+}
+
 /// What the program wants of a signal; `EINVAL` for those that are no signals to a program.
 fn disposition(sig: i32) -> Result<&'static Disposition, Errno> {
-    if (LIBC_FIRST..=LIBC_LAST.load(Relaxed)).contains(&sig) {
+    if is_libc_signal(sig) {
         return Err(Errno::EINVAL);
     }
     usize::try_from(sig).ok().filter(|&n| n > 0).and_then(|n| DISPOSITIONS.get(n)).ok_or(Errno::EINVAL)
@@ -166,21 +174,17 @@ fn wrapper_address() -> usize {
 fn told(sig: i32, action: &Action) -> Action {
     let wrapped = action.handler != SIG_DFL && action.handler != SIG_IGN;
     let armed = ARMED.load(Relaxed) != 0 && (sig == SIGSEGV || sig == SIGBUS);
-    let (handler, flags, mask) = match (wrapped, armed) {
-        (true, _) => (wrapper_address(), (action.flags | SA_SIGINFO) & !SA_RESETHAND, action.mask),
-        (false, true) => (wrapper_address(), SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART, 0),
-        (false, false) => (action.handler, action.flags, action.mask),
+    let (flags, mask) = match (wrapped, armed) {
+        (true, _) => ((action.flags | SA_SIGINFO) & !SA_RESETHAND, action.mask),
+        (false, true) => (SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART, 0),
+        (false, false) => return *action,
     };
-    Action { handler, flags: flags | SA_RESTORER, restorer: restorer(), mask }
+    Action { handler: wrapper_address(), flags: flags | SA_RESTORER, restorer: restorer(), mask }
 }
 
 /// What the program wants of a signal, as the kernel has it and the table before that was asked (G1).
 fn wanted(kernel: Action, table: Option<Action>) -> Action {
-    match table.filter(|_| kernel.handler == wrapper_address()) {
-        // libc always gives a restorer, and the kernel shows it.
-        Some(action) => Action { flags: action.flags | SA_RESTORER, restorer: restorer(), ..action },
-        None => kernel,
-    }
+    table.filter(|_| kernel.handler == wrapper_address()).unwrap_or(kernel)
 }
 
 /// What the program wants of a signal now.
@@ -191,19 +195,47 @@ fn current(sig: i32) -> Result<Action, Errno> {
     Ok(wanted(kernel, place.read()))
 }
 
-/// sigaction, with the kernel's structure.
+/// sigaction as libc's function does it, which gives each action a restorer.
 ///
 /// # Errors
 /// `EINVAL`: no such signal, or one that cannot be caught.
 pub fn sigaction(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
+    let given = |new: &Action| Action { flags: new.flags | SA_RESTORER, restorer: restorer(), ..*new };
+    exchange(sig, new.map(given).as_ref())
+}
+
+/// rt_sigaction by its number, with the kernel's structures at the caller's addresses (0: none).
+///
+/// # Errors
+/// As [`sigaction`]; `EINVAL` for a mask of another size than the kernel's; `EFAULT`.
+pub fn rt_sigaction(sig: i32, new: usize, old: usize, mask_size: usize) -> Result<usize, Errno> {
+    if mask_size != size_of::<u64>() {
+        return Err(Errno::EINVAL);
+    }
+    let wanted = if new == 0 { None } else { Some(ring3_os::user::read::<Action>(new)?) };
+    let was = if is_libc_signal(sig) {
+        let mut was = Action::default();
+        kernel_action(sig, wanted.as_ref(), Some(&mut was))?;
+        was
+    } else {
+        exchange(sig, wanted.as_ref())?
+    };
+    if old != 0 {
+        ring3_os::user::write(old, &was)?;
+    }
+    Ok(0)
+}
+
+/// Changes what the program wants of a signal, and answers what it wanted.
+fn exchange(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
     let place = disposition(sig)?;
     let Some(new) = new else { return current(sig) };
     let before = place.read();
     let told = if sig == SIGKILL || sig == SIGSTOP || !memory::is_ours() {
-        Action { flags: new.flags | SA_RESTORER, restorer: restorer(), ..*new }
+        *new
     } else {
         let mask = new.mask & !(bit(SIGKILL) | bit(SIGSTOP));
-        let new = Action { handler: new.handler, flags: new.flags & KNOWN_FLAGS, restorer: 0, mask };
+        let new = Action { flags: new.flags & KNOWN_FLAGS, mask, ..*new };
         let told = told(sig, &new);
         // The table first: a signal that comes in between finds the new handler, as after the call.
         if told.handler == wrapper_address() && before != Some(new) {
@@ -260,7 +292,7 @@ pub fn arm_faults() {
         if let Ok(action) = current(sig)
             && let Ok(place) = disposition(sig)
         {
-            place.write(&Action { flags: action.flags & !SA_RESTORER, ..action });
+            place.write(&action);
             ARMED.store(1, Relaxed);
             let _ = kernel_action(sig, Some(&told(sig, &action)), None);
         }
@@ -276,8 +308,7 @@ pub(crate) fn before_exec(leaving: bool) {
         if let Ok(action) = current(sig)
             && action.handler == SIG_IGN
         {
-            let plain = Action { flags: action.flags | SA_RESTORER, restorer: restorer(), ..action };
-            let _ = kernel_action(sig, Some(&if leaving { plain } else { told(sig, &action) }), None);
+            let _ = kernel_action(sig, Some(&if leaving { action } else { told(sig, &action) }), None);
         }
     }
 }
@@ -345,7 +376,7 @@ unsafe fn run(sig: i32, info: *mut u8, context: *mut u8, action: &Action, raised
         }
         handler => {
             if action.flags & SA_RESETHAND != 0 {
-                let _ = sigaction(sig, Some(&Action { handler: SIG_DFL, ..*action }));
+                let _ = exchange(sig, Some(&Action { handler: SIG_DFL, ..*action }));
             }
             section::thread().handler_begins();
             // SAFETY: the program installed this address as a handler of this form; extra arguments are harmless in the C ABI.
