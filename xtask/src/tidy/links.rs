@@ -26,6 +26,21 @@ pub(super) fn paths(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
+/// Every page of docs/ is in the book's summary: a page that is not is built for nobody.
+pub(super) fn unlisted(sources: &[Source]) -> Vec<String> {
+    const SUMMARY: &str = "docs/SUMMARY.md";
+    let Some(summary) = sources.iter().find(|source| source.path == SUMMARY) else {
+        return vec![format!("{SUMMARY} is not there")];
+    };
+    let listed: Vec<&str> = summary.text.lines().flat_map(targets).collect();
+    let pages = sources.iter().filter(|source| source.is_document() && source.path != SUMMARY);
+    pages
+        .filter_map(|source| source.path.strip_prefix("docs/"))
+        .filter(|page| !listed.contains(page))
+        .map(|page| format!("docs/{page} is not in {SUMMARY}"))
+        .collect()
+}
+
 /// Returns the relative targets of a line's links.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| {

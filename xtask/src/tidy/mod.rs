@@ -43,6 +43,7 @@ pub(crate) fn run() -> Done {
     }
     let mut found = findings(&sources);
     found.extend(formats::check(&sources));
+    found.extend(links::unlisted(&sources));
     cargo::verdict("tidy", sources.len(), "files", &found)
 }
 
