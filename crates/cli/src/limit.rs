@@ -1,51 +1,24 @@
 //! `--limit NAME=VALUE`: a namespace's limits as they are typed. proc(5), svipc(7).
 
-use ring3_abi::ipc::IPCMNI;
-use ring3_abi::limits::Limits;
+use ring3_abi::limits::{Limit, Limits};
 use std::str::FromStr;
 
 /// One `--limit`, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
-    /// One of the limits that is one number.
-    One(&'static Name, u64),
+    /// One of the limits that is one number; an unsigned one as its bits.
+    One(Limit, i64),
     /// The four numbers of `sem`: SEMMSL, SEMMNS, SEMOPM, SEMMNI.
     Sem([i64; 4]),
 }
 
-/// A limit by name: how far it may go, and where it stands.
-#[derive(Debug)]
-pub(crate) struct Name {
-    word: &'static str,
-    most: u64,
-    set: fn(&mut Limits, u64),
+/// The numbers of `sem`, in their order.
+const SEM: [Limit; 4] = [Limit::Semmsl, Limit::Semmns, Limit::Semopm, Limit::Semmni];
+
+/// The limits that a namespace can be started with: all but those that the next object uses up.
+fn settable() -> impl Iterator<Item = Limit> {
+    Limit::ALL.into_iter().filter(|limit| !limit.is_next_id())
 }
-
-impl PartialEq for Name {
-    fn eq(&self, other: &Name) -> bool {
-        self.word == other.word
-    }
-}
-
-impl Eq for Name {}
-
-const INT: u64 = i32::MAX as u64;
-const MNI: u64 = IPCMNI as u64;
-
-static NAMES: [Name; 12] = [
-    Name { word: "msgmax", most: INT, set: |l, v| l.msgmax = v.cast_signed() },
-    Name { word: "msgmnb", most: INT, set: |l, v| l.msgmnb = v.cast_signed() },
-    Name { word: "msgmni", most: MNI, set: |l, v| l.msgmni = v.cast_signed() },
-    Name { word: "semmsl", most: INT, set: |l, v| l.semmsl = v.cast_signed() },
-    Name { word: "semmns", most: INT, set: |l, v| l.semmns = v.cast_signed() },
-    Name { word: "semopm", most: INT, set: |l, v| l.semopm = v.cast_signed() },
-    Name { word: "semmni", most: MNI, set: |l, v| l.semmni = v.cast_signed() },
-    Name { word: "shmmax", most: u64::MAX, set: |l, v| l.shmmax = v },
-    Name { word: "shmall", most: u64::MAX, set: |l, v| l.shmall = v },
-    Name { word: "shmmni", most: MNI, set: |l, v| l.shmmni = v.cast_signed() },
-    Name { word: "shm_rmid_forced", most: 1, set: |l, v| l.shm_rmid_forced = v.cast_signed() },
-    Name { word: "auto_msgmni", most: 1, set: |l, v| l.auto_msgmni = v.cast_signed() },
-];
 
 impl FromStr for Setting {
     type Err = String;
@@ -55,15 +28,16 @@ impl FromStr for Setting {
         if word == "sem" {
             return sem(value);
         }
-        let Some(name) = NAMES.iter().find(|name| name.word == word) else {
-            let words: Vec<&str> = NAMES.iter().map(|name| name.word).collect();
+        let Some(limit) = settable().find(|limit| limit.row().name == word) else {
+            let words: Vec<&str> = settable().map(|limit| limit.row().name).collect();
             return Err(format!("no limit {word:?}; there are {} and sem", words.join(", ")));
         };
         let value = number(value).ok_or_else(|| format!("{value:?} is no number (K, M, G may follow it)"))?;
-        if value > name.most {
-            return Err(format!("{word} may be at most {}", name.most));
+        let most = limit.row().range.most();
+        if value > most {
+            return Err(format!("{word} may be at most {most}"));
         }
-        Ok(Setting::One(name, value))
+        Ok(Setting::One(limit, value.cast_signed()))
     }
 }
 
@@ -72,9 +46,9 @@ pub(crate) fn limits(settings: &[Setting]) -> Limits {
     let mut limits = Limits::default();
     for setting in settings {
         match *setting {
-            Setting::One(name, value) => (name.set)(&mut limits, value),
-            Setting::Sem([semmsl, semmns, semopm, semmni]) => {
-                limits = Limits { semmsl, semmns, semopm, semmni, ..limits };
+            Setting::One(limit, value) => limits.put(limit, value),
+            Setting::Sem(values) => {
+                SEM.iter().zip(values).for_each(|(&limit, value)| limits.put(limit, value))
             }
         }
     }
@@ -86,7 +60,9 @@ fn sem(value: &str) -> Result<Setting, String> {
     let parts: Option<Vec<u64>> =
         value.split([',', ' ', '\t']).filter(|part| !part.is_empty()).map(number).collect();
     match parts.as_deref() {
-        Some(&[a, b, c, d]) if a.max(b).max(c) <= INT && d <= MNI => {
+        Some(&[a, b, c, d])
+            if SEM.iter().zip([a, b, c, d]).all(|(limit, n)| n <= limit.row().range.most()) =>
+        {
             Ok(Setting::Sem([a, b, c, d].map(u64::cast_signed)))
         }
         _ => Err("sem takes SEMMSL,SEMMNS,SEMOPM,SEMMNI, for example sem=250,32000,32,128".to_string()),

@@ -1,5 +1,6 @@
 //! The bodies of requests. Field order leaves no padding, which `IntoBytes` checks.
 
+pub use ring3_abi::limits::Limit;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The first bytes of every request.
@@ -245,70 +246,74 @@ numbers! {
         /// *_STAT_ANY: by index, no permission wanted.
         IndexAny = 2,
     }
-    /// The files of /proc that a namespace has of its own.
-    ProcFile {
-        /// /proc/sysvipc/msg
-        SysvipcMsg = 0,
-        /// /proc/sysvipc/sem
-        SysvipcSem = 1,
-        /// /proc/sysvipc/shm
-        SysvipcShm = 2,
-        /// /proc/sys/kernel/msgmax
-        Msgmax = 3,
-        /// /proc/sys/kernel/msgmnb
-        Msgmnb = 4,
-        /// /proc/sys/kernel/msgmni
-        Msgmni = 5,
-        /// /proc/sys/kernel/sem
-        Sem = 6,
-        /// /proc/sys/kernel/shmmax
-        Shmmax = 7,
-        /// /proc/sys/kernel/shmall
-        Shmall = 8,
-        /// /proc/sys/kernel/shmmni
-        Shmmni = 9,
-        /// /proc/sys/kernel/shm_rmid_forced
-        ShmRmidForced = 10,
-        /// /proc/sys/kernel/auto_msgmni
-        AutoMsgmni = 11,
-        /// /proc/sys/kernel/msg_next_id
-        MsgNextId = 12,
-        /// /proc/sys/kernel/sem_next_id
-        SemNextId = 13,
-        /// /proc/sys/kernel/shm_next_id
-        ShmNextId = 14,
+}
+
+macro_rules! files {
+    ($($name:ident = $n:literal, $folder:ident, $file:literal;)*) => {
+        /// The files of /proc that a namespace has of its own.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum ProcFile { $(#[doc = $file] $name = $n,)* }
+
+        impl ProcFile {
+            /// All files, in the order of their numbers.
+            pub const ALL: &'static [ProcFile] = &[$(ProcFile::$name,)*];
+
+            /// The file with this number.
+            pub fn from_u32(n: u32) -> Option<ProcFile> {
+                match n { $($n => Some(ProcFile::$name),)* _ => None }
+            }
+
+            /// The folder that it is in.
+            pub const fn folder(self) -> ProcFolder {
+                match self { $(ProcFile::$name => ProcFolder::$folder,)* }
+            }
+
+            /// Its name in that folder.
+            pub const fn name(self) -> &'static str {
+                match self { $(ProcFile::$name => $file,)* }
+            }
+        }
+    };
+}
+
+/// The folders of /proc that have files of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcFolder {
+    /// /proc/sysvipc: the objects of each kind. They may only be read.
+    Sysvipc,
+    /// /proc/sys/kernel: the limits.
+    Kernel,
+}
+
+files! {
+    SysvipcMsg = 0, Sysvipc, "msg";
+    SysvipcSem = 1, Sysvipc, "sem";
+    SysvipcShm = 2, Sysvipc, "shm";
+    Msgmax = 3, Kernel, "msgmax";
+    Msgmnb = 4, Kernel, "msgmnb";
+    Msgmni = 5, Kernel, "msgmni";
+    Sem = 6, Kernel, "sem";
+    Shmmax = 7, Kernel, "shmmax";
+    Shmall = 8, Kernel, "shmall";
+    Shmmni = 9, Kernel, "shmmni";
+    ShmRmidForced = 10, Kernel, "shm_rmid_forced";
+    AutoMsgmni = 11, Kernel, "auto_msgmni";
+    MsgNextId = 12, Kernel, "msg_next_id";
+    SemNextId = 13, Kernel, "sem_next_id";
+    ShmNextId = 14, Kernel, "shm_next_id";
+}
+
+impl ProcFile {
+    /// The file with a name in a folder.
+    pub fn find(folder: ProcFolder, name: &[u8]) -> Option<ProcFile> {
+        let mut all = ProcFile::ALL.iter().copied();
+        all.find(|file| file.folder() == folder && file.name().as_bytes() == name)
     }
-    /// The fields of `Limits`, in their order.
-    Limit {
-        /// msgmax
-        Msgmax = 0,
-        /// msgmnb
-        Msgmnb = 1,
-        /// msgmni
-        Msgmni = 2,
-        /// SEMMSL
-        Semmsl = 3,
-        /// SEMMNS
-        Semmns = 4,
-        /// SEMOPM
-        Semopm = 5,
-        /// SEMMNI
-        Semmni = 6,
-        /// shmmax
-        Shmmax = 7,
-        /// shmall
-        Shmall = 8,
-        /// shmmni
-        Shmmni = 9,
-        /// shm_rmid_forced
-        ShmRmidForced = 10,
-        /// auto_msgmni
-        AutoMsgmni = 11,
-        /// msg_next_id
-        MsgNextId = 12,
-        /// sem_next_id
-        SemNextId = 13,
-        /// shm_next_id
-        ShmNextId = 14,
+
+    /// The limits that stand in it, in their order there.
+    pub fn limits(self) -> impl Iterator<Item = Limit> {
+        let file = if self.folder() == ProcFolder::Kernel { self.name() } else { "" };
+        Limit::in_file(file)
     }
 }

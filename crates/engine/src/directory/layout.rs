@@ -7,12 +7,13 @@ use crate::layout;
 use crate::region::Table;
 use ring3_abi::Kind;
 use ring3_abi::ipc::IPCMNI;
+use ring3_abi::limits::Limit;
 
 /// First word of a directory: "R3d" and the format's version.
 pub const MAGIC: u32 = 0x5233_6401;
 
 /// How many fields `Limits` has.
-pub const LIMITS: usize = 15;
+pub const LIMITS: usize = Limit::ALL.len();
 
 /// How many words hold a bit for each process number modulo 32768.
 pub const PID_WORDS: usize = IPCMNI / 64;

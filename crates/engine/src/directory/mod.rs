@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::region::Region;
 use layout::{CHAINS, Head, LEN, LIMITS, MAGIC, PID_WORDS, PIDS, Slot, chain, heads, slots};
 use ring3_abi::ipc::IPCMNI;
-use ring3_abi::limits::Limits;
+use ring3_abi::limits::{Limit, Limits};
 use ring3_abi::{Gid, IpcId, Key, Kind, Pid, Uid};
 
 /// How often a reader tries again when a slot is being written.
@@ -128,27 +128,14 @@ impl<'r> Directory<'r> {
 
     /// The limits. Each is read by itself; they change one at a time anyhow.
     pub fn limits(self) -> Limits {
-        let at = |n| self.limit(n);
-        Limits {
-            msgmax: at(0),
-            msgmnb: at(1),
-            msgmni: at(2),
-            semmsl: at(3),
-            semmns: at(4),
-            semopm: at(5),
-            semmni: at(6),
-            shmmax: at(7) as u64,
-            shmall: at(8) as u64,
-            shmmni: at(9),
-            shm_rmid_forced: at(10),
-            auto_msgmni: at(11),
-            msg_next_id: at(12),
-            sem_next_id: at(13),
-            shm_next_id: at(14),
+        let mut limits = Limits::default();
+        for which in Limit::ALL {
+            limits.put(which, self.limit(which as usize));
         }
+        limits
     }
 
-    /// One limit, by its place in `Limits` (the numbers of `wire::request::Limit`).
+    /// One limit, by its place in `Limits` (a `Limit` as number).
     #[inline]
     pub fn limit(self, n: usize) -> i64 {
         self.head().and_then(|head| head.limits.get(n)).map_or(0, |limit| limit.load(Relaxed) as i64)
@@ -216,22 +203,5 @@ fn read(slot: &Slot) -> Option<Option<Entry>> {
 
 /// The limits as the directory holds them.
 fn limit_words(limits: &Limits) -> [u64; LIMITS] {
-    let l = limits;
-    [
-        l.msgmax as u64,
-        l.msgmnb as u64,
-        l.msgmni as u64,
-        l.semmsl as u64,
-        l.semmns as u64,
-        l.semopm as u64,
-        l.semmni as u64,
-        l.shmmax,
-        l.shmall,
-        l.shmmni as u64,
-        l.shm_rmid_forced as u64,
-        l.auto_msgmni as u64,
-        l.msg_next_id as u64,
-        l.sem_next_id as u64,
-        l.shm_next_id as u64,
-    ]
+    Limit::ALL.map(|which| limits.get(which) as u64)
 }

@@ -1,0 +1,49 @@
+//! The limits' table, and the files that show it.
+#![allow(missing_docs, reason = "tests")]
+
+use ring3_abi::limits::{Limit, Limits, Range};
+use ring3_wire::request::{ProcFile, ProcFolder};
+use zerocopy::IntoBytes;
+
+#[test]
+fn every_limit_stands_in_one_file_and_every_file_has_limits() {
+    let kernel: Vec<&ProcFile> = ProcFile::ALL.iter().filter(|f| f.folder() == ProcFolder::Kernel).collect();
+    let in_files: Vec<Limit> = kernel.iter().flat_map(|file| file.limits()).collect();
+    assert_eq!(in_files, Limit::ALL);
+    assert!(kernel.iter().all(|file| file.limits().next().is_some()));
+    let lists = ProcFile::ALL.iter().filter(|file| file.folder() == ProcFolder::Sysvipc);
+    assert!(lists.clone().count() > 0 && lists.clone().all(|file| file.limits().next().is_none()));
+}
+
+#[test]
+fn files_are_found_by_folder_and_name() {
+    for &file in ProcFile::ALL {
+        assert_eq!(ProcFile::find(file.folder(), file.name().as_bytes()), Some(file));
+        assert_eq!(ProcFile::from_u32(file as u32), Some(file));
+    }
+    assert_eq!(ProcFile::find(ProcFolder::Sysvipc, b"msgmax"), None);
+    assert_eq!(ProcFile::find(ProcFolder::Kernel, b"osrelease"), None);
+}
+
+#[test]
+fn a_limit_is_the_word_of_its_number() {
+    let mut limits = Limits::default();
+    for which in Limit::ALL {
+        assert_eq!(Limit::from_u32(which as u32), Some(which));
+        limits.put(which, 1000 + which as i64);
+        assert_eq!(limits.get(which), 1000 + which as i64);
+    }
+    let words: Vec<i64> =
+        limits.as_bytes().chunks_exact(8).map(|w| i64::from_ne_bytes(w.try_into().expect("eight"))).collect();
+    assert_eq!(words, (1000..1015).collect::<Vec<i64>>());
+}
+
+/// Each default but "no identifier is asked for" may be written again.
+#[test]
+fn defaults_are_in_range() {
+    for which in Limit::ALL {
+        let row = which.row();
+        assert_eq!(row.range.allows(Limits::default().get(which)), !which.is_next_id(), "{}", row.name);
+        assert!(row.range == Range::Unsigned || row.range.most() <= i32::MAX as u64);
+    }
+}
