@@ -5,39 +5,40 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | which identifier does a new object get | `names.rs` |
-//! | who may do what | `creds.rs` |
-//! | get, stat, set, remove, attach, … | `handle/*.rs`, one file a family |
-//! | what does a death leave behind | `death.rs` |
-//! | where does an object's memory come from | `arena.rs`, `segment.rs`; `regions.rs` maps it |
-//! | what do the files of /proc say | `procfs.rs`, and `limits.rs` for their writing |
+//! | which function does a request | `serve/route.rs`: the table of all requests |
+//! | who may do what | `policy/creds.rs` |
+//! | which identifier does a new object get | `object/names.rs` |
+//! | get, open, stat, set, remove, for every mechanism | `object/*.rs`, one file a family |
+//! | what is a mechanism's own | `msg/`, `sem/`, `shm/`; `mechanism.rs` is their table and what is asked of each |
+//! | what does a death leave behind | `life/death.rs` |
+//! | where does an object's memory come from | `object/arena.rs`, `shm/segment.rs`; `regions.rs` maps it |
+//! | what becomes of an engine's error | `attempt.rs` |
+//! | what do the files of /proc say | `procfs.rs`, and `policy/limits.rs` for their writing |
 //!
 //! # Invariants
 //! B1. Everything that a client says is a claim, except what the kernel vouches for: its process, user and group.
 //! B2. No answer is given before all deaths that its asker can know of are settled (`serve/endings.rs`).
 //! B3. A region is given to nobody whom the object's permission at that moment refuses it; a range of memory is used again only
-//!     when no process can still reach it (`arena.rs`).
+//!     when no process can still reach it (`object/arena.rs`).
 //! B4. The broker takes a region's lock with patience that ends; what does not succeed is tried again by timer.
+//! B5. A mechanism is known by name only in its own folder, in the table of `mechanism.rs` and in the table of requests.
 #![deny(unsafe_code)]
 
-mod arena;
-mod client;
+mod attempt;
 mod config;
-mod creds;
-mod death;
 mod failure;
-mod handle;
 mod host;
-mod limits;
-mod names;
+mod life;
+mod mechanism;
+mod msg;
 mod namespace;
 mod object;
-mod process;
+mod policy;
 mod procfs;
 mod regions;
-mod segment;
+mod sem;
 mod serve;
-mod sleepers;
+mod shm;
 
 pub use config::{Config, Keeper, Left, Report, Word};
 pub use failure::Failure;

@@ -2,26 +2,23 @@
 //!
 //! # Invariants
 //! S1. The directory says what `names` says; whoever changes an object publishes it before anybody is answered.
-//! S2. An attachment is counted once: in a process, or in a fork whose child is not known yet.
 
-use crate::arena::Arenas;
 use crate::failure::errno;
 use crate::host::BrokerHost;
-use crate::names::Names;
-use crate::object::{Body, Object};
-use crate::process::{ConnId, Process};
+use crate::life::{End, PendingFork, Process};
+use crate::mechanism::{self, States};
+use crate::object::arena::Arenas;
+use crate::object::names::Names;
+use crate::object::{Geometry, Object};
 use crate::regions::{Mapping, memory_file, read_only, seal};
-use crate::segment::pages_in;
 use ring3_abi::ipc::index_of;
 use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, IpcId, Kind, Pid, Uid};
 use ring3_engine::directory::{Directory, Writer};
-use ring3_engine::msg::Queue;
-use ring3_engine::sem::{Set, Undo};
-use ring3_engine::{Error, Host};
+use ring3_engine::{Error, Host, Region};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::MapFlags;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 /// Name of the directory's file, as /proc/PID/maps shows it.
@@ -42,22 +39,13 @@ impl From<Errno> for Trouble {
     }
 }
 
-/// A fork announced by its parent whose child is not known yet.
-#[derive(Debug)]
-pub(crate) struct PendingFork {
-    pub(crate) conn: ConnId,
-    pub(crate) token: u64,
-    pub(crate) parent: Pid,
-    pub(crate) attachments: BTreeMap<u64, IpcId>,
-}
-
 /// A settlement that waits for a region's lock.
 #[derive(Debug)]
 pub(crate) struct Debt {
     pub(crate) pid: Pid,
     pub(crate) kind: Kind,
     pub(crate) id: IpcId,
-    pub(crate) undo: Undo,
+    pub(crate) end: End,
 }
 
 /// The namespace.
@@ -69,16 +57,14 @@ pub(crate) struct Namespace {
     directory: Mapping,
     directory_file: OwnedFd,
     directory_inode: u64,
-    names: [Names<Object>; 3],
+    /// By kind.
+    names: [Names<Object>; Kind::ALL.len()],
+    pub(crate) states: States,
     pub(crate) arenas: Arenas,
     pub(crate) processes: BTreeMap<Pid, Process>,
     pub(crate) forks: Vec<PendingFork>,
     pub(crate) debts: Vec<Debt>,
-    pub(crate) used_sems: u64,
-    pub(crate) shm_pages: u64,
-    /// Pages kept by SHM_LOCK, by real user.
-    pub(crate) locked_pages: HashMap<Uid, u64>,
-    pub(crate) last_token: u64,
+    pub(crate) last_fork: u64,
 }
 
 impl Namespace {
@@ -100,14 +86,12 @@ impl Namespace {
             directory_file: read_only(&file)?,
             directory_inode,
             names: Default::default(),
+            states: States::default(),
             arenas: Arenas::default(),
             processes: BTreeMap::new(),
             forks: Vec::new(),
             debts: Vec::new(),
-            used_sems: 0,
-            shm_pages: 0,
-            locked_pages: HashMap::new(),
-            last_token: 0,
+            last_fork: 0,
         })
     }
 
@@ -139,6 +123,14 @@ impl Namespace {
         }
     }
 
+    /// Puts new limits in force, with what follows from them.
+    pub(crate) fn apply_limits(&mut self, limits: Limits) {
+        self.set_limits(limits);
+        for (_, mechanism) in mechanism::all() {
+            mechanism.limits_changed(self);
+        }
+    }
+
     /// The objects of a kind.
     pub(crate) fn names(&self, kind: Kind) -> &Names<Object> {
         &self.names[kind as usize]
@@ -167,7 +159,7 @@ impl Namespace {
         let Some((directory, index)) = self.directory().zip(index_of(id)) else { return 0 };
         let names = self.names(kind);
         directory.set_usage(kind, names.in_use() as u32, names.highest().map(|index| index as u32));
-        directory.set_totals(self.used_sems, self.shm_pages);
+        mechanism::of(kind).publish_totals(self, directory);
         let entry = names.get(id).map(Object::entry);
         directory.put(kind, index, entry.as_ref()).unwrap_or(0)
     }
@@ -179,44 +171,14 @@ impl Namespace {
             .map_or(0, |(directory, index)| directory.reader().version(kind, index))
     }
 
-    /// A queue's region.
-    pub(crate) fn queue(&self, id: IpcId) -> Result<Queue<'_>, Error> {
-        match self.names(Kind::Msg).get(id).map(|object| &object.body) {
-            Some(&Body::Queue { range, geometry }) => {
-                Queue::new(self.arenas.region(range).ok_or(Error::Spoiled)?, geometry)
-            }
-            _ => Err(Error::Removed),
-        }
-    }
-
-    /// A set's region.
-    pub(crate) fn set(&self, id: IpcId) -> Result<Set<'_>, Error> {
-        match self.names(Kind::Sem).get(id).map(|object| &object.body) {
-            Some(&Body::Set { range, geometry }) => {
-                Set::new(self.arenas.region(range).ok_or(Error::Spoiled)?, geometry)
-            }
-            _ => Err(Error::Removed),
-        }
-    }
-
-    /// Runs an engine operation on an object; a lock held by the dead is freed, then it is tried once more.
-    pub(crate) fn attempt<T>(
-        &mut self,
-        kind: Kind,
-        id: IpcId,
-        operation: impl Fn(&Namespace) -> Result<T, Error>,
-    ) -> Result<T, Trouble> {
-        let mut result = operation(self);
-        if let Err(Error::Stuck(holder)) = result {
-            self.rescue(kind, id, holder);
-            result = operation(self);
-        }
-        result.map_err(|error| match error {
-            Error::Errno(errno) => Trouble::Errno(errno),
-            Error::Stuck(_) => Trouble::Later,
-            Error::Full => Trouble::Errno(Errno::ENOMEM),
-            Error::Removed | Error::Moved | Error::Spoiled => Trouble::Errno(Errno::EIDRM),
-        })
+    /// An object's region and its capacities.
+    ///
+    /// # Errors
+    /// `Removed` if there is none; `Spoiled` if it does not lie where it should.
+    pub(crate) fn region(&self, kind: Kind, id: IpcId) -> Result<(Region<'_>, Geometry), Error> {
+        let home = self.names(kind).get(id).and_then(|object| object.home).ok_or(Error::Removed)?;
+        let region = self.arenas.region(home.range).ok_or(Error::Spoiled)?;
+        Ok((region, home.geometry))
     }
 
     /// Notes that a process has a region from now on.
@@ -240,16 +202,7 @@ impl Namespace {
     /// Takes an object out of the world: its names, its counts, its memory.
     pub(crate) fn forget(&mut self, kind: Kind, id: IpcId) {
         let Some(object) = self.names_mut(kind).remove(id) else { return };
-        match &object.body {
-            Body::Queue { .. } => {}
-            Body::Set { geometry, .. } => self.used_sems -= u64::from(geometry.nsems),
-            Body::Segment(segment) => {
-                self.shm_pages -= pages_in(segment.size);
-                if let Some(locked) = &segment.locked {
-                    self.unlock_pages(locked.user, pages_in(segment.size));
-                }
-            }
-        }
+        mechanism::of(kind).forgotten(self, id, &object);
         self.publish(kind, id);
         for pid in &object.users {
             if let Some(process) = self.processes.get_mut(pid) {
@@ -258,25 +211,6 @@ impl Namespace {
         }
         if let Some(range) = object.range() {
             self.arenas.retire(range);
-        }
-    }
-
-    /// Takes pages off a user's account of locked ones.
-    pub(crate) fn unlock_pages(&mut self, user: Uid, pages: u64) {
-        if let Some(count) = self.locked_pages.get_mut(&user) {
-            *count = count.saturating_sub(pages);
-        }
-    }
-
-    /// Destroys a segment that has no attachment and is to go then. kernel: shm_may_destroy().
-    pub(crate) fn destroy_if_due(&mut self, id: IpcId) {
-        let forced = self.limits.shm_rmid_forced != 0;
-        let due = self.names(Kind::Shm).get(id).is_some_and(|object| {
-            let marked = object.perm.mode & ring3_abi::shm::SHM_DEST != 0;
-            object.segment().is_some_and(|segment| segment.nattch == 0) && (forced || marked)
-        });
-        if due {
-            self.forget(Kind::Shm, id);
         }
     }
 }

@@ -3,20 +3,20 @@
 //! Reading gives a sealed memory file with the text of this moment. Writing goes through a pipe (or a socket, if the file is to be read too)
 //! that the broker empties before it handles any request. Only the first write of an open counts, as in the kernel's strict mode.
 
-use crate::client::Answer;
-use crate::creds::Creds;
 use crate::failure::errno;
-use crate::handle::query::{apply_limits, may_set, queue_state, segment_state, set_state};
-use crate::limits;
+use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
-use crate::object::Object;
+use crate::policy::creds::Creds;
+use crate::policy::limits;
 use crate::regions::{memory_file, read_only, seal};
+use crate::serve::Server;
+use crate::serve::client::{Answer, Request};
 use ring3_abi::{Errno, IpcId, Kind};
+use ring3_wire::Packet;
 use ring3_wire::request::{Proc, ProcFile};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
 
 /// A file of limits that somebody has open for writing.
@@ -28,17 +28,16 @@ pub(crate) struct Written {
 }
 
 /// Opens a file.
-pub(crate) fn open(
-    ns: &mut Namespace,
-    creds: &Creds,
-    ask: &Proc,
-) -> Result<(Answer, Option<Written>), Trouble> {
+fn open(ns: &mut Namespace, creds: &Creds, ask: &Proc) -> Result<(Answer, Option<Written>), Trouble> {
     let file = ProcFile::from_u32(ask.file).ok_or(Errno::ENOENT)?;
-    let table = matches!(file, ProcFile::SysvipcMsg | ProcFile::SysvipcSem | ProcFile::SysvipcShm);
-    if ask.access != 0 && (table || !may_set(ns, creds, file)) {
+    let table = mechanism::all().find(|(_, mechanism)| mechanism.facts().table == file);
+    if ask.access != 0 && (table.is_some() || !limits::may_set_file(ns, creds, file)) {
         return Err(Errno::EACCES.into());
     }
-    let text = if table { table_text(ns, file)? } else { limits::text(ns.limits(), file) };
+    let text = match table {
+        Some((kind, _)) => table_text(ns, kind)?,
+        None => limits::text(ns.limits(), file),
+    };
     let (theirs, ours) = match ask.access {
         0 => return Ok((Answer::default().passing(snapshot(&text)?), None)),
         1 => write_end()?,
@@ -46,6 +45,17 @@ pub(crate) fn open(
         _ => return Err(Errno::EINVAL.into()),
     };
     Ok((Answer::default().passing(theirs), Some(Written { fd: ours, file, used: false })))
+}
+
+impl Server {
+    /// Proc: opens a file, and watches what is written to it.
+    pub(crate) fn proc(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<Answer, Trouble> {
+        let (answer, written) = open(&mut self.ns, &asked.creds, &packet.body()?)?;
+        if let Some(written) = written {
+            self.watch_written(written);
+        }
+        Ok(answer)
+    }
 }
 
 fn snapshot(text: &str) -> Result<OwnedFd, Errno> {
@@ -89,28 +99,17 @@ impl Written {
             let mut new = *ns.limits();
             // A writer cannot be told of a bad number any more. What stood before it is set, as in the kernel.
             let _ = limits::write(&mut new, self.file, buffer.get(..got).unwrap_or_default());
-            apply_limits(ns, new);
+            ns.apply_limits(new);
         }
     }
 }
 
-fn table_text(ns: &mut Namespace, file: ProcFile) -> Result<String, Trouble> {
-    let (kind, head) = match file {
-        ProcFile::SysvipcMsg => (Kind::Msg, MSG_HEAD),
-        ProcFile::SysvipcSem => (Kind::Sem, SEM_HEAD),
-        _ => (Kind::Shm, SHM_HEAD),
-    };
-    let mut text = String::from(head);
+fn table_text(ns: &mut Namespace, kind: Kind) -> Result<String, Trouble> {
+    let mechanism = mechanism::of(kind);
+    let mut text = String::from(mechanism.facts().head);
     let ids: Vec<IpcId> = ns.names(kind).iter().map(|(id, _)| id).collect();
     for id in ids {
-        let line = match kind {
-            Kind::Msg => msg_line(ns, id),
-            Kind::Sem => sem_line(ns, id),
-            Kind::Shm => {
-                ns.object(kind, id).map(|object| shm_line(object).unwrap_or_default()).map_err(Trouble::from)
-            }
-        };
-        match line {
+        match mechanism.line(ns, id) {
             Ok(line) => text.push_str(&line),
             Err(Trouble::Later) => return Err(Trouble::Later),
             // A spoiled region has nothing to print.
@@ -118,61 +117,4 @@ fn table_text(ns: &mut Namespace, file: ProcFile) -> Result<String, Trouble> {
         }
     }
     Ok(text)
-}
-
-const MSG_HEAD: &str = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n";
-const SEM_HEAD: &str =
-    "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n";
-const SHM_HEAD: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
-
-fn msg_line(ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
-    let q = queue_state(ns, id)?;
-    let p = q.perm;
-    Ok(format!(
-        "{:10} {:10}  {:4o}  {:10} {:10} {:5} {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10}\n",
-        p.key,
-        id,
-        p.mode,
-        q.cbytes,
-        q.qnum,
-        q.lspid,
-        q.lrpid,
-        p.uid,
-        p.gid,
-        p.cuid,
-        p.cgid,
-        q.stime,
-        q.rtime,
-        q.ctime
-    ))
-}
-
-fn sem_line(ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
-    let s = set_state(ns, id)?;
-    let p = s.perm;
-    Ok(format!(
-        "{:10} {:10}  {:4o} {:10} {:5} {:5} {:5} {:5} {:10} {:10}\n",
-        p.key, id, p.mode, s.nsems, p.uid, p.gid, p.cuid, p.cgid, s.otime, s.ctime
-    ))
-}
-
-fn shm_line(object: &Object) -> Option<String> {
-    let s = segment_state(object)?;
-    let p = s.perm;
-    let (rss, swap) = object.segment()?.resident();
-    let page = crate::segment::PAGE;
-    let mut line = String::new();
-    // Writing to a string cannot fail.
-    let _ = write!(
-        line,
-        "{:10} {:10}  {:4o} {:21} {:5} {:5}  {:5}",
-        p.key, object.perm.id, p.mode, s.segsz, s.cpid, s.lpid, s.nattch
-    );
-    let _ = write!(
-        line,
-        " {:5} {:5} {:5} {:5} {:10} {:10} {:10}",
-        p.uid, p.gid, p.cuid, p.cgid, s.atime, s.dtime, s.ctime
-    );
-    let _ = writeln!(line, " {:21} {:21}", rss * page, swap * page);
-    Some(line)
 }

@@ -1,8 +1,7 @@
-//! Processes that end, and programs that are replaced: what the loop does before it answers anybody (V1).
+//! Processes and connections that end: what the loop does before it answers anybody (V1).
 
 use super::Server;
-use crate::client::has_hung_up;
-use crate::process::ConnId;
+use crate::life::ConnId;
 use ring3_abi::Pid;
 use rustix::event::epoll;
 use rustix::fs::Timespec;
@@ -52,28 +51,25 @@ impl Server {
         self.later.append(&mut requests);
     }
 
-    /// Finds out which of the processes that were about to exec have done so.
-    pub(crate) fn confirm_execs(&mut self) {
-        for pid in std::mem::take(&mut self.leaving) {
-            let conns: Vec<ConnId> = self
-                .ns
-                .processes
-                .get(&pid)
-                .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
-            for conn in conns {
-                if self.conns.get(&conn).is_some_and(|there| has_hung_up(&there.fd)) {
-                    // Nobody waits for answers there any more.
-                    self.read(conn, &mut Vec::new());
-                }
-            }
-            let Some(process) = self.ns.processes.get(&pid).filter(|process| process.leaving) else {
-                continue;
-            };
-            if !process.is_dead() && self.ns.image_is_gone(pid) {
-                self.ns.settle_exec(pid);
-            } else {
-                self.leaving.insert(pid);
-            }
+    /// A connection's other end is closed, or has broken the protocol.
+    pub(crate) fn hang_up(&mut self, conn: ConnId) {
+        let Some(there) = self.conns.remove(&conn) else { return };
+        while let Some(at) = self.ns.forks.iter().position(|fork| fork.conn == conn) {
+            // Nobody is left who could be the child.
+            let fork = self.ns.forks.swap_remove(at);
+            self.ns.inherit(fork.holder, None);
+        }
+        while let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) {
+            self.sleeping.swap_remove(at).abandon(&mut self.ns);
+        }
+        let Some((pid, process)) = there.owner.and_then(|pid| Some((pid, self.ns.processes.get_mut(&pid)?)))
+        else {
+            return;
+        };
+        process.conns.remove(&conn);
+        if process.conns.is_empty() && !process.is_dead() {
+            let leaving = process.leaving;
+            self.last_hang_up(pid, leaving);
         }
     }
 }

@@ -6,24 +6,27 @@
 //! V2. A connection has at most one request in hand; whoever sends a second one before the answer loses the connection.
 //! V3. What waits for a lock or sleeps is looked at every millisecond; with nothing to look at, the loop sleeps without end.
 
+pub(crate) mod client;
 mod endings;
+mod route;
+pub(crate) mod sleepers;
 
-use crate::client::{Arrival, Conn, Request, is_readable, prepare};
 use crate::config::{Config, Keeper, Left, Log, Report, Word};
 use crate::failure::Failure;
-use crate::handle::query;
 use crate::host::monotonic;
+use crate::life::ConnId;
+use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
-use crate::process::ConnId;
+use crate::object::query;
 use crate::procfs::Written;
-use crate::sleepers::Sleeping;
+use client::{Answer, Arrival, Conn, Request, is_readable, prepare};
 use ring3_abi::{IpcId, Kind, Pid};
-use ring3_engine::Parked;
-use ring3_wire::{MAX_PACKET, Op, decode};
+use ring3_wire::{MAX_PACKET, Op, Packet, decode};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
+use sleepers::Sleeping;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -65,7 +68,7 @@ const BURST: usize = 64;
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 /// How often what waits for a lock is tried again, nanoseconds.
 const RETRY: u64 = 5_000_000;
-/// How often segments under SHM_LOCK are looked at for pages that came since.
+/// How often a mechanism that has something to refresh does so.
 const REFRESH: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// A running broker.
@@ -87,6 +90,8 @@ pub(crate) struct Server {
     written: Vec<Written>,
     /// Processes that said they are about to exec.
     pub(crate) leaving: BTreeSet<Pid>,
+    /// A mechanism wants to be refreshed.
+    restless: bool,
     /// The keeper wants it to end.
     called: bool,
     pub(crate) over: bool,
@@ -126,6 +131,7 @@ impl Server {
             retry_at: 0,
             written: Vec::new(),
             leaving: BTreeSet::new(),
+            restless: false,
             called: false,
             over: false,
             buffer: vec![0; MAX_PACKET],
@@ -161,7 +167,7 @@ impl Server {
         }
         self.catch_up();
         self.poll_sleepers();
-        self.refresh_locked();
+        self.refresh();
         Ok(())
     }
 
@@ -171,13 +177,7 @@ impl Server {
             || !self.sleeping.is_empty()
             || !self.ns.debts.is_empty()
             || !self.leaving.is_empty();
-        if waits {
-            Some(TICK)
-        } else if self.ns.locked_pages.values().any(|&pages| pages > 0) {
-            Some(REFRESH)
-        } else {
-            None
-        }
+        if waits { Some(TICK) } else { self.restless.then_some(REFRESH) }
     }
 
     /// Takes what has arrived: notes are done at once, requests put into line.
@@ -208,12 +208,18 @@ impl Server {
     }
 
     /// Takes a connection.
-    pub(crate) fn adopt(&mut self, fd: OwnedFd) {
+    fn adopt(&mut self, fd: OwnedFd) {
         let conn = ConnId(self.last_conn + 1);
         if prepare(&fd) && self.watch(&fd, Source::Conn(conn)).is_ok() {
             self.last_conn += 1;
             self.conns.insert(conn, Conn { fd, owner: None });
         }
+    }
+
+    /// Adopt: takes a copy of the connection that came beside it.
+    fn adopt_copy(&mut self, asked: &Request, _: &Packet<'_>) -> Result<(), ring3_abi::Errno> {
+        let copy = asked.fd.as_ref().and_then(|fd| fd.try_clone().ok());
+        copy.map(|fd| self.adopt(fd)).ok_or(ring3_abi::Errno::EPROTO)
     }
 
     fn keeper_called(&mut self) {
@@ -313,37 +319,16 @@ impl Server {
     }
 
     /// Sends an answer; a client that does not take it loses its connection.
-    pub(crate) fn reply(
-        &mut self,
-        conn: ConnId,
-        tag: u32,
-        result: &Result<crate::client::Answer, (ring3_abi::Errno, i64)>,
-    ) {
+    pub(crate) fn reply(&mut self, conn: ConnId, tag: u32, result: &Result<Answer, (ring3_abi::Errno, i64)>) {
         let taken = self.conns.get(&conn).is_none_or(|there| there.send(tag, result));
         if !taken {
             self.hang_up(conn);
         }
     }
 
-    fn poll_sleepers(&mut self) {
-        let mut at = 0;
-        while let Some(sleeping) = self.sleeping.get_mut(at) {
-            match sleeping.poll(&mut self.ns, Parked::Woken) {
-                None => at += 1,
-                Some(result) => {
-                    let over = self.sleeping.swap_remove(at);
-                    self.reply(over.conn, over.tag, &result.map_err(|errno| (errno, 0)));
-                }
-            }
-        }
-    }
-
-    fn refresh_locked(&self) {
-        if self.ns.locked_pages.values().any(|&pages| pages > 0) {
-            for (_, object) in self.ns.names(Kind::Shm).iter() {
-                object.segment().into_iter().for_each(crate::segment::Segment::refresh);
-            }
-        }
+    fn refresh(&mut self) {
+        self.restless =
+            mechanism::all().fold(false, |any, (_, mechanism)| mechanism.refresh(&self.ns) || any);
     }
 
     /// Whether there is nothing left to do.

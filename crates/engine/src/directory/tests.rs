@@ -78,7 +78,8 @@ fn holds_limits_and_processes() {
         writer.set_usage(Kind::Shm, 3, Some(0));
         assert_eq!(directory.usage(Kind::Shm), (3, Some(0)));
         assert_eq!(directory.usage(Kind::Sem), (0, None));
-        writer.set_totals(8, 9);
+        writer.set_used_sems(8);
+        writer.set_shm_pages(9);
         assert_eq!(directory.totals(), (8, 9));
     });
 }

@@ -112,11 +112,17 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Writes how many semaphores all sets have, and how many pages all segments.
-    pub fn set_totals(self, used_sems: u64, shm_pages: u64) {
+    /// Writes how many semaphores all sets have.
+    pub fn set_used_sems(self, count: u64) {
         if let Some(head) = self.directory.head() {
-            head.used_sems.store(used_sems, Relaxed);
-            head.shm_pages.store(shm_pages, Relaxed);
+            head.used_sems.store(count, Relaxed);
+        }
+    }
+
+    /// Writes how many pages all segments have.
+    pub fn set_shm_pages(self, count: u64) {
+        if let Some(head) = self.directory.head() {
+            head.shm_pages.store(count, Relaxed);
         }
     }
 

@@ -7,26 +7,42 @@
 //!     is answered after that.
 //! X2. Settling twice changes nothing. A region whose lock does not come free becomes a debt, tried again by timer.
 
-use crate::namespace::{DIRECTORY_NAME, Debt, Namespace};
-use crate::process::{Image, maps_file};
+use super::process::{Image, Process};
+use crate::mechanism;
+use crate::namespace::{Debt, Namespace, Trouble};
+use crate::serve::Server;
+use crate::serve::client::Answer;
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_engine::Error;
-use ring3_engine::sem::Undo;
+use ring3_wire::{Packet, request};
+
+/// What has ended, and so what is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The whole process: everything it owes is due.
+    Process,
+    /// Its image only: what outlives an exec stays.
+    Image,
+}
 
 impl Namespace {
     /// Settles a process that has ended.
     pub(crate) fn settle_death(&mut self, pid: Pid) {
-        self.leave_segments(pid);
-        self.settle_regions(pid, Undo::Apply);
-        self.orphan_segments(pid);
+        self.leave(pid);
+        self.settle_regions(pid, End::Process);
+        for (_, mechanism) in mechanism::all() {
+            mechanism.orphan(self, pid);
+        }
         self.finish_death(pid);
     }
 
     /// Forgets a dead process once nothing of it is left to settle (X1).
     fn finish_death(&mut self, pid: Pid) {
-        if self.debts.iter().any(|debt| debt.pid == pid && debt.undo == Undo::Apply) {
+        if self.debts.iter().any(|debt| debt.pid == pid && debt.end == End::Process) {
             return;
         }
+        // A request of its that was read before its end may have attached something since.
+        self.leave(pid);
         self.leave_ranges(pid);
         let Some(process) = self.processes.remove(&pid) else { return };
         for &(kind, id) in &process.objects {
@@ -43,8 +59,8 @@ impl Namespace {
 
     /// Settles what a replaced image leaves: its attachments, tickets and sections, but not its undo.
     pub(crate) fn settle_exec(&mut self, pid: Pid) {
-        self.leave_segments(pid);
-        self.settle_regions(pid, Undo::Keep);
+        self.leave(pid);
+        self.settle_regions(pid, End::Image);
         self.leave_ranges(pid);
         if let Some(process) = self.processes.get_mut(&pid) {
             process.image = Image::New;
@@ -52,10 +68,10 @@ impl Namespace {
         }
     }
 
-    fn leave_segments(&mut self, pid: Pid) {
-        let Some(process) = self.processes.get_mut(&pid) else { return };
-        for (_, id) in std::mem::take(&mut process.attachments) {
-            self.detach(id, pid);
+    /// Takes back all that a process's image held.
+    pub(super) fn leave(&mut self, pid: Pid) {
+        for (_, mechanism) in mechanism::all() {
+            mechanism.leave(self, pid);
         }
     }
 
@@ -66,81 +82,23 @@ impl Namespace {
         }
     }
 
-    /// One attachment fewer. kernel: shm_close().
-    pub(crate) fn detach(&mut self, id: IpcId, pid: Pid) {
-        let now = self.now();
-        let Some(segment) = self.names_mut(Kind::Shm).get_mut(id).and_then(|object| object.segment_mut())
-        else {
-            return;
-        };
-        segment.lpid = pid;
-        segment.dtime = now;
-        segment.nattch = segment.nattch.saturating_sub(1);
-        self.destroy_if_due(id);
-    }
-
-    fn settle_regions(&mut self, pid: Pid, undo: Undo) {
+    fn settle_regions(&mut self, pid: Pid, end: End) {
         let Some(process) = self.processes.get(&pid) else { return };
         let mut objects: Vec<(Kind, IpcId)> = process.objects.iter().copied().collect();
         objects.sort_unstable();
         for (kind, id) in objects {
-            if self.settle_region(pid, kind, id, undo) == Settled::Not {
-                self.debts.push(Debt { pid, kind, id, undo });
+            if self.settle_region(pid, kind, id, end) == Settled::Not {
+                self.debts.push(Debt { pid, kind, id, end });
             }
         }
     }
 
-    fn settle_region(&mut self, pid: Pid, kind: Kind, id: IpcId, undo: Undo) -> Settled {
-        let mut result = self.settle_once(pid, kind, id, undo);
-        if let Err(Error::Stuck(holder)) = result
-            && holder != pid
-        {
-            self.rescue(kind, id, holder);
-            result = self.settle_once(pid, kind, id, undo);
-        }
-        match result {
+    fn settle_region(&mut self, pid: Pid, kind: Kind, id: IpcId, end: End) -> Settled {
+        let mechanism = mechanism::of(kind);
+        match self.attempt_beside(kind, id, Some(pid), |ns| mechanism.settle(ns, id, pid, end)) {
             Err(Error::Stuck(_)) => Settled::Not,
             // Whatever else went wrong is in the region, and no later try can mend it.
             _ => Settled::Yes,
-        }
-    }
-
-    fn settle_once(&self, pid: Pid, kind: Kind, id: IpcId, undo: Undo) -> Result<(), Error> {
-        match kind {
-            Kind::Msg => self.queue(id)?.settle(&self.host, pid, self.host.me),
-            Kind::Sem => self.set(id)?.settle(&self.host, pid, self.host.me, undo),
-            Kind::Shm => Ok(()),
-        }
-    }
-
-    /// kernel: exit_shm().
-    fn orphan_segments(&mut self, pid: Pid) {
-        let made: Vec<IpcId> = self
-            .names(Kind::Shm)
-            .iter()
-            .filter(|(_, object)| object.creator == pid && object.segment().is_some_and(|s| s.fostered))
-            .map(|(id, _)| id)
-            .collect();
-        for id in made {
-            if let Some(segment) =
-                self.names_mut(Kind::Shm).get_mut(id).and_then(|object| object.segment_mut())
-            {
-                segment.fostered = false;
-            }
-            self.destroy_if_due(id);
-        }
-    }
-
-    /// Destroys the segments that nobody has and whose maker is gone: shm_rmid_forced was switched on. kernel: shm_destroy_orphaned().
-    pub(crate) fn destroy_orphans(&mut self) {
-        let orphans: Vec<IpcId> = self
-            .names(Kind::Shm)
-            .iter()
-            .filter(|(_, object)| object.segment().is_some_and(|segment| !segment.fostered))
-            .map(|(id, _)| id)
-            .collect();
-        for id in orphans {
-            self.destroy_if_due(id);
         }
     }
 
@@ -148,7 +106,7 @@ impl Namespace {
     pub(crate) fn rescue(&mut self, kind: Kind, id: IpcId, holder: Pid) {
         let Some(process) = self.processes.get(&holder) else {
             // Nobody whom the broker knows took this lock.
-            let _ = self.settle_once(holder, kind, id, Undo::Keep);
+            let _ = mechanism::of(kind).settle(self, id, holder, End::Image);
             return;
         };
         if process.is_dead() {
@@ -158,15 +116,10 @@ impl Namespace {
         }
     }
 
-    /// Whether a living process's image is another than the one that spoke to the broker: it does not map the directory.
-    pub(crate) fn image_is_gone(&self, pid: Pid) -> bool {
-        maps_file(pid, DIRECTORY_NAME, self.directory_file().1) == Some(false)
-    }
-
     /// Tries debts again.
     pub(crate) fn settle_debts(&mut self) {
         for debt in std::mem::take(&mut self.debts) {
-            if self.settle_region(debt.pid, debt.kind, debt.id, debt.undo) == Settled::Not {
+            if self.settle_region(debt.pid, debt.kind, debt.id, debt.end) == Settled::Not {
                 self.debts.push(debt);
             } else if self.processes.get(&debt.pid).is_some_and(|process| process.is_dead()) {
                 self.finish_death(debt.pid);
@@ -177,6 +130,15 @@ impl Namespace {
     /// Whether a process is dead and something of it is not settled.
     pub(crate) fn owes(&self, pid: Pid) -> bool {
         self.debts.iter().any(|debt| debt.pid == pid)
+    }
+}
+
+impl Server {
+    /// Settle: answers when nothing that a dead process left is unsettled.
+    pub(crate) fn settle(&self, packet: &Packet<'_>) -> Result<Answer, Trouble> {
+        let ask = packet.body::<request::Settle>()?;
+        let dead = self.ns.processes.get(&ask.pid).is_some_and(Process::is_dead);
+        if dead && self.ns.owes(ask.pid) { Err(Trouble::Later) } else { Ok(Answer::default()) }
     }
 }
 

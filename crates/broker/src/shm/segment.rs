@@ -5,8 +5,8 @@
 //! SHM_LOCK brings no page in, as in the kernel: what has contents is locked in the broker's mapping at once, what gets contents later
 //! within a second (`refresh`). Resident pages are counted as they are; Linux 6.18 itself counts a huge page 512 times over.
 
-use crate::creds::{Capability, Creds};
 use crate::failure::errno;
+use crate::policy::creds::{Capability, Creds};
 use crate::regions::{Mapping, cached_pages, memory_file, read_only, seal};
 use ring3_abi::shm::{SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_NORESERVE, SHM_RDONLY};
 use ring3_abi::{Errno, Key, Pid, Uid};
@@ -16,38 +16,38 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 /// Size of a small page.
-pub(crate) const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// Memory kept by SHM_LOCK.
 #[derive(Debug)]
-pub(crate) struct Locked {
+pub(super) struct Locked {
     /// Whose locked memory it counts as.
-    pub(crate) user: Uid,
+    pub(super) user: Uid,
     /// Keeps the pages.
     mapping: Mapping,
 }
 
 /// A segment.
 #[derive(Debug)]
-pub(crate) struct Segment {
+pub(super) struct Segment {
     file: OwnedFd,
     /// Size as asked for, bytes.
-    pub(crate) size: u64,
+    pub(super) size: u64,
     /// Page size of the file, bytes.
-    pub(crate) page: u64,
-    pub(crate) atime: i64,
-    pub(crate) dtime: i64,
-    pub(crate) ctime: i64,
-    pub(crate) cpid: Pid,
-    pub(crate) lpid: Pid,
-    pub(crate) nattch: u64,
-    pub(crate) locked: Option<Locked>,
+    pub(super) page: u64,
+    pub(super) atime: i64,
+    pub(super) dtime: i64,
+    pub(super) ctime: i64,
+    pub(super) cpid: Pid,
+    pub(super) lpid: Pid,
+    pub(super) nattch: u64,
+    pub(super) locked: Option<Locked>,
     /// The process that made it is alive: with shm_rmid_forced the segment then lives without attachments.
-    pub(crate) fostered: bool,
+    pub(super) fostered: bool,
 }
 
 /// Small pages in `size` bytes.
-pub(crate) fn pages_in(size: u64) -> u64 {
+pub(super) fn pages_in(size: u64) -> u64 {
     size / PAGE + u64::from(!size.is_multiple_of(PAGE))
 }
 
@@ -57,7 +57,7 @@ impl Segment {
     /// # Errors
     /// `EINVAL` for a huge page size that the machine has not or a size no file can have; `EPERM` for huge pages without CAP_IPC_LOCK or
     /// the group of vm.hugetlb_shm_group; `ENOMEM`.
-    pub(crate) fn create(key: Key, size: u64, flags: i32, creds: &Creds, now: i64) -> Result<Segment, Errno> {
+    pub(super) fn create(key: Key, size: u64, flags: i32, creds: &Creds, now: i64) -> Result<Segment, Errno> {
         let name = format!("SYSV{key:08x}");
         let (file, page) = match flags & SHM_HUGETLB {
             0 => (memory_file(&name, MemfdFlags::empty())?, PAGE),
@@ -89,8 +89,15 @@ impl Segment {
         })
     }
 
+    /// A process maps it once more. kernel: shm_open().
+    pub(super) fn opened(&mut self, pid: Pid, now: i64) {
+        self.nattch += 1;
+        self.atime = now;
+        self.lpid = pid;
+    }
+
     /// A descriptor to attach it by.
-    pub(crate) fn descriptor(&self, shmat_flags: i32) -> Result<OwnedFd, Errno> {
+    pub(super) fn descriptor(&self, shmat_flags: i32) -> Result<OwnedFd, Errno> {
         if shmat_flags & SHM_RDONLY != 0 {
             return read_only(&self.file);
         }
@@ -103,12 +110,12 @@ impl Segment {
     }
 
     /// Whether it has huge pages, which are never swapped.
-    pub(crate) fn is_huge(&self) -> bool {
+    pub(super) fn is_huge(&self) -> bool {
         self.page != PAGE
     }
 
     /// Pages in memory and pages swapped out.
-    pub(crate) fn resident(&self) -> (u64, u64) {
+    pub(super) fn resident(&self) -> (u64, u64) {
         let held =
             rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_blocks.cast_unsigned() * 512 / PAGE);
         if self.is_huge() {
@@ -119,7 +126,7 @@ impl Segment {
     }
 
     /// Keeps its pages in memory: those with contents now, the rest when [`Segment::refresh`] finds them.
-    pub(crate) fn lock(&mut self, user: Uid) -> Result<(), Errno> {
+    pub(super) fn lock(&mut self, user: Uid) -> Result<(), Errno> {
         let mapping = Mapping::new(&self.file, self.len() as usize, MapFlags::NORESERVE)?;
         mapping.lock(&self.contents())?;
         self.locked = Some(Locked { user, mapping });
@@ -127,7 +134,7 @@ impl Segment {
     }
 
     /// Keeps pages too that got contents since.
-    pub(crate) fn refresh(&self) {
+    pub(super) fn refresh(&self) {
         if let Some(locked) = &self.locked {
             locked.mapping.populate(&self.contents());
         }

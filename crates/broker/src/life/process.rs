@@ -1,9 +1,9 @@
 //! The processes that the broker knows.
 
-use crate::arena::RangeId;
+use crate::object::arena::RangeId;
 use ring3_abi::{IpcId, Kind, Pid};
 use rustix::process::{PidfdFlags, pidfd_open};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 
@@ -32,10 +32,6 @@ pub(crate) struct Process {
     pub(crate) conns: HashSet<ConnId>,
     /// Its name, once it was asked for.
     name: Option<[u8; 16]>,
-    /// The last attach, and the segment's atime and lpid before it: for one that could not be mapped.
-    pub(crate) last_attach: Option<(u64, i64, Pid)>,
-    /// Segments it has attached, by token. A forked child has its parent's tokens.
-    pub(crate) attachments: BTreeMap<u64, IpcId>,
     /// Objects it has opened, removed ones too.
     pub(crate) objects: HashSet<(Kind, IpcId)>,
     /// Ranges it may reach.
@@ -53,8 +49,6 @@ impl Process {
             leaving: false,
             conns: HashSet::new(),
             name: None,
-            last_attach: None,
-            attachments: BTreeMap::new(),
             objects: HashSet::new(),
             ranges: HashSet::new(),
         })
@@ -74,7 +68,7 @@ impl Process {
 
     /// Whether it has ended.
     pub(crate) fn is_dead(&self) -> bool {
-        crate::client::is_readable(&self.pidfd)
+        crate::serve::client::is_readable(&self.pidfd)
     }
 }
 

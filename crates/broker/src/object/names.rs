@@ -66,16 +66,22 @@ impl<T> Names<T> {
         self.slots.iter().flatten().map(|slot| (slot.0, &slot.2))
     }
 
-    /// Gives an object an identifier: the wished one (its index or the next free one), or the next of the cycle. `None`: there is none left
+    /// Gives an object an identifier: the one asked for (its index or the next free one), or the next of the cycle. `None`: there is none left
     /// under `limit`, which is at most [`IPCMNI`].
-    pub(crate) fn add(&mut self, key: Key, wish: Option<IpcId>, limit: usize, object: T) -> Option<IpcId> {
+    pub(crate) fn add(
+        &mut self,
+        key: Key,
+        asked_for: Option<IpcId>,
+        limit: usize,
+        object: T,
+    ) -> Option<IpcId> {
         if self.in_use >= limit.min(IPCMNI) {
             return None;
         }
-        let id = match wish {
-            Some(wish) => {
-                let index = self.free_from(index_of(wish)?, IPCMNI)?;
-                make_id(index, wish.cast_unsigned() >> SEQ_SHIFT)
+        let id = match asked_for {
+            Some(asked_for) => {
+                let index = self.free_from(index_of(asked_for)?, IPCMNI)?;
+                make_id(index, asked_for.cast_unsigned() >> SEQ_SHIFT)
             }
             None => self.next()?,
         };
@@ -167,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_keys_and_limits() {
+    fn asked_for_identifiers_keys_and_limits() {
         let mut names = Names::default();
         assert_eq!(names.add(7, Some(2 * 32768 + 5), 2, ()), Some(2 * 32768 + 5));
         assert_eq!(names.add(8, Some(5), 2, ()), Some(6));

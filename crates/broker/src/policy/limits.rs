@@ -1,93 +1,61 @@
-//! The settable limits: their ranges, and the text that is written to their files.
-//! proc(5); kernel: ipc/ipc_sysctl.c, __do_proc_dointvec(), __do_proc_doulongvec_minmax(), kernel/sysctl.c.
+//! The settable limits: who may set them, and the text of their files.
+//! proc(5); kernel: ipc/ipc_sysctl.c, ipc_permissions(), __do_proc_dointvec(), __do_proc_doulongvec_minmax(), kernel/sysctl.c.
 
+use super::creds::{Capability, Creds};
+use crate::namespace::{Namespace, Trouble};
+use crate::serve::client::Answer;
 use ring3_abi::Errno;
-use ring3_abi::ipc::IPCMNI;
-use ring3_abi::limits::Limits;
-use ring3_wire::request::{Limit, ProcFile};
+use ring3_abi::limits::{Limit, Limits, Range};
+use ring3_wire::request::{ProcFile, SetLimit};
 
-const MNI: i64 = IPCMNI as i64;
-const INT: (i64, i64) = (i32::MIN as i64, i32::MAX as i64);
+/// Whether somebody may set a limit: the namespace's owner and root may set all, and who may restore checkpoints those that ask for an
+/// identifier. kernel: ipc_permissions().
+fn may_set(ns: &Namespace, creds: &Creds, next_id: bool) -> bool {
+    creds.uid == ns.owner
+        || creds.uid == 0
+        || next_id && (creds.capable(Capability::CheckpointRestore) || creds.capable(Capability::SysAdmin))
+}
+
+/// Whether somebody may write to a file of limits.
+pub(crate) fn may_set_file(ns: &Namespace, creds: &Creds, file: ProcFile) -> bool {
+    may_set(ns, creds, file.limits().any(Limit::is_next_id))
+}
+
+/// SetLimit: sets one limit.
+pub(crate) fn set_limit(ns: &mut Namespace, creds: &Creds, ask: &SetLimit) -> Result<Answer, Trouble> {
+    let which = Limit::from_u32(ask.limit).ok_or(Errno::EINVAL)?;
+    if !may_set(ns, creds, false) {
+        return Err(Errno::EPERM.into());
+    }
+    let mut new = *ns.limits();
+    set(&mut new, which, ask.value)?;
+    ns.apply_limits(new);
+    Ok(Answer::default())
+}
 
 /// Sets one limit. Unsigned limits come as their bits.
 ///
 /// # Errors
 /// `EINVAL` out of range; `ERANGE` for the fourth number of `sem`, as the kernel has it.
-pub(crate) fn set(limits: &mut Limits, which: Limit, value: i64) -> Result<(), Errno> {
-    let (least, most) = match which {
-        Limit::Msgmax | Limit::Msgmnb | Limit::MsgNextId | Limit::SemNextId | Limit::ShmNextId => (0, INT.1),
-        Limit::Msgmni | Limit::Shmmni | Limit::Semmni => (0, MNI),
-        Limit::Semmsl | Limit::Semmns | Limit::Semopm => INT,
-        Limit::Shmmax | Limit::Shmall => (i64::MIN, i64::MAX),
-        Limit::ShmRmidForced | Limit::AutoMsgmni => (0, 1),
-    };
-    if !(least..=most).contains(&value) {
+fn set(limits: &mut Limits, which: Limit, value: i64) -> Result<(), Errno> {
+    if !which.row().range.allows(value) {
         return Err(if which == Limit::Semmni { Errno::ERANGE } else { Errno::EINVAL });
     }
-    match which {
-        Limit::Msgmax => limits.msgmax = value,
-        Limit::Msgmnb => limits.msgmnb = value,
-        Limit::Msgmni => limits.msgmni = value,
-        Limit::Semmsl => limits.semmsl = value,
-        Limit::Semmns => limits.semmns = value,
-        Limit::Semopm => limits.semopm = value,
-        Limit::Semmni => limits.semmni = value,
-        Limit::Shmmax => limits.shmmax = value.cast_unsigned(),
-        Limit::Shmall => limits.shmall = value.cast_unsigned(),
-        Limit::Shmmni => limits.shmmni = value,
-        Limit::ShmRmidForced => limits.shm_rmid_forced = value,
-        // The kernel takes the value and forgets it: reading gives 0 for ever.
-        Limit::AutoMsgmni => {}
-        Limit::MsgNextId => limits.msg_next_id = value,
-        Limit::SemNextId => limits.sem_next_id = value,
-        Limit::ShmNextId => limits.shm_next_id = value,
+    // The kernel takes this value and forgets it: reading gives 0 for ever.
+    if which != Limit::AutoMsgmni {
+        limits.put(which, value);
     }
     Ok(())
 }
 
-/// The limits in a file, in order; none for the files of /proc/sysvipc.
-fn fields(file: ProcFile) -> &'static [Limit] {
-    match file {
-        ProcFile::SysvipcMsg | ProcFile::SysvipcSem | ProcFile::SysvipcShm => &[],
-        ProcFile::Msgmax => &[Limit::Msgmax],
-        ProcFile::Msgmnb => &[Limit::Msgmnb],
-        ProcFile::Msgmni => &[Limit::Msgmni],
-        ProcFile::Sem => &[Limit::Semmsl, Limit::Semmns, Limit::Semopm, Limit::Semmni],
-        ProcFile::Shmmax => &[Limit::Shmmax],
-        ProcFile::Shmall => &[Limit::Shmall],
-        ProcFile::Shmmni => &[Limit::Shmmni],
-        ProcFile::ShmRmidForced => &[Limit::ShmRmidForced],
-        ProcFile::AutoMsgmni => &[Limit::AutoMsgmni],
-        ProcFile::MsgNextId => &[Limit::MsgNextId],
-        ProcFile::SemNextId => &[Limit::SemNextId],
-        ProcFile::ShmNextId => &[Limit::ShmNextId],
-    }
-}
-
 fn value(limits: &Limits, which: Limit) -> String {
-    let signed = match which {
-        Limit::Msgmax => limits.msgmax,
-        Limit::Msgmnb => limits.msgmnb,
-        Limit::Msgmni => limits.msgmni,
-        Limit::Semmsl => limits.semmsl,
-        Limit::Semmns => limits.semmns,
-        Limit::Semopm => limits.semopm,
-        Limit::Semmni => limits.semmni,
-        Limit::Shmmax => return limits.shmmax.to_string(),
-        Limit::Shmall => return limits.shmall.to_string(),
-        Limit::Shmmni => limits.shmmni,
-        Limit::ShmRmidForced => limits.shm_rmid_forced,
-        Limit::AutoMsgmni => limits.auto_msgmni,
-        Limit::MsgNextId => limits.msg_next_id,
-        Limit::SemNextId => limits.sem_next_id,
-        Limit::ShmNextId => limits.shm_next_id,
-    };
-    signed.to_string()
+    let signed = limits.get(which);
+    if which.row().range == Range::Unsigned { signed.cast_unsigned().to_string() } else { signed.to_string() }
 }
 
 /// What reading a file of limits gives.
 pub(crate) fn text(limits: &Limits, file: ProcFile) -> String {
-    let values: Vec<String> = fields(file).iter().map(|&which| value(limits, which)).collect();
+    let values: Vec<String> = file.limits().map(|which| value(limits, which)).collect();
     values.join("\t") + "\n"
 }
 
@@ -101,13 +69,13 @@ pub(crate) fn write(limits: &mut Limits, file: ProcFile, text: &[u8]) -> Result<
     }
     let mut rest = text;
     let mut first = true;
-    for &which in fields(file) {
+    for which in file.limits() {
         rest = rest.trim_ascii_start();
         if rest.is_empty() {
             break;
         }
         let (number, after) = number(rest)?;
-        let wide = matches!(which, Limit::Shmmax | Limit::Shmall);
+        let wide = which.row().range == Range::Unsigned;
         let fitting = match (number.negative, wide) {
             (true, true) => None,
             (false, true) => Some(number.amount.cast_signed()),
@@ -123,7 +91,7 @@ pub(crate) fn write(limits: &mut Limits, file: ProcFile, text: &[u8]) -> Result<
 }
 
 fn in_int(n: &i64) -> bool {
-    (INT.0..=INT.1).contains(n)
+    i32::try_from(*n).is_ok()
 }
 
 struct Number {

@@ -1,7 +1,7 @@
 //! One connection: packets in with their sender's credentials, packets out with at most one descriptor. unix(7).
 
-use crate::creds::Creds;
-use crate::process::ConnId;
+use crate::life::ConnId;
+use crate::policy::creds::Creds;
 use ring3_abi::{Errno, Pid};
 use ring3_wire::{MAX_PACKET, Reply};
 use rustix::event::{PollFd, PollFlags, poll};

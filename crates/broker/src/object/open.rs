@@ -1,15 +1,13 @@
 //! Mapping objects: Open, Close, Grow, Stuck; and moving an object to another region.
 
-use super::kind_of;
-use crate::arena::Access;
-use crate::client::Answer;
-use crate::creds::Creds;
+use super::arena::Access;
+use super::{Geometry, Home, Perm, kind_of};
+use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
-use crate::object::{Body, Perm};
+use crate::policy::creds::Creds;
+use crate::serve::client::Answer;
 use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::msg;
-use ring3_engine::{Error, sem};
 use ring3_wire::reply::Opened;
 use ring3_wire::request;
 
@@ -17,11 +15,7 @@ use ring3_wire::request;
 pub(crate) fn open(ns: &mut Namespace, creds: &Creds, ask: &request::Open) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
     let object = ns.object(kind, ask.id)?;
-    let (range, geometry) = match object.body {
-        Body::Queue { range, geometry } => (range, geometry.encode()),
-        Body::Set { range, geometry } => (range, geometry.encode()),
-        Body::Segment(_) => return Err(Errno::EINVAL.into()),
-    };
+    let Home { range, geometry } = object.home.ok_or(Errno::EINVAL)?;
     let may = |bit: u32| if creds.permits(&object.perm, bit.cast_signed()) { bit } else { 0 };
     let access = may(READ) | may(WRITE);
     if access == 0 {
@@ -32,7 +26,7 @@ pub(crate) fn open(ns: &mut Namespace, creds: &Creds, ask: &request::Open) -> Re
     let answer = Answer::with(0, &Opened { offset, len, version, access, pad: 0, geometry });
     let how = if access & WRITE != 0 { Access::ReadWrite } else { Access::Read };
     if access & READ == 0 {
-        // Writing without reading fits no mapping: the broker does its calls.
+        // Writing without reading fits no mapping: the broker does the process's calls.
         ns.note_user(kind, ask.id, creds.pid);
         return Ok(answer);
     }
@@ -72,19 +66,6 @@ pub(crate) fn grow(ns: &mut Namespace, creds: &Creds, ask: &request::Grow) -> Re
     Ok(Answer::default())
 }
 
-/// Moves an object to a region with about twice the room.
-pub(crate) fn enlarge(ns: &mut Namespace, kind: Kind, id: IpcId) -> Result<(), Trouble> {
-    let semopm = u32::try_from(ns.limits().semopm).unwrap_or(0);
-    let object = ns.object(kind, id)?;
-    let perm = object.perm;
-    let geometry = match object.body {
-        Body::Queue { geometry, .. } => geometry.grown().map(msg::Geometry::encode),
-        Body::Set { geometry, .. } => geometry.grown(semopm).map(sem::Geometry::encode),
-        Body::Segment(_) => return Err(Errno::EINVAL.into()),
-    };
-    migrate(ns, kind, id, perm, geometry.ok_or(Errno::ENOMEM)?)
-}
-
 /// Looks after a lock that does not come free.
 pub(crate) fn stuck(ns: &mut Namespace, ask: &request::Stuck) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
@@ -94,6 +75,14 @@ pub(crate) fn stuck(ns: &mut Namespace, ask: &request::Stuck) -> Result<Answer, 
     Ok(Answer::default())
 }
 
+/// Moves an object to a region with about twice the room.
+pub(crate) fn enlarge(ns: &mut Namespace, kind: Kind, id: IpcId) -> Result<(), Trouble> {
+    let object = ns.object(kind, id)?;
+    let (perm, home) = (object.perm, object.home.ok_or(Errno::EINVAL)?);
+    let larger = mechanism::of(kind).grown(ns, home.geometry).ok_or(Errno::ENOMEM)?;
+    migrate(ns, kind, id, perm, larger)
+}
+
 /// Moves an object to a new region of the class that `perm` puts it in, with the given capacities. Sleepers are woken and open it again; the
 /// old region keeps a dead copy.
 pub(crate) fn migrate(
@@ -101,40 +90,19 @@ pub(crate) fn migrate(
     kind: Kind,
     id: IpcId,
     perm: Perm,
-    geometry: [u32; 8],
+    geometry: Geometry,
 ) -> Result<(), Trouble> {
-    let body = |range| match kind {
-        Kind::Msg => msg::Geometry::decode(geometry).map(|geometry| Body::Queue { range, geometry }),
-        Kind::Sem => sem::Geometry::decode(geometry).map(|geometry| Body::Set { range, geometry }),
-        Kind::Shm => None,
-    };
-    let len = match kind {
-        Kind::Msg => msg::Geometry::decode(geometry).map(msg::Geometry::len),
-        _ => sem::Geometry::decode(geometry).map(sem::Geometry::len),
-    };
-    let new = ns.arenas.take(perm.class(kind), len.ok_or(Errno::ENOMEM)? as u64)?;
-    let moved = ns.attempt(kind, id, |ns| {
-        let region = ns.arenas.region(new).ok_or(Error::Spoiled)?;
-        match body(new) {
-            Some(Body::Queue { geometry, .. }) => {
-                ns.queue(id)?.move_to(&ns.host, ns.host.me, msg::Queue::new(region, geometry)?)
-            }
-            Some(Body::Set { geometry, .. }) => {
-                ns.set(id)?.move_to(&ns.host, ns.host.me, sem::Set::new(region, geometry)?)
-            }
-            _ => Err(Error::Spoiled),
-        }
-    });
-    if let Err(trouble) = moved {
-        ns.arenas.retire(new);
+    let mechanism = mechanism::of(kind);
+    let len = mechanism.region_len(geometry).ok_or(Errno::ENOMEM)?;
+    let new = ns.take_home(kind, perm, geometry, len)?;
+    if let Err(trouble) = ns.attempt(kind, id, |ns| mechanism.move_to(ns, id, new)) {
+        ns.arenas.retire(new.range);
         return Err(trouble);
     }
     let object = ns.object_mut(kind, id)?;
     object.perm = perm;
-    let old = object.range();
-    object.body = body(new).ok_or(Errno::ENOMEM)?;
-    if let Some(old) = old {
-        ns.arenas.retire(old);
+    if let Some(old) = object.home.replace(new) {
+        ns.arenas.retire(old.range);
     }
     ns.publish(kind, id);
     Ok(())

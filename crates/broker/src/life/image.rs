@@ -1,0 +1,72 @@
+//! execve(2): Exec and ExecFailed, and finding out whether an image is still there. kernel: exec_mmap().
+//!
+//! An image that is about to be replaced says so; hanging up, or no longer mapping the directory, confirms it.
+
+use super::process::maps_file;
+use crate::life::ConnId;
+use crate::namespace::{DIRECTORY_NAME, Namespace};
+use crate::serve::Server;
+use crate::serve::client::{Request, has_hung_up};
+use ring3_abi::{Errno, Pid};
+use ring3_wire::{Op, Packet};
+
+impl Namespace {
+    /// Whether a living process's image is another than the one that spoke to the broker: it does not map the directory.
+    pub(crate) fn image_is_gone(&self, pid: Pid) -> bool {
+        maps_file(pid, DIRECTORY_NAME, self.directory_file().1) == Some(false)
+    }
+
+    /// Whether a process's old image is seen to be still there.
+    fn image_is_there(&self, pid: Pid) -> bool {
+        maps_file(pid, DIRECTORY_NAME, self.directory_file().1) == Some(true)
+    }
+}
+
+impl Server {
+    /// Exec, ExecFailed: a process is about to replace its image, or has failed to.
+    pub(crate) fn exec(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
+        let (pid, leaving) = (asked.creds.pid, packet.op == Op::Exec);
+        let Some(process) = self.ns.processes.get_mut(&pid) else { return Ok(()) };
+        process.leaving = leaving;
+        if leaving {
+            self.leaving.insert(pid);
+        } else {
+            self.leaving.remove(&pid);
+        }
+        Ok(())
+    }
+
+    /// A process has lost its last connection: settles its image if that is gone.
+    pub(crate) fn last_hang_up(&mut self, pid: Pid, leaving: bool) {
+        let seen = self.ns.image_is_gone(pid);
+        if seen || leaving && !self.ns.image_is_there(pid) {
+            self.leaving.remove(&pid);
+            self.ns.settle_exec(pid);
+        }
+    }
+
+    /// Finds out which of the processes that were about to exec have done so.
+    pub(crate) fn confirm_execs(&mut self) {
+        for pid in std::mem::take(&mut self.leaving) {
+            let conns: Vec<ConnId> = self
+                .ns
+                .processes
+                .get(&pid)
+                .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
+            for conn in conns {
+                if self.conns.get(&conn).is_some_and(|there| has_hung_up(&there.fd)) {
+                    // Nobody waits for answers there any more.
+                    self.read(conn, &mut Vec::new());
+                }
+            }
+            let Some(process) = self.ns.processes.get(&pid).filter(|process| process.leaving) else {
+                continue;
+            };
+            if !process.is_dead() && self.ns.image_is_gone(pid) {
+                self.ns.settle_exec(pid);
+            } else {
+                self.leaving.insert(pid);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The table of mechanisms, and what the broker asks of each.
+//!
+//! Names, identifiers, permission, memory and processes are shared; what a mechanism does with them stands in its own folder. A mechanism is
+//! added by a folder with a type of its kind's name that implements [`Mechanism`] (and a `State`, if it keeps any), and by one line in the table
+//! below.
+
+use crate::life::{End, Holder};
+use crate::namespace::{Namespace, Trouble};
+use crate::object::{Geometry, Home, Object, Perm};
+use crate::policy::creds::Creds;
+use ring3_abi::{Errno, IpcId, Kind, Pid};
+use ring3_engine::directory::Writer;
+use ring3_engine::{Error, Result as Outcome};
+use ring3_wire::request::{Get, Limit, ProcFile, Set};
+
+macro_rules! mechanisms {
+    ($($kind:ident => $room:ident $(with $state:ident)?,)*) => {
+        /// The mechanism of a kind.
+        pub(crate) fn of(kind: Kind) -> &'static dyn Mechanism {
+            match kind { $(Kind::$kind => &crate::$room::$kind,)* }
+        }
+
+        /// What the mechanisms keep for a namespace beside the names of their objects.
+        #[derive(Debug, Default)]
+        pub(crate) struct States { $($(pub(crate) $room: crate::$room::$state,)?)* }
+    };
+}
+
+mechanisms! {
+    Msg => msg,
+    Sem => sem with State,
+    Shm => shm with State,
+}
+
+/// All mechanisms, in the order of their kinds' numbers.
+pub(crate) fn all() -> impl Iterator<Item = (Kind, &'static dyn Mechanism)> {
+    Kind::ALL.into_iter().map(|kind| (kind, of(kind)))
+}
+
+/// What is fixed about a mechanism.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The limit of its objects' number.
+    pub(crate) most: Limit,
+    /// The limit that asks for the next object's identifier.
+    pub(crate) next_id: Limit,
+    /// The file that lists its objects, and that file's first line.
+    pub(crate) table: ProcFile,
+    pub(crate) head: &'static str,
+}
+
+/// What a listing says of an object beside its names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) size: u64,
+    pub(crate) count: u64,
+    pub(crate) last_use: i64,
+    pub(crate) ctime: i64,
+}
+
+/// A mechanism, as the rest of the broker sees it. What most mechanisms have nothing to say about has a default that does nothing.
+pub(crate) trait Mechanism: Sync {
+    /// What is fixed.
+    fn facts(&self) -> &'static Facts;
+
+    // An object's life.
+
+    /// Checks a get call's size before its key is looked up.
+    fn check_size(&self, _: &Namespace, _: &Get) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Makes an object that has its name and its contents, but is not published.
+    fn create(&self, ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<IpcId, Errno>;
+
+    /// Does IPC_SET for a caller who may do it on an object with the permission `perm`.
+    fn set(&self, ns: &mut Namespace, creds: &Creds, perm: Perm, ask: &Set) -> Result<(), Trouble>;
+
+    /// Does IPC_RMID for a caller who may do it.
+    fn remove(&self, ns: &mut Namespace, id: IpcId) -> Result<(), Trouble>;
+
+    /// Takes an object that lost its name off the mechanism's accounts.
+    fn forgotten(&self, _: &mut Namespace, _: IpcId, _: &Object) {}
+
+    // What it tells.
+
+    /// The kernel's structure for IPC_STAT.
+    fn stat(&self, ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble>;
+
+    /// The kernel's structure for IPC_INFO or, with `usage`, for MSG_INFO and its like.
+    fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble>;
+
+    /// What `ring3 ls` says.
+    fn row(&self, ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble>;
+
+    /// The object's line in its file of /proc/sysvipc.
+    fn line(&self, ns: &mut Namespace, id: IpcId) -> Result<String, Trouble>;
+
+    /// Writes the mechanism's totals into the directory.
+    fn publish_totals(&self, _: &Namespace, _: Writer<'_>) {}
+
+    // Its regions, if its objects have any.
+
+    /// The length of a region.
+    fn region_len(&self, _: Geometry) -> Option<usize> {
+        None
+    }
+
+    /// About twice the capacities; `None` at the limit.
+    fn grown(&self, _: &Namespace, _: Geometry) -> Option<Geometry> {
+        None
+    }
+
+    /// Moves an object's contents to another region.
+    fn move_to(&self, _: &Namespace, _: IpcId, _: Home) -> Outcome<()> {
+        Err(Error::Spoiled)
+    }
+
+    /// Settles in an object's region what a process leaves there.
+    fn settle(&self, _: &Namespace, _: IpcId, _: Pid, _: End) -> Outcome<()> {
+        Ok(())
+    }
+
+    // What processes hold of it.
+
+    /// A holder's forked child will have all that it has.
+    fn share(&self, _: &mut Namespace, _parent: Pid, _child: Holder) {}
+
+    /// The child of a fork is known, or will never be.
+    fn inherit(&self, _: &mut Namespace, _fork: Holder, _child: Option<Pid>) {}
+
+    /// A process's image has ended: everything that it had attached goes.
+    fn leave(&self, _: &mut Namespace, _: Pid) {}
+
+    /// A process has ended, and its objects' regions are settled or in debt.
+    fn orphan(&self, _: &mut Namespace, _: Pid) {}
+
+    // From time to time.
+
+    /// Limits have been set.
+    fn limits_changed(&self, _: &mut Namespace) {}
+
+    /// Does what is to be done every second, and answers whether there is any.
+    fn refresh(&self, _: &Namespace) -> bool {
+        false
+    }
+}

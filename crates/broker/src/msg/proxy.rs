@@ -1,0 +1,178 @@
+//! Calls on behalf of a client whose permission fits no mapping: msgsnd, msgrcv.
+//! msgop(2); kernel: do_msgsnd(), do_msgrcv().
+
+use super::sleep::{Receiving, Sending};
+use super::{KIND, queue};
+use crate::namespace::{Namespace, Trouble};
+use crate::policy::creds::Creds;
+use crate::regions::{copy_in, copy_out, memory_file};
+use crate::serve::client::{Answer, Request};
+use crate::serve::sleepers::{Call, Progress};
+use ring3_abi::ipc::IPC_NOWAIT;
+use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
+use ring3_abi::{Errno, IpcId};
+use ring3_engine::msg::{Received, Room, STAGE, Wish};
+use ring3_engine::{Caller, Error, Parked, Step};
+use ring3_wire::{MAX_PACKET, Packet, request};
+use rustix::fs::MemfdFlags;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use zerocopy::IntoBytes;
+
+/// Longest text that a reply carries; longer ones go in a file beside it.
+const LONGEST_INLINE: usize = MAX_PACKET - 64;
+
+/// msgsnd.
+pub(crate) fn send(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> Result<Progress, Trouble> {
+    let (ask, rest) = packet.body_and_rest::<request::MsgSend>()?;
+    let creds = &asked.creds;
+    let file = asked.fd.as_ref().map(|fd| text_of(fd, ns.limits().msgmax)).transpose()?;
+    let text = file.as_deref().unwrap_or(rest);
+    if text.len() as i64 > ns.limits().msgmax || ask.id < 0 || ask.mtype < 1 {
+        return Err(Errno::EINVAL.into());
+    }
+    let permitted = creds.permits(&ns.object(KIND, ask.id)?.perm, 0o222);
+    if let Some(progress) = resumed(ns, creds, ask.id, Sending, permitted)? {
+        return Ok(progress);
+    }
+    if !permitted {
+        return Err(Errno::EACCES.into());
+    }
+    let (id, who, nowait) = (ask.id, creds.caller(), ask.flags & IPC_NOWAIT != 0);
+    ns.note_user(KIND, id, creds.pid);
+    let step = ns.growing(KIND, id, |ns| {
+        let queue = queue(ns, id)?;
+        if text.len() <= STAGE {
+            return queue.send_small(&ns.host, who, ask.mtype, text, nowait);
+        }
+        let reserved = queue.reserve(&ns.host, who, text.len())?;
+        copy_in(queue.draft_pieces(&reserved), text)?;
+        let step = queue.post(&ns.host, who, &reserved, ask.mtype, nowait);
+        if matches!(step, Err(Error::Stuck(_))) {
+            // The request is run again from its start.
+            queue.abandon(&ns.host, who, &reserved)?;
+        }
+        step
+    })?;
+    Ok(match step {
+        Step::Done(()) => Progress::Done(Answer::default()),
+        Step::Wait(ticket) => Progress::Asleep { id, ticket, call: Box::new(Sending), deadline: u64::MAX },
+    })
+}
+
+/// Goes on with a call that slept in the client, on a queue that the client may not map any more: what is done is done, a sender
+/// waits for its turn all the same, a receiver does not. `None`: the thread does not sleep.
+fn resumed(
+    ns: &mut Namespace,
+    creds: &Creds,
+    id: IpcId,
+    call: impl Call + 'static,
+    permitted: bool,
+) -> Result<Option<Progress>, Trouble> {
+    let who = creds.caller();
+    let Some(ticket) = ns.attempt(KIND, id, |ns| call.find(ns, id, who))? else {
+        return Ok(None);
+    };
+    if let Some(answer) = call.resume(ns, id, who, ticket, Parked::Woken)? {
+        return Ok(Some(Progress::Done(answer)));
+    }
+    if !permitted && call.wanted() != 0 {
+        ns.attempt(KIND, id, |ns| call.give_up(ns, id, who))?;
+        return Err(Errno::EACCES.into());
+    }
+    ns.note_user(KIND, id, creds.pid);
+    Ok(Some(Progress::Asleep { id, ticket, call: Box::new(call), deadline: u64::MAX }))
+}
+
+/// The contents of a file that came instead of a text.
+fn text_of(fd: &OwnedFd, msgmax: i64) -> Result<Vec<u8>, Errno> {
+    let file = File::from(fd.try_clone().map_err(|_| Errno::EMFILE)?);
+    let len = file.metadata().map_err(|_| Errno::EPROTO)?.len();
+    if i64::try_from(len).is_ok_and(|len| len > msgmax) {
+        return Err(Errno::EINVAL);
+    }
+    let mut text = vec![0; len as usize];
+    file.read_exact_at(&mut text, 0).map_err(|_| Errno::EPROTO)?;
+    Ok(text)
+}
+
+/// msgrcv.
+pub(crate) fn receive(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> Result<Progress, Trouble> {
+    let creds = &asked.creds;
+    let ask = packet.body::<request::MsgReceive>()?;
+    let size =
+        usize::try_from(ask.size).ok().filter(|&size| isize::try_from(size).is_ok()).ok_or(Errno::EINVAL)?;
+    if ask.id < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let copies = ask.flags & MSG_COPY != 0;
+    if copies && (ask.flags & MSG_EXCEPT != 0 || ask.flags & IPC_NOWAIT == 0) {
+        return Err(Errno::EINVAL.into());
+    }
+    let wanted = Wish { msgtyp: ask.msgtyp, size, flags: ask.flags };
+    let permitted = creds.permits(&ns.object(KIND, ask.id)?.perm, 0o444);
+    if let Some(progress) = resumed(ns, creds, ask.id, Receiving(wanted), permitted)? {
+        return Ok(progress);
+    }
+    if !permitted {
+        return Err(Errno::EACCES.into());
+    }
+    let (id, who) = (ask.id, creds.caller());
+    ns.note_user(KIND, id, creds.pid);
+    let msgmax = usize::try_from(ns.limits().msgmax).unwrap_or(0);
+    let step = ns.growing(KIND, id, |ns| {
+        let queue = queue(ns, id)?;
+        // Without a buffer every text stays in the region until it is copied out.
+        let step = if copies {
+            let room = Room { size, msgmax, noerror: ask.flags & MSG_NOERROR != 0 };
+            Step::Done(queue.copy(&ns.host, who, ask.msgtyp, room, &mut [])?)
+        } else {
+            queue.receive(&ns.host, who, wanted, &mut [])?
+        };
+        Ok(match step {
+            Step::Done(received) => Ok(unpack(ns, id, who, received)?),
+            Step::Wait(ticket) => Err(ticket),
+        })
+    })?;
+    match step {
+        Ok(text) => delivery(text).map(Progress::Done),
+        Err(ticket) => {
+            Ok(Progress::Asleep { id, ticket, call: Box::new(Receiving(wanted)), deadline: u64::MAX })
+        }
+    }
+}
+
+/// A message out of its queue.
+#[derive(Debug)]
+pub(super) struct Text {
+    mtype: i64,
+    bytes: Vec<u8>,
+}
+
+/// Takes a received message's text out of the region.
+pub(super) fn unpack(ns: &Namespace, id: IpcId, who: Caller, received: Received) -> Result<Text, Error> {
+    let queue = queue(ns, id)?;
+    let mut bytes = Vec::new();
+    if let Some(held) = received.parcel {
+        bytes = copy_out(queue.parcel_pieces(&held), received.len)?;
+        // The message is the caller's: if the lock does not come free now, the ticket goes when its process does.
+        let _ = queue.release(&ns.host, who, &held);
+    }
+    bytes.resize(received.len, 0);
+    Ok(Text { mtype: received.mtype, bytes })
+}
+
+/// The answer that delivers a message.
+pub(super) fn delivery(text: Text) -> Result<Answer, Trouble> {
+    let value = text.bytes.len() as i64;
+    let mut body = text.mtype.as_bytes().to_vec();
+    if text.bytes.len() <= LONGEST_INLINE {
+        body.extend_from_slice(&text.bytes);
+        return Ok(Answer { value, body, fd: None });
+    }
+    let fd = memory_file("ring3-text", MemfdFlags::empty())?;
+    let file = File::from(fd);
+    file.write_all_at(&text.bytes, 0).map_err(|_| Errno::ENOMEM)?;
+    Ok(Answer { value, body, fd: Some(file.into()) })
+}

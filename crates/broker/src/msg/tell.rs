@@ -1,0 +1,82 @@
+//! What is told of queues: IPC_STAT, IPC_INFO, MSG_INFO, /proc/sysvipc/msg, listings.
+//! msgctl(2), proc(5); kernel: msgctl_stat(), msgctl_info(), sysvipc_msg_proc_show().
+
+use super::{KIND, queue};
+use crate::mechanism::Row;
+use crate::namespace::{Namespace, Trouble};
+use crate::object::query::int;
+use ring3_abi::IpcId;
+use ring3_abi::msg::{MSGSEG, MSGSSZ, Msginfo, Msqid};
+use zerocopy::IntoBytes;
+
+/// MSGPOOL, MSGMAP and MSGTQL of <linux/msg.h>: constants that IPC_INFO reports.
+const CONSTANTS: (i32, i32, i32) = (512_000, 16384, 16384);
+
+/// The first line of /proc/sysvipc/msg.
+pub(super) const HEAD: &str = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n";
+
+fn state(ns: &mut Namespace, id: IpcId) -> Result<Msqid, Trouble> {
+    let now = ns.attempt(KIND, id, |ns| queue(ns, id)?.stat(&ns.host, ns.host.me))?;
+    Ok(now.msqid(ns.object(KIND, id)?.perm.to_kernel()))
+}
+
+pub(super) fn stat(ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
+    Ok(state(ns, id)?.as_bytes().to_vec())
+}
+
+pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
+    let (mut msgpool, mut msgmap, mut msgtql) = CONSTANTS;
+    if usage {
+        let ids: Vec<IpcId> = ns.names(KIND).iter().map(|(id, _)| id).collect();
+        let (mut count, mut bytes) = (0u64, 0u64);
+        for id in &ids {
+            match state(ns, *id) {
+                Ok(state) => (count, bytes) = (count + state.qnum, bytes + state.cbytes),
+                Err(Trouble::Later) => return Err(Trouble::Later),
+                Err(Trouble::Errno(_)) => {}
+            }
+        }
+        msgpool = ids.len() as i32;
+        (msgmap, msgtql) = (int(count.cast_signed()), int(bytes.cast_signed()));
+    }
+    let limits = ns.limits();
+    let info = Msginfo {
+        msgpool,
+        msgmap,
+        msgtql,
+        msgmax: int(limits.msgmax),
+        msgmnb: int(limits.msgmnb),
+        msgmni: int(limits.msgmni),
+        msgssz: MSGSSZ,
+        msgseg: MSGSEG,
+        pad: 0,
+    };
+    Ok(info.as_bytes().to_vec())
+}
+
+pub(super) fn row(ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble> {
+    let now = state(ns, id)?;
+    Ok(Row { size: now.cbytes, count: now.qnum, last_use: now.stime.max(now.rtime), ctime: now.ctime })
+}
+
+pub(super) fn line(ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
+    let q = state(ns, id)?;
+    let p = q.perm;
+    Ok(format!(
+        "{:10} {:10}  {:4o}  {:10} {:10} {:5} {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10}\n",
+        p.key,
+        id,
+        p.mode,
+        q.cbytes,
+        q.qnum,
+        q.lspid,
+        q.lrpid,
+        p.uid,
+        p.gid,
+        p.cuid,
+        p.cgid,
+        q.stime,
+        q.rtime,
+        q.ctime
+    ))
+}

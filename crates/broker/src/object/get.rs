@@ -1,0 +1,112 @@
+//! msgget(2), semget(2), shmget(2): what they have in common. kernel: ipcget(), ipc_addid().
+
+use super::{Geometry, Home, Object, Perm, kind_of};
+use crate::mechanism;
+use crate::namespace::{Namespace, Trouble};
+use crate::policy::creds::Creds;
+use crate::serve::client::Answer;
+use ring3_abi::ipc::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE};
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::Error;
+use ring3_wire::request::Get;
+use std::collections::HashSet;
+
+/// Finds or makes an object.
+pub(crate) fn get(ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<Answer, Trouble> {
+    let kind = kind_of(ask.kind)?;
+    let mechanism = mechanism::of(kind);
+    mechanism.check_size(ns, ask)?;
+    let found = if ask.key == IPC_PRIVATE { None } else { ns.names(kind).by_key(ask.key) };
+    let id = match found {
+        Some(id) => existing(ns, creds, kind, id, ask)?,
+        None if ask.key != IPC_PRIVATE && ask.flags & IPC_CREAT == 0 => return Err(Errno::ENOENT.into()),
+        None => {
+            let id = mechanism.create(ns, creds, ask)?;
+            ns.publish(kind, id);
+            id
+        }
+    };
+    Ok(Answer::value(i64::from(id)))
+}
+
+/// kernel: ipcget_public(), ipc_check_perms().
+fn existing(ns: &Namespace, creds: &Creds, kind: Kind, id: IpcId, ask: &Get) -> Result<IpcId, Errno> {
+    if ask.flags & IPC_CREAT != 0 && ask.flags & IPC_EXCL != 0 {
+        return Err(Errno::EEXIST);
+    }
+    let object = ns.object(kind, id)?;
+    if ask.size > object.size {
+        return Err(Errno::EINVAL);
+    }
+    if !creds.permits(&object.perm, ask.flags) {
+        return Err(Errno::EACCES);
+    }
+    Ok(id)
+}
+
+impl Namespace {
+    /// Takes an empty region for an object with this permission.
+    pub(crate) fn take_home(
+        &mut self,
+        kind: Kind,
+        perm: Perm,
+        geometry: Geometry,
+        len: usize,
+    ) -> Result<Home, Errno> {
+        Ok(Home { range: self.arenas.take(perm.class(kind), len as u64)?, geometry })
+    }
+
+    /// Gives a new object its identifier. A `next_id` counts once, whether that identifier could be had or not.
+    ///
+    /// # Errors
+    /// `ENOSPC` when the namespace has as many objects of the kind as it may; the region is given back then.
+    pub(crate) fn add(
+        &mut self,
+        kind: Kind,
+        creds: &Creds,
+        perm: Perm,
+        size: u64,
+        home: Option<Home>,
+    ) -> Result<IpcId, Errno> {
+        let creator_name =
+            self.processes.get_mut(&creds.pid).map_or([0; 16], |process| process.name(creds.pid));
+        let object = Object { perm, size, home, creator: creds.pid, creator_name, users: HashSet::new() };
+        let Some(id) = self.name(kind, object) else {
+            if let Some(home) = home {
+                self.arenas.retire(home.range);
+            }
+            return Err(Errno::ENOSPC);
+        };
+        Ok(id)
+    }
+
+    fn name(&mut self, kind: Kind, object: Object) -> Option<IpcId> {
+        let facts = mechanism::of(kind).facts();
+        let mut limits = *self.limits();
+        let limit = usize::try_from(limits.get(facts.most)).unwrap_or(0);
+        let asked_for = i32::try_from(limits.get(facts.next_id)).ok().filter(|&id| id >= 0);
+        if self.names(kind).in_use() < limit && asked_for.is_some() {
+            limits.put(facts.next_id, -1);
+            self.set_limits(limits);
+        }
+        let id = self.names_mut(kind).add(object.perm.key, asked_for, limit, object)?;
+        if let Some(object) = self.names_mut(kind).get_mut(id) {
+            object.perm.id = id;
+        }
+        Some(id)
+    }
+
+    /// The end of making an object: an object whose region could not be written empty goes at once.
+    pub(crate) fn made(
+        &mut self,
+        kind: Kind,
+        id: IpcId,
+        formatted: Result<(), Error>,
+    ) -> Result<IpcId, Errno> {
+        if formatted.is_err() {
+            self.forget(kind, id);
+            return Err(Errno::ENOMEM);
+        }
+        Ok(id)
+    }
+}

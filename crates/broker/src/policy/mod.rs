@@ -1,0 +1,4 @@
+//! What may be done: credentials and permission, and the limits.
+
+pub(crate) mod creds;
+pub(crate) mod limits;

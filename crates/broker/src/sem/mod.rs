@@ -1,0 +1,136 @@
+//! Semaphore sets in the broker. semget(2), semctl(2); kernel: newary(), semctl_down(), semctl_stat(), semctl_info(), ipc/sem.c.
+
+pub(crate) mod proxy;
+mod sleep;
+mod tell;
+
+use crate::life::End;
+use crate::mechanism::{Facts, Mechanism, Row};
+use crate::namespace::{Namespace, Trouble};
+use crate::object::open::migrate;
+use crate::object::{self, Home, Object, Perm};
+use crate::policy::creds::Creds;
+use ring3_abi::{Errno, IpcId, Kind, Pid};
+use ring3_engine::directory::Writer;
+use ring3_engine::sem::{Geometry, Set, Undo};
+use ring3_engine::{Error, Result as Outcome};
+use ring3_wire::request::{self, Get, Limit, ProcFile};
+
+const KIND: Kind = Kind::Sem;
+
+/// What the broker keeps beside the sets' regions.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Semaphores in all sets.
+    used: u64,
+}
+
+/// A set's region.
+fn set(ns: &Namespace, id: IpcId) -> Outcome<Set<'_>> {
+    let (region, geometry) = ns.region(KIND, id)?;
+    Set::new(region, Geometry::decode(geometry).ok_or(Error::Spoiled)?)
+}
+
+/// How many operations a call may have, as a capacity.
+fn semopm(ns: &Namespace) -> u32 {
+    u32::try_from(ns.limits().semopm).unwrap_or(0)
+}
+
+/// The mechanism.
+pub(crate) struct Sem;
+
+impl Mechanism for Sem {
+    fn facts(&self) -> &'static Facts {
+        &Facts {
+            most: Limit::Semmni,
+            next_id: Limit::SemNextId,
+            table: ProcFile::SysvipcSem,
+            head: tell::HEAD,
+        }
+    }
+
+    fn check_size(&self, ns: &Namespace, ask: &Get) -> Result<(), Errno> {
+        let fits = (0..=ns.limits().semmsl).contains(&ask.size.cast_signed());
+        if fits { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    fn create(&self, ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<IpcId, Errno> {
+        if ask.size == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let room = ns.limits().semmns.saturating_sub(ns.states.sem.used.cast_signed());
+        if ask.size.cast_signed() > room {
+            return Err(Errno::ENOSPC);
+        }
+        let perm = Perm::new(creds, ask);
+        let geometry = Geometry::for_set(u32::try_from(ask.size).map_err(|_| Errno::ENOMEM)?, semopm(ns));
+        let home = ns.take_home(KIND, perm, geometry.encode(), geometry.len())?;
+        let id = ns.add(KIND, creds, perm, ask.size, Some(home))?;
+        ns.states.sem.used += ask.size;
+        let formatted = set(ns, id).and_then(|set| set.format(id, ns.now()));
+        ns.made(KIND, id, formatted)
+    }
+
+    fn set(&self, ns: &mut Namespace, _: &Creds, perm: Perm, ask: &request::Set) -> Result<(), Trouble> {
+        let perm = perm.changed(ask)?;
+        let object = ns.object(KIND, ask.id)?;
+        if let Some(home) = object.home
+            && object.perm.class(KIND) != perm.class(KIND)
+        {
+            migrate(ns, KIND, ask.id, perm, home.geometry)?;
+        }
+        set(ns, ask.id)?.set_ctime(ns.now());
+        Ok(())
+    }
+
+    fn remove(&self, ns: &mut Namespace, id: IpcId) -> Result<(), Trouble> {
+        ns.remove_region(KIND, id, |ns| set(ns, id)?.remove(&ns.host, ns.host.me))
+    }
+
+    fn forgotten(&self, ns: &mut Namespace, _: IpcId, object: &Object) {
+        ns.states.sem.used -= object.size;
+    }
+
+    fn stat(&self, ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
+        tell::stat(ns, id)
+    }
+
+    fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
+        Ok(tell::info(ns, usage))
+    }
+
+    fn row(&self, ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble> {
+        tell::row(ns, id)
+    }
+
+    fn line(&self, ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
+        tell::line(ns, id)
+    }
+
+    fn publish_totals(&self, ns: &Namespace, directory: Writer<'_>) {
+        directory.set_used_sems(ns.states.sem.used);
+    }
+
+    fn region_len(&self, geometry: object::Geometry) -> Option<usize> {
+        Geometry::decode(geometry).map(Geometry::len)
+    }
+
+    fn grown(&self, ns: &Namespace, geometry: object::Geometry) -> Option<object::Geometry> {
+        Geometry::decode(geometry)?.grown(semopm(ns)).map(Geometry::encode)
+    }
+
+    fn move_to(&self, ns: &Namespace, id: IpcId, home: Home) -> Outcome<()> {
+        let region = ns.arenas.region(home.range).ok_or(Error::Spoiled)?;
+        let new = Set::new(region, Geometry::decode(home.geometry).ok_or(Error::Spoiled)?)?;
+        set(ns, id)?.move_to(&ns.host, ns.host.me, new)
+    }
+
+    /// Adjustments (SEM_UNDO) are a process's: they outlive its image.
+    fn settle(&self, ns: &Namespace, id: IpcId, pid: Pid, end: End) -> Outcome<()> {
+        let undo = match end {
+            End::Process => Undo::Apply,
+            End::Image => Undo::Keep,
+        };
+        set(ns, id)?.settle(&ns.host, pid, ns.host.me, undo)
+    }
+}

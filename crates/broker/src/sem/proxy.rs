@@ -1,0 +1,121 @@
+//! Calls on behalf of a client whose permission fits no mapping: semop, semctl's values.
+//! semop(2), semctl(2); kernel: __do_semtimedop(), semctl_main(), semctl_setval().
+
+use super::sleep::Operating;
+use super::{KIND, set};
+use crate::namespace::{Namespace, Trouble};
+use crate::policy::creds::Creds;
+use crate::serve::client::{Answer, Request};
+use crate::serve::sleepers::Progress;
+use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_UNDO, SEMVMX, SETALL, SETVAL, Sembuf};
+use ring3_abi::{Errno, IpcId};
+use ring3_engine::{Caller, Error, Step};
+use ring3_wire::{Packet, request};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// semop and semtimedop.
+pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> Result<Progress, Trouble> {
+    let creds = &asked.creds;
+    let (ask, rest) = packet.body_and_rest::<request::SemOp>()?;
+    let ops = <[Sembuf]>::ref_from_bytes(rest).map_err(|_| Errno::EPROTO)?.to_vec();
+    if ops.len() as u64 != u64::from(ask.nsops) {
+        return Err(Errno::EPROTO.into());
+    }
+    if ops.is_empty() || ask.id < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if ops.len() as i64 > ns.limits().semopm {
+        return Err(Errno::E2BIG.into());
+    }
+    let object = ns.object(KIND, ask.id)?;
+    let alters = ops.iter().any(|op| op.sem_op != 0);
+    let refusal = if ops.iter().any(|op| u64::from(op.sem_num) >= object.size) {
+        Some(Errno::EFBIG)
+    } else {
+        let permitted = creds.permits(&object.perm, if alters { 0o222 } else { 0o444 });
+        (!permitted).then_some(Errno::EACCES)
+    };
+    let who = creds.caller();
+    // A sleeper whose set was moved and who may not map it any more goes on sleeping, as in the kernel.
+    let asleep = set(ns, ask.id).and_then(|set| set.find(who)).unwrap_or(None);
+    let deadline = ask.deadline;
+    if let Some(ticket) = asleep {
+        return Ok(Progress::Asleep { id: ask.id, ticket, call: Box::new(Operating), deadline });
+    }
+    ns.note_user(KIND, ask.id, creds.pid);
+    if let Some(errno) = refusal {
+        if ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0) {
+            // As in the kernel, where find_alloc_undo() comes before the checks: the caller's end will count as an operation.
+            ns.growing(KIND, ask.id, |ns| set(ns, ask.id)?.claim_row(&ns.host, who))?;
+        }
+        return Err(errno.into());
+    }
+    Ok(match ns.growing(KIND, ask.id, |ns| set(ns, ask.id)?.semop(&ns.host, who, &ops))? {
+        Step::Done(()) => Progress::Done(Answer::default()),
+        Step::Wait(ticket) => Progress::Asleep { id: ask.id, ticket, call: Box::new(Operating), deadline },
+    })
+}
+
+/// semctl's commands on values.
+pub(crate) fn semctl(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> Result<Answer, Trouble> {
+    let (ask, rest) = packet.body_and_rest::<request::SemCtl>()?;
+    if ask.cmd == SETVAL && !(0..=SEMVMX).contains(&ask.val) {
+        return Err(Errno::ERANGE.into());
+    }
+    let object = ns.object(KIND, ask.id)?;
+    let nsems = object.size;
+    let semnum = u32::try_from(ask.semnum).ok().filter(|&num| u64::from(num) < nsems).ok_or(Errno::EINVAL);
+    if ask.cmd == SETVAL {
+        semnum?;
+    }
+    let wanted = if matches!(ask.cmd, SETVAL | SETALL) { 0o222 } else { 0o444 };
+    if !creds.permits(&object.perm, wanted) {
+        return Err(Errno::EACCES.into());
+    }
+    let (id, who) = (ask.id, creds.caller());
+    ns.note_user(KIND, id, creds.pid);
+    match ask.cmd {
+        GETALL => getall(ns, id, who, nsems as usize),
+        SETALL => {
+            let values = <[u16]>::ref_from_bytes(rest).map_err(|_| Errno::EPROTO)?.to_vec();
+            if values.len() as u64 != nsems {
+                return Err(Errno::EPROTO.into());
+            }
+            let value = |num: u32| values.get(num as usize).copied().unwrap_or(0);
+            ns.attempt(KIND, id, |ns| set(ns, id)?.setall(&ns.host, who, value))?;
+            Ok(Answer::default())
+        }
+        SETVAL => {
+            let num = semnum?;
+            ns.attempt(KIND, id, |ns| set(ns, id)?.setval(&ns.host, who, num, ask.val))?;
+            Ok(Answer::default())
+        }
+        _ => one_value(ns, id, who, semnum?, ask.cmd).map(Answer::value),
+    }
+}
+
+fn getall(ns: &mut Namespace, id: IpcId, who: Caller, nsems: usize) -> Result<Answer, Trouble> {
+    let values = ns.attempt(KIND, id, |ns| {
+        let mut values = vec![0u16; nsems];
+        set(ns, id)?.getall(&ns.host, who, |num, value| {
+            if let Some(place) = values.get_mut(num as usize) {
+                *place = value;
+            }
+        })?;
+        Ok(values)
+    })?;
+    Ok(Answer { body: values.as_bytes().to_vec(), ..Answer::default() })
+}
+
+fn one_value(ns: &mut Namespace, id: IpcId, who: Caller, num: u32, cmd: i32) -> Result<i64, Trouble> {
+    ns.attempt(KIND, id, |ns| {
+        let set = set(ns, id)?;
+        match cmd {
+            GETVAL => set.getval(&ns.host, who, num).map(i64::from),
+            GETPID => set.getpid(&ns.host, who, num).map(i64::from),
+            GETNCNT => set.counts(&ns.host, who, num).map(|counts| i64::from(counts.0)),
+            GETZCNT => set.counts(&ns.host, who, num).map(|counts| i64::from(counts.1)),
+            _ => Err(Error::Errno(Errno::EINVAL)),
+        }
+    })
+}

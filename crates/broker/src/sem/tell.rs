@@ -1,0 +1,61 @@
+//! What is told of sets: IPC_STAT, IPC_INFO, SEM_INFO, /proc/sysvipc/sem, listings.
+//! semctl(2), proc(5); kernel: semctl_stat(), semctl_info(), sysvipc_sem_proc_show().
+
+use super::{KIND, set};
+use crate::mechanism::Row;
+use crate::namespace::{Namespace, Trouble};
+use crate::object::query::int;
+use ring3_abi::IpcId;
+use ring3_abi::sem::{SEMAEM, SEMVMX, Semid, Seminfo};
+use zerocopy::IntoBytes;
+
+/// SEMMAP, SEMMNU, SEMUME and SEMUSZ of <linux/sem.h>: constants that IPC_INFO reports.
+const CONSTANTS: (i32, i32, i32, i32) = (1_024_000_000, 1_024_000_000, 500, 20);
+
+/// The first line of /proc/sysvipc/sem.
+pub(super) const HEAD: &str =
+    "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n";
+
+fn state(ns: &mut Namespace, id: IpcId) -> Result<Semid, Trouble> {
+    let now = ns.attempt(KIND, id, |ns| set(ns, id)?.stat())?;
+    let object = ns.object(KIND, id)?;
+    Ok(now.semid(object.perm.to_kernel(), object.size))
+}
+
+pub(super) fn stat(ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
+    Ok(state(ns, id)?.as_bytes().to_vec())
+}
+
+pub(super) fn info(ns: &Namespace, usage: bool) -> Vec<u8> {
+    let limits = ns.limits();
+    let (semmap, semmnu, semume, semusz) = CONSTANTS;
+    let in_use = ns.names(KIND).in_use() as i32;
+    let info = Seminfo {
+        semmap,
+        semmni: int(limits.semmni),
+        semmns: int(limits.semmns),
+        semmnu,
+        semmsl: int(limits.semmsl),
+        semopm: int(limits.semopm),
+        semume,
+        semusz: if usage { in_use } else { semusz },
+        semvmx: SEMVMX,
+        semaem: if usage { int(ns.states.sem.used.cast_signed()) } else { SEMAEM },
+    };
+    info.as_bytes().to_vec()
+}
+
+pub(super) fn row(ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble> {
+    let sleepers = set(ns, id).map_or(0, |set| u64::from(set.sleepers()));
+    let now = state(ns, id)?;
+    Ok(Row { size: now.nsems, count: sleepers, last_use: now.otime, ctime: now.ctime })
+}
+
+pub(super) fn line(ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
+    let s = state(ns, id)?;
+    let p = s.perm;
+    Ok(format!(
+        "{:10} {:10}  {:4o} {:10} {:5} {:5} {:5} {:5} {:10} {:10}\n",
+        p.key, id, p.mode, s.nsems, p.uid, p.gid, p.cuid, p.cgid, s.otime, s.ctime
+    ))
+}

@@ -1,0 +1,140 @@
+//! The table of requests: which function does each.
+
+use super::Server;
+use super::client::{Answer, Request};
+use super::sleepers::{Progress, Sleeping};
+use crate::namespace::{Namespace, Trouble};
+use crate::object::{ctl, get, open, query};
+use crate::policy::creds::Creds;
+use crate::policy::limits;
+use crate::{msg, sem, shm};
+use ring3_abi::{Errno, Pid};
+use ring3_wire::{Op, Packet};
+
+/// An answer, nothing yet, or an error and its value.
+type Outcome = Result<Option<Answer>, (Trouble, i64)>;
+
+/// How a request is done.
+enum Route {
+    /// One-way; an error of it breaks the protocol.
+    Note(fn(&mut Server, &Request, &Packet<'_>) -> Result<(), Errno>),
+    /// It concerns connections and processes.
+    Broker(fn(&mut Server, &Request, &Packet<'_>) -> Outcome),
+    /// It concerns the namespace's state alone, and anybody may ask.
+    Anybody(fn(&mut Namespace, &Creds, &Packet<'_>) -> Result<Answer, Trouble>),
+    /// The same, for processes that have introduced themselves.
+    Known(fn(&mut Namespace, &Creds, &Packet<'_>) -> Result<Answer, Trouble>),
+    /// A call that may sleep, of a process that has introduced itself.
+    Sleepy(fn(&mut Namespace, &Request, &Packet<'_>) -> Result<Progress, Trouble>),
+}
+
+/// The table. Every request's body is read here; what it says is judged where it leads.
+fn route(op: Op) -> Route {
+    use Route::{Anybody, Broker, Known, Note, Sleepy};
+    match op {
+        Op::Hello => Broker(|server, asked, packet| whole(server.hello(asked, packet))),
+        Op::Proc => Broker(|server, asked, packet| whole(server.proc(asked, packet))),
+        Op::Settle => Broker(|server, _, packet| whole(server.settle(packet))),
+        Op::Shutdown => Broker(Server::shutdown),
+
+        Op::Adopt => Note(Server::adopt_copy),
+        Op::Fork => Note(Server::fork),
+        Op::Forked => Note(Server::forked),
+        Op::Born => Note(Server::born),
+        Op::Exec | Op::ExecFailed => Note(Server::exec),
+        Op::Close => Note(|server, asked, packet| open::close(&mut server.ns, &asked.creds, &packet.body()?)),
+        Op::Cancel => Note(Server::cancel),
+
+        Op::Remove => Anybody(|ns, creds, packet| ctl::remove(ns, creds, &packet.body()?)),
+        Op::Set => Anybody(|ns, creds, packet| ctl::set(ns, creds, &packet.body()?)),
+        Op::Stat => Anybody(|ns, creds, packet| query::stat(ns, creds, &packet.body()?)),
+        Op::Info => Anybody(|ns, _, packet| query::info(ns, &packet.body()?)),
+        Op::Detail => Anybody(|ns, _, packet| query::detail(ns, &packet.body()?)),
+        Op::Limits => Anybody(|ns, _, _| Ok(Answer::with(0, ns.limits()))),
+        Op::SetLimit => Anybody(|ns, creds, packet| limits::set_limit(ns, creds, &packet.body()?)),
+
+        Op::Get => Known(|ns, creds, packet| get::get(ns, creds, &packet.body()?)),
+        Op::Open => Known(|ns, creds, packet| open::open(ns, creds, &packet.body()?)),
+        Op::Grow => Known(|ns, creds, packet| open::grow(ns, creds, &packet.body()?)),
+        Op::Stuck => Known(|ns, _, packet| open::stuck(ns, &packet.body()?)),
+
+        Op::MsgSend => Sleepy(msg::proxy::send),
+        Op::MsgReceive => Sleepy(msg::proxy::receive),
+
+        Op::SemOp => Sleepy(sem::proxy::semop),
+        Op::SemCtl => Known(sem::proxy::semctl),
+
+        Op::Attach => Known(|ns, creds, packet| shm::attach::attach(ns, creds, &packet.body()?)),
+        Op::Detach => Known(|ns, creds, packet| shm::attach::detach(ns, creds, &packet.body()?)),
+        Op::Split => Known(|ns, creds, packet| shm::attach::split(ns, creds, &packet.body()?)),
+        Op::ShmLock => Anybody(|ns, creds, packet| shm::lock::shm_lock(ns, creds, &packet.body()?)),
+    }
+}
+
+fn pid(asked: &Request) -> Pid {
+    asked.creds.pid
+}
+
+/// An answer that is either whole or an error without a value.
+fn whole(result: Result<Answer, Trouble>) -> Outcome {
+    result.map(Some).map_err(|trouble| (trouble, 0))
+}
+
+impl Server {
+    /// Does a one-way request. `None`: it is none; `Some(false)`: it breaks the protocol.
+    pub(super) fn note(&mut self, asked: &Request, packet: &Packet<'_>) -> Option<bool> {
+        let Route::Note(run) = route(packet.op) else { return None };
+        let done = run(self, asked, packet);
+        self.log.line(|| format!("{:?} of {}", packet.op, pid(asked)).to_lowercase());
+        Some(done.is_ok())
+    }
+
+    /// Does a request that wants an answer.
+    pub(super) fn handle(&mut self, asked: &Request, packet: &Packet<'_>) -> Outcome {
+        let known = self.ns.processes.contains_key(&pid(asked));
+        match route(packet.op) {
+            Route::Broker(run) => run(self, asked, packet),
+            Route::Anybody(run) => whole(run(&mut self.ns, &asked.creds, packet)),
+            Route::Known(run) if known => whole(run(&mut self.ns, &asked.creds, packet)),
+            Route::Sleepy(run) if known => {
+                let progress = run(&mut self.ns, asked, packet);
+                self.sleepy(asked, packet, progress)
+            }
+            Route::Note(_) | Route::Known(_) | Route::Sleepy(_) => whole(Err(Errno::EPROTO.into())),
+        }
+    }
+
+    /// Answers a call that may sleep, or keeps it until it can be answered.
+    fn sleepy(
+        &mut self,
+        asked: &Request,
+        packet: &Packet<'_>,
+        progress: Result<Progress, Trouble>,
+    ) -> Outcome {
+        match progress.map_err(|trouble| (trouble, 0))? {
+            Progress::Done(answer) => Ok(Some(answer)),
+            Progress::Asleep { id, ticket, call, deadline } => {
+                let range = self.ns.names(call.kind()).get(id).and_then(crate::object::Object::range);
+                let (conn, tag, creds) = (asked.conn, packet.tag, asked.creds.clone());
+                self.sleeping.push(Sleeping { conn, tag, creds, id, call, ticket, range, deadline });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends the broker for its owner when nobody needs it.
+    fn shutdown(&mut self, asked: &Request, _: &Packet<'_>) -> Outcome {
+        if asked.creds.uid != self.ns.owner && asked.creds.uid != 0 {
+            return Err((Errno::EPERM.into(), 0));
+        }
+        let own = pid(asked);
+        let others = self.ns.processes.iter().filter(|(pid, process)| **pid != own && !process.is_dead());
+        match others.count() {
+            0 => {
+                self.over = true;
+                Ok(Some(Answer::default()))
+            }
+            others => Err((Errno::EBUSY.into(), others as i64)),
+        }
+    }
+}

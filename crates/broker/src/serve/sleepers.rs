@@ -1,0 +1,157 @@
+//! Calls that sleep in the broker, on behalf of clients who may not map what they sleep on.
+//!
+//! Their tickets are looked at after every request and once a millisecond; whoever completes one needs no word from the broker.
+
+use super::Server;
+use super::client::{Answer, Request};
+use crate::host::monotonic;
+use crate::life::ConnId;
+use crate::namespace::{Namespace, Trouble};
+use crate::object::Object;
+use crate::object::arena::RangeId;
+use crate::policy::creds::Creds;
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::atomic::Relaxed;
+use ring3_engine::{Caller, Parked, Result as Outcome, Seat, Ticket};
+use ring3_wire::Packet;
+use std::fmt::Debug;
+
+/// How far a call that may sleep got.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    Done(Answer),
+    /// It sleeps until this time (nanoseconds of CLOCK_MONOTONIC).
+    Asleep {
+        id: IpcId,
+        ticket: Ticket,
+        call: Box<dyn Call>,
+        deadline: u64,
+    },
+}
+
+/// A call that sleeps, as far as it is its mechanism's own.
+pub(crate) trait Call: Debug {
+    /// The kind of object that it sleeps on.
+    fn kind(&self) -> Kind;
+
+    /// Goes on with a ticket; `None`: it waits still.
+    fn resume(
+        &self,
+        ns: &mut Namespace,
+        id: IpcId,
+        who: Caller,
+        ticket: Ticket,
+        why: Parked,
+    ) -> Result<Option<Answer>, Trouble>;
+
+    /// The permission that the caller must still have for the call to go on after the object moved, as bits of a mode; 0 none.
+    fn wanted(&self) -> i32 {
+        0
+    }
+
+    /// Finds the call's ticket again after the object moved.
+    fn find(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>>;
+
+    /// Takes the call's ticket out: the call ends without a result.
+    fn give_up(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()>;
+
+    /// Where the ticket's owner sleeps.
+    fn seat<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<Seat<'n>>;
+}
+
+/// A sleeping call.
+#[derive(Debug)]
+pub(crate) struct Sleeping {
+    pub(crate) conn: ConnId,
+    pub(crate) tag: u32,
+    pub(crate) creds: Creds,
+    pub(crate) id: IpcId,
+    pub(crate) call: Box<dyn Call>,
+    pub(crate) ticket: Ticket,
+    /// The region that the ticket is in.
+    pub(crate) range: Option<RangeId>,
+    pub(crate) deadline: u64,
+}
+
+impl Sleeping {
+    /// Looks whether the call is over; `None`: it goes on.
+    fn poll(&mut self, ns: &mut Namespace, why: Parked) -> Option<Result<Answer, Errno>> {
+        match self.progress(ns, why) {
+            Ok(answer) => answer.map(Ok),
+            Err(Trouble::Errno(errno)) => Some(Err(errno)),
+            Err(Trouble::Later) => None,
+        }
+    }
+
+    fn progress(&mut self, ns: &mut Namespace, why: Parked) -> Result<Option<Answer>, Trouble> {
+        let Some(object) = ns.names(self.call.kind()).get(self.id) else { return Err(Errno::EIDRM.into()) };
+        let range = object.range();
+        if range != self.range {
+            self.follow(ns)?;
+            self.range = range;
+        }
+        let why = if why == Parked::Woken && monotonic() >= self.deadline { Parked::TimedOut } else { why };
+        if why == Parked::Woken && self.is_waiting(ns) {
+            return Ok(None);
+        }
+        self.call.resume(ns, self.id, self.creds.caller(), self.ticket, why)
+    }
+
+    /// Finds the ticket again after the object moved, if the caller is still permitted what the call wants.
+    fn follow(&mut self, ns: &mut Namespace) -> Result<(), Trouble> {
+        let (id, who, call) = (self.id, self.creds.caller(), &self.call);
+        let perm = ns.names(call.kind()).get(id).map(|object: &Object| object.perm).ok_or(Errno::EIDRM)?;
+        if !self.creds.permits(&perm, call.wanted()) {
+            ns.attempt(call.kind(), id, |ns| call.give_up(ns, id, who))?;
+            return Err(Errno::EACCES.into());
+        }
+        let ticket = ns.attempt(call.kind(), id, |ns| call.find(ns, id, who))?;
+        self.ticket = ticket.ok_or(Errno::EIDRM)?;
+        Ok(())
+    }
+
+    /// Whether nobody has touched the ticket: no lock is needed to see that.
+    fn is_waiting(&self, ns: &Namespace) -> bool {
+        let seat = self.call.seat(ns, self.id, self.ticket);
+        seat.is_ok_and(|seat| [seat.spinning, seat.parked].contains(&seat.word.load(Relaxed)))
+    }
+
+    /// Gives the call up: nobody is there to be told.
+    pub(super) fn abandon(&self, ns: &mut Namespace) {
+        let (id, who, call) = (self.id, self.creds.caller(), &self.call);
+        // Removed meanwhile, or a lock that does not come free: then the ticket goes with its process.
+        let _: Result<(), Trouble> = ns.attempt(call.kind(), id, |ns| call.give_up(ns, id, who));
+    }
+}
+
+impl Server {
+    /// Answers the sleepers whose calls are over.
+    pub(super) fn poll_sleepers(&mut self) {
+        let mut at = 0;
+        while let Some(sleeping) = self.sleeping.get_mut(at) {
+            match sleeping.poll(&mut self.ns, Parked::Woken) {
+                None => at += 1,
+                Some(result) => {
+                    let over = self.sleeping.swap_remove(at);
+                    self.reply(over.conn, over.tag, &result.map_err(|errno| (errno, 0)));
+                }
+            }
+        }
+    }
+
+    /// Cancel: a signal has ended the sleep of the caller on this connection.
+    pub(super) fn cancel(&mut self, asked: &Request, _: &Packet<'_>) -> Result<(), Errno> {
+        let conn = asked.conn;
+        let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) else { return Ok(()) };
+        let mut sleeping = self.sleeping.swap_remove(at);
+        match sleeping.poll(&mut self.ns, Parked::Interrupted) {
+            Some(result) => {
+                let tag = sleeping.tag;
+                self.reply(conn, tag, &result.map_err(|errno| (errno, 0)));
+            }
+            // The lock does not come free: the caller cancels again, or hangs up.
+            None => self.sleeping.push(sleeping),
+        }
+        Ok(())
+    }
+}

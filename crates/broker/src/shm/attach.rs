@@ -1,0 +1,190 @@
+//! shmat(2), shmdt(2), and what of it a process, a fork or a child has. kernel: do_shmat(), shm_open(), shm_close(), exit_shm().
+//!
+//! # Invariants
+//! A1. An attachment is counted once in its segment's `nattch` for each holder that has its token: a process, or a fork whose child is not
+//!     known yet.
+
+use super::KIND;
+use crate::life::Holder;
+use crate::namespace::{Namespace, Trouble};
+use crate::policy::creds::Creds;
+use crate::serve::client::Answer;
+use ring3_abi::shm::{SHM_EXEC, SHM_RDONLY};
+use ring3_abi::{Errno, IpcId, Pid};
+use ring3_wire::reply::Attached;
+use ring3_wire::request;
+use std::collections::{BTreeMap, HashMap};
+
+/// Who has what attached.
+#[derive(Debug, Default)]
+pub(super) struct Attachments {
+    by_holder: HashMap<Holder, Held>,
+    last_token: u64,
+}
+
+/// What one holder has.
+#[derive(Debug, Default)]
+struct Held {
+    /// Segments by token. A forked child has its parent's tokens.
+    segments: BTreeMap<u64, IpcId>,
+    /// The last attach, for one that could not be mapped.
+    last: Option<Undo>,
+}
+
+/// What undoes an attach.
+#[derive(Clone, Copy, Debug)]
+struct Undo {
+    token: u64,
+    /// The segment's atime and lpid before it.
+    atime: i64,
+    lpid: Pid,
+}
+
+impl Attachments {
+    /// A new attachment of a process, and its token.
+    fn add(&mut self, pid: Pid, id: IpcId) -> (u64, &mut Held) {
+        self.last_token += 1;
+        let held = self.by_holder.entry(Holder::Process(pid)).or_default();
+        held.segments.insert(self.last_token, id);
+        (self.last_token, held)
+    }
+
+    fn of(&mut self, pid: Pid) -> Option<&mut Held> {
+        self.by_holder.get_mut(&Holder::Process(pid))
+    }
+}
+
+/// The permission bits that an attach wants.
+fn wanted(flags: i32) -> i32 {
+    let read_write = if flags & SHM_RDONLY != 0 { 0o444 } else { 0o666 };
+    read_write | if flags & SHM_EXEC != 0 { 0o111 } else { 0 }
+}
+
+/// Counts an attachment and gives its file.
+pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -> Result<Answer, Trouble> {
+    let now = ns.now();
+    if !creds.permits(&ns.object(KIND, ask.id)?.perm, wanted(ask.flags)) {
+        return Err(Errno::EACCES.into());
+    }
+    let shm = &mut ns.states.shm;
+    let segment = shm.segments.get_mut(&ask.id).ok_or(Errno::EINVAL)?;
+    let file = segment.descriptor(ask.flags)?;
+    let (token, held) = shm.attachments.add(creds.pid, ask.id);
+    held.last = Some(Undo { token, atime: segment.atime, lpid: segment.lpid });
+    segment.opened(creds.pid, now);
+    let attached = Attached { size: segment.size, page: segment.page };
+    Ok(Answer::with(token.cast_signed(), &attached).passing(file))
+}
+
+/// Counts another mapping of what an attachment maps. No permission is asked for: the memory is mapped already. kernel: shm_open().
+pub(crate) fn split(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
+    let now = ns.now();
+    let shm = &mut ns.states.shm;
+    let held = shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
+    let id = *held.segments.get(&ask.token).ok_or(Errno::EINVAL)?;
+    shm.segments.get_mut(&id).ok_or(Errno::EINVAL)?.opened(creds.pid, now);
+    let (token, _) = shm.attachments.add(creds.pid, id);
+    Ok(Answer::value(token.cast_signed()))
+}
+
+/// Takes an attachment back.
+pub(crate) fn detach(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
+    let shm = &mut ns.states.shm;
+    let held = shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
+    let id = held.segments.remove(&ask.token).ok_or(Errno::EINVAL)?;
+    let last = held.last.take().filter(|last| last.token == ask.token);
+    if ask.undo == 0 {
+        close(ns, id, creds.pid);
+        return Ok(Answer::default());
+    }
+    let segment = shm.segments.get_mut(&id).filter(|segment| segment.lpid == creds.pid);
+    if let Some((segment, last)) = segment.zip(last) {
+        (segment.atime, segment.lpid) = (last.atime, last.lpid);
+    }
+    uncount(ns, id);
+    Ok(Answer::default())
+}
+
+/// One attachment fewer. kernel: shm_close().
+fn close(ns: &mut Namespace, id: IpcId, pid: Pid) {
+    let now = ns.now();
+    let Some(segment) = ns.states.shm.segments.get_mut(&id) else { return };
+    segment.lpid = pid;
+    segment.dtime = now;
+    uncount(ns, id);
+}
+
+/// An attachment fewer that never was one: no dtime, no lpid.
+fn uncount(ns: &mut Namespace, id: IpcId) {
+    if let Some(segment) = ns.states.shm.segments.get_mut(&id) {
+        segment.nattch = segment.nattch.saturating_sub(1);
+    }
+    destroy_if_due(ns, id);
+}
+
+/// A fork holds all that its parent does. kernel: shm_open(), run by the parent.
+pub(super) fn share(ns: &mut Namespace, parent: Pid, fork: Holder) {
+    let now = ns.now();
+    let shm = &mut ns.states.shm;
+    let Some(held) = shm.attachments.of(parent) else { return };
+    let segments = held.segments.clone();
+    for id in segments.values() {
+        if let Some(segment) = shm.segments.get_mut(id) {
+            segment.opened(parent, now);
+        }
+    }
+    shm.attachments.by_holder.insert(fork, Held { segments, last: None });
+}
+
+/// A fork's child has what the fork holds; without a child it is given back.
+pub(super) fn inherit(ns: &mut Namespace, fork: Holder, child: Option<Pid>) {
+    let attachments = &mut ns.states.shm.attachments.by_holder;
+    let Some(held) = attachments.remove(&fork) else { return };
+    match child {
+        Some(child) => {
+            attachments.entry(Holder::Process(child)).or_default().segments.extend(held.segments);
+        }
+        None => held.segments.values().for_each(|&id| uncount(ns, id)),
+    }
+}
+
+/// A process's image is gone, and its attachments with it.
+pub(super) fn leave(ns: &mut Namespace, pid: Pid) {
+    if let Some(held) = ns.states.shm.attachments.by_holder.remove(&Holder::Process(pid)) {
+        held.segments.values().for_each(|&id| close(ns, id, pid));
+    }
+}
+
+/// The segments that a process made are nobody's from now on. kernel: exit_shm().
+pub(super) fn orphan(ns: &mut Namespace, pid: Pid) {
+    let made: Vec<IpcId> =
+        ns.names(KIND).iter().filter(|(_, object)| object.creator == pid).map(|(id, _)| id).collect();
+    for id in made {
+        let segment = ns.states.shm.segments.get_mut(&id).filter(|segment| segment.fostered);
+        if let Some(segment) = segment {
+            segment.fostered = false;
+            destroy_if_due(ns, id);
+        }
+    }
+}
+
+/// Destroys the segments that nobody has and whose maker is gone: shm_rmid_forced was switched on. kernel: shm_destroy_orphaned().
+pub(super) fn destroy_orphans(ns: &mut Namespace) {
+    let shm = &ns.states.shm;
+    let orphans: Vec<IpcId> =
+        shm.segments.iter().filter(|(_, segment)| !segment.fostered).map(|(id, _)| *id).collect();
+    for id in orphans {
+        destroy_if_due(ns, id);
+    }
+}
+
+/// Destroys a segment that has no attachment and is to go then. kernel: shm_may_destroy().
+pub(super) fn destroy_if_due(ns: &mut Namespace, id: IpcId) {
+    let forced = ns.limits().shm_rmid_forced != 0;
+    let unattached = ns.states.shm.segments.get(&id).is_some_and(|segment| segment.nattch == 0);
+    let marked = |mode: u32| mode & ring3_abi::shm::SHM_DEST != 0;
+    let due = ns.names(KIND).get(id).is_some_and(|object| forced || marked(object.perm.mode));
+    if unattached && due {
+        ns.forget(KIND, id);
+    }
+}

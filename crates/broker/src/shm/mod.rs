@@ -1,0 +1,146 @@
+//! Shared memory segments in the broker. shmget(2), shmctl(2); kernel: newseg(), shmctl_down(), do_shm_rmid(), ipc/shm.c.
+//!
+//! # Invariants
+//! S1. `segments` has an entry for each segment that has a name, and for no other.
+
+pub(crate) mod attach;
+pub(crate) mod lock;
+mod segment;
+mod tell;
+
+use crate::life::Holder;
+use crate::mechanism::{Facts, Mechanism, Row};
+use crate::namespace::{Namespace, Trouble};
+use crate::object::{Object, Perm};
+use crate::policy::creds::Creds;
+use ring3_abi::shm::SHM_DEST;
+use ring3_abi::{Errno, IpcId, Kind, Pid};
+use ring3_engine::directory::Writer;
+use ring3_wire::request::{Get, Limit, ProcFile, Set};
+use segment::{PAGE, Segment, pages_in};
+use std::collections::BTreeMap;
+
+const KIND: Kind = Kind::Shm;
+
+/// What the broker keeps of segments: nobody else knows anything of them.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    segments: BTreeMap<IpcId, Segment>,
+    attachments: attach::Attachments,
+    /// Pages of all segments.
+    pages: u64,
+    locked: lock::LockedPages,
+}
+
+/// The mechanism.
+pub(crate) struct Shm;
+
+impl Mechanism for Shm {
+    fn facts(&self) -> &'static Facts {
+        &Facts {
+            most: Limit::Shmmni,
+            next_id: Limit::ShmNextId,
+            table: ProcFile::SysvipcShm,
+            head: tell::HEAD,
+        }
+    }
+
+    fn create(&self, ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<IpcId, Errno> {
+        let limits = ns.limits();
+        if ask.size < 1 || ask.size > limits.shmmax {
+            return Err(Errno::EINVAL);
+        }
+        let total = ns.states.shm.pages.checked_add(pages_in(ask.size));
+        let total = total.filter(|&total| total <= limits.shmall).ok_or(Errno::ENOSPC)?;
+        if ask.size.checked_next_multiple_of(PAGE).is_none() {
+            return Err(Errno::ENOSPC);
+        }
+        let segment = Segment::create(ask.key, ask.size, ask.flags, creds, ns.now())?;
+        let id = ns.add(KIND, creds, Perm::new(creds, ask), ask.size, None)?;
+        ns.states.shm.segments.insert(id, segment);
+        ns.states.shm.pages = total;
+        Ok(id)
+    }
+
+    fn set(&self, ns: &mut Namespace, _: &Creds, perm: Perm, ask: &Set) -> Result<(), Trouble> {
+        let (perm, now) = (perm.changed(ask)?, ns.now());
+        ns.object_mut(KIND, ask.id)?.perm = perm;
+        if let Some(segment) = ns.states.shm.segments.get_mut(&ask.id) {
+            segment.ctime = now;
+        }
+        ns.publish(KIND, ask.id);
+        Ok(())
+    }
+
+    /// A segment goes with its last attachment. kernel: do_shm_rmid().
+    fn remove(&self, ns: &mut Namespace, id: IpcId) -> Result<(), Trouble> {
+        let object = ns.object_mut(KIND, id)?;
+        object.perm.mode |= SHM_DEST;
+        object.perm.key = ring3_abi::ipc::IPC_PRIVATE;
+        ns.names_mut(KIND).forget_key(id);
+        ns.publish(KIND, id);
+        attach::destroy_if_due(ns, id);
+        Ok(())
+    }
+
+    fn forgotten(&self, ns: &mut Namespace, id: IpcId, _: &Object) {
+        let shm = &mut ns.states.shm;
+        let Some(segment) = shm.segments.remove(&id) else { return };
+        let pages = pages_in(segment.size);
+        shm.pages -= pages;
+        if let Some(locked) = &segment.locked {
+            shm.locked.give_back(locked.user, pages);
+        }
+    }
+
+    fn stat(&self, ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
+        Ok(tell::stat(ns, id)?)
+    }
+
+    fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
+        Ok(if usage { tell::usage(ns) } else { tell::limits(ns) })
+    }
+
+    fn row(&self, ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble> {
+        Ok(tell::row(ns, id)?)
+    }
+
+    fn line(&self, ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
+        Ok(tell::line(ns, id)?)
+    }
+
+    fn publish_totals(&self, ns: &Namespace, directory: Writer<'_>) {
+        directory.set_shm_pages(ns.states.shm.pages);
+    }
+
+    fn share(&self, ns: &mut Namespace, parent: Pid, fork: Holder) {
+        attach::share(ns, parent, fork);
+    }
+
+    fn inherit(&self, ns: &mut Namespace, fork: Holder, child: Option<Pid>) {
+        attach::inherit(ns, fork, child);
+    }
+
+    fn leave(&self, ns: &mut Namespace, pid: Pid) {
+        attach::leave(ns, pid);
+    }
+
+    fn orphan(&self, ns: &mut Namespace, pid: Pid) {
+        attach::orphan(ns, pid);
+    }
+
+    fn limits_changed(&self, ns: &mut Namespace) {
+        if ns.limits().shm_rmid_forced != 0 {
+            attach::destroy_orphans(ns);
+        }
+    }
+
+    /// Keeps the pages that segments under SHM_LOCK got since.
+    fn refresh(&self, ns: &Namespace) -> bool {
+        let any = ns.states.shm.locked.any();
+        if any {
+            ns.states.shm.segments.values().for_each(Segment::refresh);
+        }
+        any
+    }
+}
