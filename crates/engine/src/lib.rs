@@ -27,6 +27,7 @@ pub mod journal;
 pub mod lock;
 pub mod msg;
 pub mod object;
+pub mod perm;
 pub mod region;
 pub mod sem;
 #[cfg(test)]

@@ -9,9 +9,9 @@ use crate::regions::{copy_in, copy_out, memory_file};
 use crate::serve::client::{Answer, Request};
 use crate::serve::sleepers::{Call, Progress};
 use ring3_abi::ipc::IPC_NOWAIT;
-use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
+use ring3_abi::msg::MSG_NOERROR;
 use ring3_abi::{Errno, IpcId};
-use ring3_engine::msg::{Received, Room, STAGE, Wish};
+use ring3_engine::msg::{Received, Room, STAGE, Wish, rules};
 use ring3_engine::{Caller, Error, Parked, Step};
 use ring3_wire::{MAX_PACKET, Packet, request};
 use rustix::fs::MemfdFlags;
@@ -29,9 +29,7 @@ pub(crate) fn send(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> 
     let creds = &asked.creds;
     let file = asked.fd.as_ref().map(|fd| text_of(fd, ns.limits().msgmax)).transpose()?;
     let text = file.as_deref().unwrap_or(rest);
-    if text.len() as i64 > ns.limits().msgmax || ask.id < 0 || ask.mtype < 1 {
-        return Err(Errno::EINVAL.into());
-    }
+    rules::check_send(ask.id, ask.mtype, text.len(), ns.limits().msgmax)?;
     let permitted = creds.permits(&ns.object(KIND, ask.id)?.perm, 0o222);
     if let Some(progress) = resumed(ns, creds, ask.id, Sending, permitted)? {
         return Ok(progress);
@@ -101,15 +99,8 @@ fn text_of(fd: &OwnedFd, msgmax: i64) -> Result<Vec<u8>, Errno> {
 pub(crate) fn receive(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> Result<Progress, Trouble> {
     let creds = &asked.creds;
     let ask = packet.body::<request::MsgReceive>()?;
-    let size =
-        usize::try_from(ask.size).ok().filter(|&size| isize::try_from(size).is_ok()).ok_or(Errno::EINVAL)?;
-    if ask.id < 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let copies = ask.flags & MSG_COPY != 0;
-    if copies && (ask.flags & MSG_EXCEPT != 0 || ask.flags & IPC_NOWAIT == 0) {
-        return Err(Errno::EINVAL.into());
-    }
+    let size = usize::try_from(ask.size).map_err(|_| Errno::EINVAL)?;
+    rules::check_receive(ask.id, size, ask.flags)?;
     let wanted = Wish { msgtyp: ask.msgtyp, size, flags: ask.flags };
     let permitted = creds.permits(&ns.object(KIND, ask.id)?.perm, 0o444);
     if let Some(progress) = resumed(ns, creds, ask.id, Receiving(wanted), permitted)? {
@@ -124,7 +115,7 @@ pub(crate) fn receive(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) 
     let step = ns.growing(KIND, id, |ns| {
         let queue = queue(ns, id)?;
         // Without a buffer every text stays in the region until it is copied out.
-        let step = if copies {
+        let step = if rules::copies(ask.flags) {
             let room = Room { size, msgmax, noerror: ask.flags & MSG_NOERROR != 0 };
             Step::Done(queue.copy(&ns.host, who, ask.msgtyp, room, &mut [])?)
         } else {

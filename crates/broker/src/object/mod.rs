@@ -15,6 +15,7 @@ use crate::policy::creds::Creds;
 use ring3_abi::ipc::{IpcPerm, SEQ_SHIFT};
 use ring3_abi::{Errno, Gid, IpcId, Key, Kind, Pid, Uid};
 use ring3_engine::directory::Entry;
+use ring3_engine::perm::Owners;
 use ring3_wire::request::{Get, Set};
 use std::collections::HashSet;
 
@@ -61,6 +62,12 @@ impl Perm {
             return Err(Errno::EINVAL);
         }
         Ok(Perm { uid: ask.uid, gid: ask.gid, mode: self.mode & !PERMISSION | ask.mode & PERMISSION, ..self })
+    }
+
+    /// What permission depends on.
+    pub(crate) fn owners(self) -> Owners {
+        let Perm { uid, gid, cuid, cgid, mode, .. } = self;
+        Owners { uid, gid, cuid, cgid, mode }
     }
 
     /// As the kernel's structure.

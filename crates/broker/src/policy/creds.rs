@@ -1,11 +1,12 @@
-//! Who asks, and what they may. kernel: ipcperms(), ipcctl_obtain_check(), ipc/util.c; credentials(7), capabilities(7).
+//! Who asks, and what they may; `engine::perm` decides. kernel: ipcctl_obtain_check(), ipc/util.c; credentials(7), capabilities(7).
 //!
 //! Process, effective user and effective group come with each packet and the kernel vouches for them. Supplementary groups and
 //! capabilities belong to a thread and are read from /proc only when the rest does not decide.
 
 use crate::object::Perm;
-use ring3_abi::{Gid, Pid, Uid};
+use ring3_abi::{Errno, Gid, Pid, Uid};
 use ring3_engine::Caller;
+use ring3_engine::perm::{Ids, ipcperms};
 use std::cell::OnceCell;
 use std::fs;
 
@@ -85,21 +86,18 @@ impl Creds {
     /// Whether all of `flags`' permission bits, in whichever of the three positions, are granted.
     pub(crate) fn permits(&self, perm: &Perm, flags: i32) -> bool {
         let wanted = ring3_abi::ipc::requested(flags);
-        if wanted == 0 {
-            return true;
-        }
-        let refuses = |granted: u32| wanted & !granted & 7 != 0;
-        let granted = if self.uid == perm.cuid || self.uid == perm.uid {
-            perm.mode >> 6
-        } else if refuses(perm.mode >> 3) == refuses(perm.mode) {
-            // Group and others fare alike: no need to know the groups.
-            perm.mode
-        } else if self.in_group(perm.cgid) || self.in_group(perm.gid) {
-            perm.mode >> 3
-        } else {
-            perm.mode
-        };
-        !refuses(granted) || self.capable(Capability::IpcOwner)
+        let ids = Ids { euid: self.uid, egid: self.gid };
+        let is_member = |groups: [Gid; 2]| groups.iter().any(|gid| self.status().groups.contains(gid));
+        let capable = || self.capable(Capability::IpcOwner);
+        ipcperms(ids, &perm.owners(), wanted, is_member, capable) == wanted
+    }
+
+    /// The same as a result.
+    ///
+    /// # Errors
+    /// `EACCES`.
+    pub(crate) fn permit(&self, perm: &Perm, flags: i32) -> Result<(), Errno> {
+        if self.permits(perm, flags) { Ok(()) } else { Err(Errno::EACCES) }
     }
 
     /// Whether the caller may change or remove the object.

@@ -7,8 +7,9 @@ use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
 use crate::serve::client::{Answer, Request};
 use crate::serve::sleepers::Progress;
-use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_UNDO, SEMVMX, SETALL, SETVAL, Sembuf};
+use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SETALL, SETVAL, Sembuf};
 use ring3_abi::{Errno, IpcId};
+use ring3_engine::sem::rules;
 use ring3_engine::{Caller, Error, Step};
 use ring3_wire::{Packet, request};
 use zerocopy::{FromBytes, IntoBytes};
@@ -21,20 +22,12 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
     if ops.len() as u64 != u64::from(ask.nsops) {
         return Err(Errno::EPROTO.into());
     }
-    if ops.is_empty() || ask.id < 0 {
+    rules::check_count(ops.len(), ns.limits().semopm)?;
+    if ask.id < 0 {
         return Err(Errno::EINVAL.into());
     }
-    if ops.len() as i64 > ns.limits().semopm {
-        return Err(Errno::E2BIG.into());
-    }
     let object = ns.object(KIND, ask.id)?;
-    let alters = ops.iter().any(|op| op.sem_op != 0);
-    let refusal = if ops.iter().any(|op| u64::from(op.sem_num) >= object.size) {
-        Some(Errno::EFBIG)
-    } else {
-        let permitted = creds.permits(&object.perm, if alters { 0o222 } else { 0o444 });
-        (!permitted).then_some(Errno::EACCES)
-    };
+    let allowed = rules::check_ops(&ops, object.size, |bits| creds.permit(&object.perm, bits.cast_signed()));
     let who = creds.caller();
     // A sleeper whose set was moved and who may not map it any more goes on sleeping, as in the kernel.
     let asleep = set(ns, ask.id).and_then(|set| set.find(who)).unwrap_or(None);
@@ -43,9 +36,8 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
         return Ok(Progress::Asleep { id: ask.id, ticket, call: Box::new(Operating), deadline });
     }
     ns.note_user(KIND, ask.id, creds.pid);
-    if let Some(errno) = refusal {
-        if ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0) {
-            // As in the kernel, where find_alloc_undo() comes before the checks: the caller's end will count as an operation.
+    if let Err(errno) = allowed {
+        if rules::claims_row(&ops) {
             ns.growing(KIND, ask.id, |ns| set(ns, ask.id)?.claim_row(&ns.host, who))?;
         }
         return Err(errno.into());
@@ -59,19 +51,13 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
 /// semctl's commands on values.
 pub(crate) fn semctl(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> Result<Answer, Trouble> {
     let (ask, rest) = packet.body_and_rest::<request::SemCtl>()?;
-    if ask.cmd == SETVAL && !(0..=SEMVMX).contains(&ask.val) {
-        return Err(Errno::ERANGE.into());
+    if ask.cmd == SETVAL {
+        rules::check_value(ask.val)?;
     }
     let object = ns.object(KIND, ask.id)?;
-    let nsems = object.size;
-    let semnum = u32::try_from(ask.semnum).ok().filter(|&num| u64::from(num) < nsems).ok_or(Errno::EINVAL);
-    if ask.cmd == SETVAL {
-        semnum?;
-    }
-    let wanted = if matches!(ask.cmd, SETVAL | SETALL) { 0o222 } else { 0o444 };
-    if !creds.permits(&object.perm, wanted) {
-        return Err(Errno::EACCES.into());
-    }
+    let (perm, nsems) = (object.perm, object.size);
+    rules::check_command(ask.cmd, ask.semnum, nsems, |bits| creds.permit(&perm, bits.cast_signed()))?;
+    let num = ask.semnum.cast_unsigned();
     let (id, who) = (ask.id, creds.caller());
     ns.note_user(KIND, id, creds.pid);
     match ask.cmd {
@@ -86,11 +72,10 @@ pub(crate) fn semctl(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> 
             Ok(Answer::default())
         }
         SETVAL => {
-            let num = semnum?;
             ns.attempt(KIND, id, |ns| set(ns, id)?.setval(&ns.host, who, num, ask.val))?;
             Ok(Answer::default())
         }
-        _ => one_value(ns, id, who, semnum?, ask.cmd).map(Answer::value),
+        _ => one_value(ns, id, who, num, ask.cmd).map(Answer::value),
     }
 }
 

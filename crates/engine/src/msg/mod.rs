@@ -1,7 +1,8 @@
 //! Message queues. msgop(2), msgctl(2); kernel: ipc/msg.c.
 //!
 //! `store.rs` is where texts live; `index.rs` finds messages by type; `order.rs` is the queue itself; `send.rs` and `receive.rs` are the
-//! calls, `admit.rs` lets sleeping senders in; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `transfer.rs` moves a queue to another region.
+//! calls, `admit.rs` lets sleeping senders in; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls check
+//! before that; `transfer.rs` moves a queue to another region.
 //!
 //! # Invariants
 //! I1. A call puts its message into the queue, into a receiver's hands, or into its own ticket, in one change of the journal.
@@ -14,6 +15,7 @@ mod index;
 pub mod layout;
 mod order;
 pub mod receive;
+pub mod rules;
 pub mod send;
 mod settle;
 pub mod store;

@@ -1,7 +1,8 @@
 //! Semaphore sets. semop(2), semctl(2); kernel: ipc/sem.c.
 //!
 //! `word.rs` is one semaphore; `op.rs` does operations and decides who sleeps; `scan.rs` serves sleepers; `undo.rs` is what a process
-//! owes; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `transfer.rs` moves a set to another region.
+//! owes; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls
+//! check before that; `transfer.rs` moves a set to another region.
 //!
 //! # Invariants
 //! I1. A call's operations change all their semaphores and adjustments in one change of the journal, or none.
@@ -11,6 +12,7 @@
 pub mod ctl;
 pub mod layout;
 pub mod op;
+pub mod rules;
 mod scan;
 mod settle;
 #[cfg(test)]
