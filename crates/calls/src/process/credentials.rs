@@ -10,6 +10,7 @@ use core::sync::atomic::{
 };
 use ring3_abi::Gid;
 use ring3_engine::directory::Entry;
+use ring3_engine::perm::{Ids, ipcperms};
 use ring3_os::cred;
 
 /// How many supplementary groups are looked at without asking for memory.
@@ -72,17 +73,9 @@ fn now() -> Creds {
 /// The permission bits (read 4, write 2, execute 1) that this thread has on an object.
 pub(crate) fn granted(entry: &Entry) -> u32 {
     let Creds { euid, egid, owner } = now();
-    if owner {
-        return 0o7;
-    }
-    let shift = if euid == entry.uid || euid == entry.cuid {
-        6
-    } else if egid == entry.gid || egid == entry.cgid || is_member([entry.gid, entry.cgid]) {
-        3
-    } else {
-        0
-    };
-    entry.mode >> shift & 0o7
+    // The groups decide nothing for who passes by the bits.
+    let in_groups = |wanted| !owner && is_member(wanted);
+    ipcperms(Ids { euid, egid }, &entry.into(), 0o7, in_groups, || owner)
 }
 
 /// Whether one of two groups is among our supplementary ones.

@@ -9,26 +9,12 @@ use ring3_os::fd::Fd;
 use ring3_wire::Op;
 use ring3_wire::request::Proc;
 pub use ring3_wire::request::ProcFile;
+use ring3_wire::request::ProcFolder;
 use zerocopy::IntoBytes;
 
-const SYSVIPC: &[u8] = b"/proc/sysvipc/";
-const KERNEL: &[u8] = b"/proc/sys/kernel/";
-
-/// Names in /proc/sys/kernel, in the order of their numbers in `ProcFile`.
-const NAMES: [(&[u8], ProcFile); 12] = [
-    (b"msgmax", ProcFile::Msgmax),
-    (b"msgmnb", ProcFile::Msgmnb),
-    (b"msgmni", ProcFile::Msgmni),
-    (b"sem", ProcFile::Sem),
-    (b"shmmax", ProcFile::Shmmax),
-    (b"shmall", ProcFile::Shmall),
-    (b"shmmni", ProcFile::Shmmni),
-    (b"shm_rmid_forced", ProcFile::ShmRmidForced),
-    (b"auto_msgmni", ProcFile::AutoMsgmni),
-    (b"msg_next_id", ProcFile::MsgNextId),
-    (b"sem_next_id", ProcFile::SemNextId),
-    (b"shm_next_id", ProcFile::ShmNextId),
-];
+/// The folders of /proc that have files of ours.
+const FOLDERS: [(&[u8], ProcFolder); 2] =
+    [(b"/proc/sysvipc/", ProcFolder::Sysvipc), (b"/proc/sys/kernel/", ProcFolder::Kernel)];
 
 /// How a program wants to use a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +49,12 @@ pub unsafe fn which(path: *const u8) -> Option<ProcFile> {
 #[cold]
 fn named(path: &[u8]) -> Option<ProcFile> {
     crate::process::environment::socket()?;
-    match path.strip_prefix(SYSVIPC) {
-        Some(b"msg") => Some(ProcFile::SysvipcMsg),
-        Some(b"sem") => Some(ProcFile::SysvipcSem),
-        Some(b"shm") => Some(ProcFile::SysvipcShm),
-        Some(_) => None,
-        None => {
-            let name = path.strip_prefix(KERNEL)?;
-            NAMES.iter().find(|(known, _)| *known == name).map(|(_, file)| *file)
-        }
-    }
+    FOLDERS.iter().find_map(|(folder, which)| ProcFile::find(*which, path.strip_prefix(*folder)?))
 }
 
 /// Whether a file may be written.
 pub fn writable(file: ProcFile) -> bool {
-    !matches!(file, ProcFile::SysvipcMsg | ProcFile::SysvipcSem | ProcFile::SysvipcShm)
+    file.folder() == ProcFolder::Kernel
 }
 
 /// Opens a file. # Errors: `EACCES`; `ENOENT` without a broker.

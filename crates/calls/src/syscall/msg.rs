@@ -15,9 +15,9 @@ use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
 use ring3_abi::ipc::{IPC_NOWAIT, READ, WRITE};
-use ring3_abi::msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
+use ring3_abi::msg::MSG_NOERROR;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::msg::{Draft, Parcel, Queue, Received, Room, STAGE, Wish};
+use ring3_engine::msg::{Draft, Parcel, Queue, Received, Room, STAGE, Wish, rules};
 use ring3_engine::{Caller, Deadline, Error, Parked, Seat, Step, Ticket};
 use ring3_os::user;
 use ring3_wire::request::{Limit, MsgReceive, MsgSend};
@@ -29,10 +29,6 @@ const TYPE: usize = 8;
 /// msgget(2).
 pub fn msgget(key: i32, flags: i32) -> Result<usize, Errno> {
     get::get(KIND, key, flags, 0)
-}
-
-fn msgmax() -> Result<usize, Errno> {
-    Ok(process::limit(Limit::Msgmax)? as usize)
 }
 
 /// The queue of an object that this process may read and alter.
@@ -48,9 +44,7 @@ pub fn msgsnd(id: i32, msgp: usize, size: usize, flags: i32) -> Result<usize, Er
     let entry = section::begin();
     let page = process::ready()?;
     let mtype: i64 = user::read(msgp)?;
-    if size > msgmax()? || size > isize::MAX as usize || id < 0 || mtype < 1 {
-        return Err(Errno::EINVAL);
-    }
+    rules::check_send(id, mtype, size, process::limit(Limit::Msgmax)?)?;
     let text = msgp.wrapping_add(TYPE);
     let letter = Letter { id, mtype, text, size, flags, who: process::caller(page), entry: &entry };
     if size <= STAGE {
@@ -226,13 +220,7 @@ impl Sleeping for Sending<'_> {
 pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Result<usize, Errno> {
     let entry = section::begin();
     let page = process::ready()?;
-    if id < 0 || size > isize::MAX as usize {
-        return Err(Errno::EINVAL);
-    }
-    let copies = flags & MSG_COPY != 0;
-    if copies && (flags & MSG_EXCEPT != 0 || flags & IPC_NOWAIT == 0) {
-        return Err(Errno::EINVAL);
-    }
+    rules::check_receive(id, size, flags)?;
     let who = process::caller(page);
     let wish = Wish { msgtyp, size, flags };
     let mut stage = [MaybeUninit::<u8>::uninit(); STAGE];
@@ -258,7 +246,11 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
             return proxy::msgrcv(&entry, asked(id, wish), msgp, Blocking::Allowed);
         };
         let mut call = Receiving { object, queue, who, msgp, wish, stage: &mut *stage, entry: &entry };
-        let step = if copies { call.copy() } else { queue.receive(&Agent, who, call.wish, call.stage) };
+        let step = if rules::copies(flags) {
+            call.copy()
+        } else {
+            queue.receive(&Agent, who, call.wish, call.stage)
+        };
         match step {
             Ok(Step::Done(received)) => return call.deliver(received, section),
             Ok(Step::Wait(ticket)) => {
@@ -288,7 +280,7 @@ struct Receiving<'a> {
 impl Receiving<'_> {
     /// MSG_COPY: the message at index msgtyp stays. kernel: prepare_copy().
     fn copy(&mut self) -> Result<Step<Received>, Error> {
-        let msgmax = msgmax().map_err(Error::Errno)?;
+        let msgmax = process::limit(Limit::Msgmax).map_err(Error::Errno)? as usize;
         let noerror = self.wish.flags & MSG_NOERROR != 0;
         let room = Room { size: self.wish.size, msgmax, noerror };
         self.queue.copy(&Agent, self.who, self.wish.msgtyp, room, self.stage).map(Step::Done)

@@ -15,7 +15,7 @@ use core::mem::MaybeUninit;
 use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::sem::{SEM_UNDO, Sembuf};
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::sem::Set;
+use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Deadline, Error, Host, Parked, Seat, Step, Ticket};
 use ring3_os::time::{self, Timespec};
 use ring3_os::{map, user};
@@ -97,12 +97,7 @@ fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize,
     let page = process::ready()?;
     // The kernel's count is an unsigned int.
     let nsops = nsops as u32 as usize;
-    if nsops as i64 > process::limit(Limit::Semopm)? {
-        return Err(Errno::E2BIG);
-    }
-    if nsops < 1 {
-        return Err(Errno::EINVAL);
-    }
+    rules::check_count(nsops, process::limit(Limit::Semopm)?)?;
     with_ops(sops, nsops, |ops| {
         if id < 0 || until == INVALID {
             return Err(Errno::EINVAL);
@@ -153,18 +148,12 @@ pub(crate) fn set_of(object: &Object) -> Option<Set<'static>> {
 }
 
 fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<usize, Errno> {
-    let wanted = if ops.iter().any(|op| op.sem_op != 0) { WRITE } else { READ };
     let mut tries = Tries::default();
     loop {
         let section = section::enter();
         let object = open::open(KIND, id)?;
-        let refusal = if ops.iter().any(|op| u64::from(op.sem_num) >= object.entry.size) {
-            Some(Errno::EFBIG)
-        } else {
-            object.permit(wanted).err()
-        };
-        let leaves_row = || ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0);
-        if let Some(errno) = refusal.filter(|_| !leaves_row()) {
+        let refusal = rules::check_ops(ops, object.entry.size, |wanted| object.permit(wanted)).err();
+        if let Some(errno) = refusal.filter(|_| !rules::claims_row(ops)) {
             return Err(errno);
         }
         let set = match set_of(object) {

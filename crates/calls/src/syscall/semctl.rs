@@ -12,11 +12,11 @@ use crate::thread::section::{self, Section};
 use crate::thread::sleep::Agent;
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, READ, WRITE};
 use ring3_abi::sem::{
-    GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_INFO, SEM_STAT, SEM_STAT_ANY, SEMVMX, SETALL, SETVAL,
-    Semid, Seminfo,
+    GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_INFO, SEM_STAT, SEM_STAT_ANY, SETALL, SETVAL, Semid,
+    Seminfo,
 };
 use ring3_abi::{Errno, IpcId, Kind, Pid};
-use ring3_engine::sem::Set;
+use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Error};
 use ring3_os::user;
 use ring3_wire::request::StatBy;
@@ -68,21 +68,16 @@ fn on_set<R>(
     }
 }
 
-fn has_semaphore(object: &Object, num: i32) -> Result<(), Errno> {
-    if num < 0 || num as u64 >= object.entry.size { Err(Errno::EINVAL) } else { Ok(()) }
+/// Checks a command on values against the set that it is for.
+fn check(object: &Object, cmd: i32, num: i32) -> Result<(), Errno> {
+    rules::check_command(cmd, num, object.entry.size, |wanted| object.permit(wanted))
 }
 
 fn setval(id: IpcId, num: i32, value: i32) -> Result<usize, Errno> {
-    if !(0..=SEMVMX).contains(&value) {
-        return Err(Errno::ERANGE);
-    }
-    let check = |object: &Object| {
-        has_semaphore(object, num)?;
-        object.permit(WRITE)
-    };
+    rules::check_value(value)?;
     on_set(
         id,
-        check,
+        |object| check(object, SETVAL, num),
         |set, who, _| set.setval(&Agent, who, num as u32, value).map(|()| 0),
         |_| proxy::semctl(id, num, SETVAL, value),
     )
@@ -95,22 +90,18 @@ fn values(id: IpcId, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
         SETALL => return set_all(id, arg),
         _ => {}
     }
-    let check = |object: &Object| {
-        object.permit(READ)?;
-        has_semaphore(object, num)
-    };
     if cmd == GETVAL || cmd == GETPID {
         // Lock-free if nobody holds several semaphores at once; good on a mapping that may only be read too.
         let _section = section::enter();
         let object = open::open(KIND, id)?;
-        check(object)?;
+        check(object, cmd, num)?;
         if let Some((value, pid)) = set_of(object).and_then(|set| set.peek(num as u32)) {
             return Ok(if cmd == GETVAL { value as usize } else { seen_pid(pid) });
         }
     }
     on_set(
         id,
-        check,
+        |object| check(object, cmd, num),
         |set, who, _| match cmd {
             GETVAL => set.getval(&Agent, who, num as u32).map(|value| value as usize),
             GETPID => set.getpid(&Agent, who, num as u32).map(seen_pid),
@@ -173,9 +164,7 @@ fn set_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
             let at = n as usize * 2;
             memory.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes)
         };
-        if (0..nsems as u32).any(|n| i32::from(value(n)) > SEMVMX) {
-            return Err(Errno::ERANGE);
-        }
+        (0..nsems as u32).try_for_each(|n| rules::check_value(i32::from(value(n))))?;
         on_set(
             id,
             |object| object.permit(WRITE),
