@@ -147,6 +147,29 @@ pub(super) fn test_switches(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
+/// Where the broker may name a mechanism beside the mechanisms' own folders: their table, and the table of requests.
+const TABLES: [&str; 2] = ["mechanism.rs", "serve/route.rs"];
+
+/// In the broker a mechanism is known by name in its own folder only: no kind is asked for, and no folder entered, from outside.
+pub(super) fn cells(source: &Source) -> Vec<(usize, String)> {
+    let Some(path) = subject(source).and_then(|path| path.strip_prefix("broker/src/")) else {
+        return Vec::new();
+    };
+    let own = path.split('/').next().unwrap_or_default();
+    if TABLES.contains(&path) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for other in MECHANISMS.iter().filter(|other| **other != own) {
+        let kind = format!("Kind::{}{}", other[..1].to_uppercase(), &other[1..]);
+        let words = [kind, format!("crate::{other}::"), format!("states.{other}")];
+        let words = words.each_ref().map(String::as_str);
+        found.extend(with(source, &words, &format!("{other} is known outside of its folder")));
+    }
+    found.retain(|(number, _)| !inside_tests(source, *number));
+    found
+}
+
 /// Mechanisms do not know each other, and what they share knows none of them.
 pub(super) fn mechanisms(source: &Source) -> Vec<(usize, String)> {
     let Some(path) = subject(source).and_then(|path| path.strip_prefix("engine/src/")) else {

@@ -16,7 +16,7 @@ use source::Source;
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// All of them.
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     text::head,
     text::leftovers,
     text::commented_out,
@@ -32,6 +32,7 @@ const RULES: [Rule; 16] = [
     borders::machine,
     borders::test_switches,
     borders::mechanisms,
+    borders::cells,
     links::paths,
 ];
 

@@ -19,6 +19,8 @@ fn rules_find_what_they_are_for() {
         ("crates/engine/src/lock.rs", "//! X.\nuse crate::msg::Queue;\n", "msg"),
         ("crates/engine/src/x.rs", "//! X.\nfn f() { unsafe { g() } }\n", "unsafe"),
         ("crates/os/src/x.rs", "//! X.\nfn f() {\n    // SAFETY: safe\n    unsafe { g() }\n}\n", "SAFETY"),
+        ("crates/broker/src/object/x.rs", "//! X.\nfn f() { g(Kind::Sem) }\n", "outside of its folder"),
+        ("crates/broker/src/msg/x.rs", "//! X.\nuse crate::sem::State;\n", "outside of its folder"),
         ("crates/os/src/x.rs", "//! X.\nfn f() { asm!(\"nop\") }\n", "asm"),
         ("crates/abi/src/lib.rs", "//! X.\n", "no_std"),
         ("crates/broker/src/x.rs", "//! X.\nfn f() { println!() }\n", "print"),
