@@ -3,6 +3,7 @@
 //! As root on Debian it installs what the real programs need; elsewhere it says what is missing, runs the rest and
 //! counts what it left out. The last line is `N passed, N failed, N skipped`.
 
+mod book;
 mod foreign;
 mod programs;
 mod setup;
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     tally.cargo_tests("model", &model::TESTS);
     targets(&mut tally);
     if quick {
-        tally.skip("aarch64, oracle, death, programs", "--quick");
+        tally.skip("aarch64, book, oracle, death, programs", "--quick");
     } else {
         long(&mut tally);
     }
@@ -98,6 +99,7 @@ fn targets(tally: &mut Tally) {
 /// What takes minutes.
 fn long(tally: &mut Tally) {
     foreign::run(tally);
+    book::run(tally);
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()).to_string();
     let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
     tally.step("oracle", || oracle::run(&words(&["--random", "--sequences", SEQUENCES, "--seed", SEED])));
