@@ -132,7 +132,7 @@ impl Next {
 /// What dlsym(RTLD_NEXT) would find, for a program that has no dlsym: glibc keeps it in a library of its own before 2.34. 0 if nothing.
 fn behind_us(name: &CStr) -> usize {
     let own = crate::relocations::base();
-    let behind = loaded::objects().skip_while(|object: &Object| object.slide() != own).skip(1);
+    let behind = loaded::objects_with(own).skip_while(|object: &Object| object.slide() != own).skip(1);
     behind.map(|object| object.image()).find_map(|image| image.symbol(name.to_bytes())).unwrap_or(0)
 }
 

@@ -28,9 +28,10 @@ pub(crate) static READY: AtomicU8 = AtomicU8::new(0);
 
 /// Gets ready (S2).
 pub(crate) extern "C" fn begin() {
-    let objects = loaded::objects();
+    let objects = loaded::objects_with(relocations::base());
     if !AT_LOAD && !relocations::apply(objects.clone()) {
         // Without its own data it can serve nothing, nor pass a call on.
+        say(b"ring3: this program's libraries cannot be found, so it cannot be served\n");
         end(127);
     }
     LIBC.find(objects.clone());
@@ -59,6 +60,14 @@ fn own_path(mut objects: impl Iterator<Item = Object>) -> Option<&'static CStr> 
 }
 
 ring3_os::at_load!(begin);
+
+/// Writes to standard error.
+fn say(text: &[u8]) {
+    // SAFETY: text that lives.
+    unsafe {
+        ring3_os::arch::syscall(ring3_os::arch::nr::WRITE, [2, text.as_ptr() as usize, text.len(), 0, 0, 0])
+    };
+}
 
 /// Ends the process.
 fn end(status: usize) -> ! {

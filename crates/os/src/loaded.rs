@@ -69,20 +69,22 @@ impl Iterator for Objects {
     }
 }
 
-/// All objects, the program first. None where the dynamic linker cannot be found.
-pub fn objects() -> Objects {
-    Objects(first())
+/// All objects, the program first, among them the one that lies `slide` behind where it was linked. None where no dynamic linker is found
+/// that has such a one.
+pub fn objects_with(slide: usize) -> Objects {
+    let lists = Vector::each().map(|vector| Objects(first(&vector)));
+    let mut ours = lists.filter(|list| list.clone().any(|object| object.slide() == slide));
+    ours.next().unwrap_or(Objects(None))
 }
 
-fn first() -> Option<Object> {
-    let vector = Vector::read()?;
+fn first(vector: &Vector) -> Option<Object> {
     let headers = vector.get(AT_PHDR)?;
     // SAFETY: the kernel says where it put the program's headers.
     let program = unsafe { Segments::new(headers, vector.get(AT_PHNUM)?) };
     // A dynamic linker that was started as a program does not say where it is; its headers stand behind its ELF header.
     let image = program.image(None).or_else(|| program.image(Some(headers & !(PAGE - 1))));
     let debug = match image.map_or(0, |image| image.debug()) {
-        0 => vouched(&vector).or_else(|| image.and_then(told))?,
+        0 => vouched(vector).or_else(|| image.and_then(told))?,
         debug => debug,
     };
     // SAFETY: the dynamic linker's own structure, which it keeps for debuggers.
@@ -111,6 +113,7 @@ mod tests {
 
     #[test]
     fn libc_is_among_them_and_has_its_functions() {
+        let objects = || Objects(first(&Vector::read().unwrap()));
         let found = objects().find_map(|object| object.image().symbol(b"getpid")).unwrap();
         // SAFETY: libc's `pid_t getpid(void)`.
         let getpid: extern "C" fn() -> u32 = unsafe { core::mem::transmute(found) };
@@ -124,6 +127,13 @@ mod tests {
         let Some(debug) = vouched(&vector) else { panic!("no _r_debug") };
         // SAFETY: as in first().
         let map = unsafe { (*(debug as *const Debug)).map };
-        assert_eq!(map.cast_mut(), first().unwrap().0.as_ptr());
+        assert_eq!(map.cast_mut(), first(&vector).unwrap().0.as_ptr());
+    }
+
+    #[test]
+    fn a_list_without_the_object_is_nobodys() {
+        let last = Objects(first(&Vector::read().unwrap())).last().unwrap();
+        assert!(objects_with(last.slide()).any(|object| object.slide() == last.slide()));
+        assert!(objects_with(1).next().is_none());
     }
 }
