@@ -9,7 +9,7 @@ for compiler in gcc musl-gcc; do
     command -v $compiler >/dev/null || continue
     for source in "$here"/*.c; do
         program=$scratch/$(basename "$source" .c)
-        $compiler -O1 -pthread -Wall -Wextra -Wno-deprecated-declarations -Wno-dangling-pointer -o "$program" "$source" || exit 1
+        $compiler -O1 -pthread -Wall -Wextra -Wno-deprecated-declarations -Wno-dangling-pointer -o "$program" "$source" -ldl || exit 1
         said=$(timeout 60 ${RUN-} "$program" 2>&1) || { printf '%s: %s:\n%s\n' $compiler "$(basename "$source")" "$said"; failed=1; }
     done
 done

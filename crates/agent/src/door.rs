@@ -13,6 +13,20 @@ macro_rules! doors {
     )*)*};
 }
 
+/// The same for functions that find a function by its name: with a pseudo-handle they are the program's own, and see the caller's return
+/// address.
+macro_rules! lookups {
+    ($($name:ident => $real:ident;)*) => {$(
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name() {
+            ring3_os::lookup_door_body!(
+                crate::export::names::$name, crate::libc::$real, crate::start::READY, first
+            )
+        }
+    )*};
+}
+
 ring3_os::getting_ready!(first, crate::start::begin);
 
 doors! {
@@ -27,4 +41,9 @@ doors! {
     procfs: creat creat64 open open64 __open __open64 __open_2 __open64_2 openat openat64 __openat_2 __openat64_2 fopen fopen64 freopen freopen64;
     procfs: access eaccess euidaccess faccessat stat stat64 lstat lstat64 __xstat __xstat64 __lxstat __lxstat64;
     procfs: fstatat fstatat64 __fxstatat __fxstatat64 statx;
+}
+
+lookups! {
+    dlsym => DLSYM;
+    dlvsym => DLVSYM;
 }

@@ -13,6 +13,7 @@
 //! | sigaction, signal, … | `export/signal.rs` |
 //! | fork, wait, pthread_cancel, setuid, mmap, … | `export/{fork,wait,cancel,credentials,memory}.rs` |
 //! | exec, posix_spawn | `export/exec.rs` |
+//! | dlsym, dlvsym | `export/names.rs` |
 //! | the environment of programs that libc starts by itself | `environment.rs` |
 //! | open, fopen, access, stat of our /proc files | `export/procfs.rs` |
 //! | the program's libc | `libc.rs` |

@@ -5,11 +5,12 @@
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use ring3_os::elf::Image;
 use ring3_os::loaded::{self, Object, Objects};
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $symbol:literal;)*) => {
-        /// Addresses of libc's functions and variables; 0 for what it lacks.
+        /// Addresses of libc's functions; 0 for what it lacks.
         pub(crate) struct Words {
             $($name: AtomicUsize,)*
         }
@@ -18,10 +19,10 @@ macro_rules! words {
         pub(crate) static LIBC: Words = Words { $($name: AtomicUsize::new(0),)* };
 
         impl Words {
-            /// Looks for them in the order in which the dynamic linker would: the first object that has a name has it. Doing it again
-            /// changes nothing.
-            pub(crate) fn find(&self, objects: Objects) {
-                for image in objects.map(|object| object.image()) {
+            /// Looks for them in the order in which the dynamic linker would for a library where we are: the first object behind us that has a
+            /// name has it. So a sanitizer's runtime inside the program, which may not be ready yet, is not asked. Doing it again changes nothing.
+            fn find(&self, objects: &Objects) {
+                for image in behind_us(objects) {
                     $(if self.$name.load(Relaxed) == 0
                         && let Some(address) = image.symbol($symbol)
                     {
@@ -41,10 +42,6 @@ macro_rules! words {
 words! {
     /// `int *__errno_location(void)`.
     errno_location = b"__errno_location";
-    /// `void *dlsym(void *, const char *)`.
-    dlsym = b"dlsym";
-    /// `char **environ`.
-    environ = b"environ";
     /// `void pthread_testcancel(void)`.
     test_cancel = b"pthread_testcancel";
     /// `void _pthread_cleanup_push(struct _pthread_cleanup_buffer *, void (*)(void *), void *)`.
@@ -55,6 +52,48 @@ words! {
     fdopen = b"fdopen";
     /// `const char *gnu_get_libc_version(void)`.
     version = b"gnu_get_libc_version";
+}
+
+/// `void *dlsym(void *, const char *)`, and dlvsym, which the doors of these names jump to.
+pub(crate) static DLSYM: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static DLVSYM: AtomicUsize = AtomicUsize::new(0);
+/// `char **environ`, which a program may have a copy of.
+static ENVIRON: AtomicUsize = AtomicUsize::new(0);
+
+/// Looks for all of them.
+pub(crate) fn find(objects: &Objects) {
+    LIBC.find(objects);
+    let first = |name: &[u8]| behind_us(objects).find_map(|image| image.symbol(name)).unwrap_or(0);
+    DLSYM.store(first(b"dlsym"), Relaxed);
+    DLVSYM.store(first(b"dlvsym"), Relaxed);
+    let environ = objects.clone().find_map(|object| object.image().symbol(b"environ"));
+    ENVIRON.store(environ.unwrap_or(0), Relaxed);
+}
+
+/// The symbols of the objects behind us, in the dynamic linker's order.
+fn behind_us(objects: &Objects) -> impl Iterator<Item = Image> + use<> {
+    let own = crate::relocations::base();
+    let behind = objects.clone().skip_while(move |object: &Object| object.slide() != own).skip(1);
+    behind.map(|object| object.image())
+}
+
+/// libc's own symbols, whatever stands in front of them.
+fn libc_image(objects: &Objects) -> Option<Image> {
+    behind_us(objects).find(|image| image.symbol(b"__libc_start_main").is_some())
+}
+
+/// The address of a function of libc's own.
+pub(crate) fn own_function(objects: &Objects, name: &[u8]) -> Option<usize> {
+    libc_image(objects)?.symbol(name)
+}
+
+/// Whether an address that somebody found for the name of a door is that of libc's function behind the door, and nothing in between
+/// (`passes`: that the door may pass a call on to) has a function of that name.
+pub(crate) fn is_behind_door(found: usize, name: &[u8], passes: bool) -> bool {
+    let objects = loaded::objects_with(crate::relocations::base());
+    // Up to libc at most: objects that came later may go.
+    own_function(&objects, name) == Some(found)
+        && (!passes || behind_us(&objects).find_map(|image| image.symbol(name)) == Some(found))
 }
 
 /// Whether the program's libc is musl: it has no gnu_get_libc_version.
@@ -86,10 +125,26 @@ pub(crate) fn answer(result: Result<usize, ring3_abi::Errno>) -> isize {
 
 /// The program's environment now.
 pub(crate) fn environ() -> *const *const u8 {
-    match LIBC.environ() {
+    match ENVIRON.load(Relaxed) {
         0 => core::ptr::null(),
         // SAFETY: the address of libc's variable.
         at => unsafe { *(at as *const *const *const u8) },
+    }
+}
+
+/// The environment that the program was started with, for a first call that comes before libc knows of one (a sanitizer's runtime asks for
+/// names that early): glibc's dynamic linker has its arguments, and the environment lies behind them.
+pub(crate) fn first_environ(objects: &Objects) -> *const *const u8 {
+    let Some(arguments) = behind_us(objects).find_map(|image| image.symbol(b"_dl_argv")) else {
+        return core::ptr::null();
+    };
+    // SAFETY: the dynamic linker's `char **_dl_argv`, which it sets before it loads anything: the arguments end with a null pointer.
+    unsafe {
+        let mut at = *(arguments as *const *const *const u8);
+        while !at.read().is_null() {
+            at = at.add(1);
+        }
+        at.add(1)
     }
 }
 
@@ -115,8 +170,8 @@ impl Next {
 
     #[cold]
     fn find(&self) -> usize {
-        let found = match LIBC.dlsym() {
-            0 => behind_us(self.name),
+        let found = match DLSYM.load(Relaxed) {
+            0 => next_of(self.name),
             // SAFETY: libc's function of this form; the name ends in NUL. It looks behind the object that calls it: us.
             dlsym => unsafe {
                 const RTLD_NEXT: usize = usize::MAX;
@@ -130,10 +185,9 @@ impl Next {
 }
 
 /// What dlsym(RTLD_NEXT) would find, for a program that has no dlsym: glibc keeps it in a library of its own before 2.34. 0 if nothing.
-fn behind_us(name: &CStr) -> usize {
-    let own = crate::relocations::base();
-    let behind = loaded::objects_with(own).skip_while(|object: &Object| object.slide() != own).skip(1);
-    behind.map(|object| object.image()).find_map(|image| image.symbol(name.to_bytes())).unwrap_or(0)
+fn next_of(name: &CStr) -> usize {
+    let objects = loaded::objects_with(crate::relocations::base());
+    behind_us(&objects).find_map(|image| image.symbol(name.to_bytes())).unwrap_or(0)
 }
 
 /// Calls libc's function of the same name: `next!(fork() -> i32)`, `next!(open(path: *const u8, flags: i32) -> i32)`. Without one: -1, ENOSYS.

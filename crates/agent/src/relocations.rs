@@ -1,8 +1,9 @@
 //! The library's own relocations, which the dynamic linker leaves to it (`layout.ld`, and build.rs of the command, which hides them).
 
+use crate::libc;
 use core::ffi::c_char;
 use ring3_os::arch::late;
-use ring3_os::loaded::Object;
+use ring3_os::loaded::Objects;
 
 /// Where the library lies: its address less the address it was linked at.
 pub(crate) fn base() -> usize {
@@ -38,12 +39,9 @@ unsafe extern "C" fn look(info: *const Info, _size: usize, search: *mut Search) 
 }
 
 /// Where this thread's block of the library's thread-local memory lies; 0 if the dynamic linker does not say. dl_iterate_phdr(3).
-fn thread_local_block(objects: impl Iterator<Item = Object>, base: usize) -> usize {
+fn thread_local_block(objects: &Objects, base: usize) -> usize {
     type Look = unsafe extern "C" fn(*const Info, usize, *mut Search) -> i32;
-    let mut objects = objects;
-    let Some(iterate) = objects.find_map(|object| object.image().symbol(b"dl_iterate_phdr")) else {
-        return 0;
-    };
+    let Some(iterate) = libc::own_function(objects, b"dl_iterate_phdr") else { return 0 };
     let mut search = Search { base, tls_data: 0 };
     // SAFETY: libc's function of this name, with a callback of the form that it asks for.
     unsafe {
@@ -55,7 +53,7 @@ fn thread_local_block(objects: impl Iterator<Item = Object>, base: usize) -> usi
 
 /// Carries out the relocations that are left when the door has made addresses of words: where the thread-local block is. Whether that could
 /// be done.
-pub(crate) fn apply(objects: impl Iterator<Item = Object>) -> bool {
+pub(crate) fn apply(objects: &Objects) -> bool {
     let image = ring3_os::late_image!();
     let block = thread_local_block(objects, image.base);
     // SAFETY: the library's relocations, as the linker's script bounds them; the door has made its data writable.

@@ -29,18 +29,19 @@ pub(crate) static READY: AtomicU8 = AtomicU8::new(0);
 /// Gets ready (S2).
 pub(crate) extern "C" fn begin() {
     let objects = loaded::objects_with(relocations::base());
-    if !AT_LOAD && !relocations::apply(objects.clone()) {
+    if !AT_LOAD && !relocations::apply(&objects) {
         // Without its own data it can serve nothing, nor pass a call on.
         say(b"ring3: this program's libraries cannot be found, so it cannot be served\n");
         end(127);
     }
-    LIBC.find(objects.clone());
+    libc::find(&objects);
     // The path first: the environment may already be the one that the program has made for another (env(1), a shell).
-    if let Some(path) = own_path(objects) {
+    if let Some(path) = own_path(objects.clone()) {
         environment::follow(path);
     }
-    // SAFETY: libc's environment, or null.
-    unsafe { environment::capture(libc::environ()) };
+    let environ = Some(libc::environ()).filter(|environ| !environ.is_null());
+    // SAFETY: libc's environment, or the program's first.
+    unsafe { environment::capture(environ.unwrap_or_else(|| libc::first_environ(&objects))) };
     trace::begin();
     if libc::is_musl() {
         signal::libc_keeps(34);

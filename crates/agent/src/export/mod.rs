@@ -6,6 +6,7 @@ pub mod exec;
 pub mod fork;
 pub mod ipc;
 pub mod memory;
+pub mod names;
 pub mod procfs;
 pub mod signal;
 pub mod wait;

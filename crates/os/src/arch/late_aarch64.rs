@@ -14,6 +14,28 @@ macro_rules! door_body {
     };
 }
 
+/// The body of a door to `$target`, a function that takes a handle first: with a pseudo-handle (RTLD_DEFAULT 0, RTLD_NEXT -1) the door
+/// leads to the function whose address is in `$real`, as if the caller had called that, unless it is 0.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! lookup_door_body {
+    ($target:path, $real:path, $ready:path, $first:path) => {
+        core::arch::naked_asm!(
+            "add x16, x0, #1",
+            "cmp x16, #1",
+            "b.hi 2f",
+            "adrp x16, {real}",
+            "ldr x16, [x16, :lo12:{real}]",
+            "cbz x16, 2f",
+            "br x16",
+            "2:",
+            "b {target}",
+            target = sym $target,
+            real = sym $real,
+        )
+    };
+}
+
 /// Defines nothing: no door asks whether the library is ready.
 #[doc(hidden)]
 #[macro_export]

@@ -23,6 +23,32 @@ macro_rules! door_body {
     };
 }
 
+/// The body of a door to `$target`, a function that takes a handle first: with a pseudo-handle (RTLD_DEFAULT 0, RTLD_NEXT -1) the door
+/// leads to the function whose address is in `$real`, as if the caller had called that, unless it is 0.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! lookup_door_body {
+    ($target:path, $real:path, $ready:path, $first:path) => {
+        core::arch::naked_asm!(
+            "cmp byte ptr [rip + {ready}], 0",
+            "jne 2f",
+            "call {first}",
+            "2:",
+            "lea rax, [rdi + 1]",
+            "cmp rax, 1",
+            "ja {target}",
+            "mov rax, qword ptr [rip + {real}]",
+            "test rax, rax",
+            "jz {target}",
+            "jmp rax",
+            target = sym $target,
+            real = sym $real,
+            ready = sym $ready,
+            first = sym $first,
+        )
+    };
+}
+
 /// Defines `$name`, which makes the library's data writable, turns the words of it that are addresses into addresses, and calls
 /// `$begin()`. It keeps every register in which a caller passes arguments; al counts a variadic call's vector registers. No function
 /// behind a door takes a floating-point number.
