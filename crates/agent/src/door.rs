@@ -47,3 +47,11 @@ lookups! {
     dlsym => DLSYM;
     dlvsym => DLVSYM;
 }
+
+/// What gcc's AddressSanitizer asks the program for, if the program does not answer by itself: its runtime is a library, and refuses to run
+/// behind another one of LD_PRELOAD's. It serves as well there: the calls that it watches reach it through us. It asks before anything is ready.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __asan_default_options() {
+    ring3_os::text_body!("verify_asan_link_order=0")
+}

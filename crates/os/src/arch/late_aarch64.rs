@@ -36,6 +36,15 @@ macro_rules! lookup_door_body {
     };
 }
 
+/// The body of a function that answers a text, and needs nothing ready.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! text_body {
+    ($text:literal) => {
+        core::arch::naked_asm!("adr x0, 2f", "ret", "2:", concat!(".asciz \"", $text, "\""), ".balign 4",)
+    };
+}
+
 /// Defines nothing: no door asks whether the library is ready.
 #[doc(hidden)]
 #[macro_export]

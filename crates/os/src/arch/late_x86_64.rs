@@ -49,6 +49,15 @@ macro_rules! lookup_door_body {
     };
 }
 
+/// The body of a function that answers a text, and needs nothing ready.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! text_body {
+    ($text:literal) => {
+        core::arch::naked_asm!("lea rax, [rip + 2f]", "ret", "2:", concat!(".asciz \"", $text, "\""),)
+    };
+}
+
 /// Defines `$name`, which makes the library's data writable, turns the words of it that are addresses into addresses, and calls
 /// `$begin()`. It keeps every register in which a caller passes arguments; al counts a variadic call's vector registers. No function
 /// behind a door takes a floating-point number.
