@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A Debian package, and a program of it that shows that it is there.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 9] = [
     ("gcc", "gcc"),
     ("libc6-dev", "/usr/include/stdio.h"),
     ("binutils", "addr2line"),
@@ -14,6 +14,7 @@ const NEEDED: [(&str, &str); 8] = [
     ("perl", "perl"),
     ("fakeroot", "fakeroot"),
     ("stress-ng", "stress-ng"),
+    ("valgrind", "valgrind"),
 ];
 
 /// What runs the tests of another machine; only that step needs it.
