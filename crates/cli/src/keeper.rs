@@ -17,6 +17,7 @@
 use crate::broker::{self, Start};
 use crate::fault::{Fault, Result};
 use crate::leak::Leak;
+use crate::narrow;
 use crate::place::{Fresh, Namespace};
 use crate::sys;
 use ring3_abi::limits::Limits;
@@ -126,15 +127,24 @@ pub(crate) fn trace_path(namespace: &Namespace) -> Option<PathBuf> {
     Some(env::var_os("RING3_LOG_FILE").map_or_else(|| namespace.log(), PathBuf::from))
 }
 
-/// Makes `command` a program of the namespace: the agent goes first in LD_PRELOAD.
+/// Makes `command` a program of the namespace: the agent goes first in LD_PRELOAD. One of 32 bits cannot be, and that is said.
 pub(crate) fn enter(command: &mut Command, namespace: &Namespace) {
     let library = namespace.library();
-    let mut preload = library.clone().into_os_string();
-    for other in preloaded_besides_agent() {
-        preload.push(":");
-        preload.push(other);
+    let mut preload = preloaded_besides_agent();
+    if narrow::is_narrow(command.get_program()) {
+        eprintln!(
+            "ring3: {} is a program of 32 bits: it, and what it starts, reaches the kernel's own IPC, not this namespace",
+            command.get_program().display()
+        );
+    } else {
+        preload.insert(0, library.clone().into_os_string());
     }
-    command.env("LD_PRELOAD", preload).env("RING3_SOCKET", namespace.socket()).env("RING3_LIB", library);
+    if preload.is_empty() {
+        command.env_remove("LD_PRELOAD");
+    } else {
+        command.env("LD_PRELOAD", preload.join(OsStr::new(":")));
+    }
+    command.env("RING3_SOCKET", namespace.socket()).env("RING3_LIB", library);
     command.env("RING3_NS", &namespace.name);
     if let Some(path) = trace_path(namespace) {
         command.env("RING3_LOG_FILE", std::path::absolute(&path).unwrap_or(path));

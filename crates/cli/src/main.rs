@@ -19,6 +19,7 @@ mod leak;
 mod limit;
 mod ls;
 mod manual;
+mod narrow;
 mod notify;
 mod place;
 mod rm;

@@ -14,7 +14,7 @@ use ring3_abi::Errno;
 const HEAD: usize = 8192;
 /// How long a dynamic section may be, bytes.
 const DYNAMIC: usize = 1024;
-/// The memory that [`read`] needs, bytes.
+/// The memory that [`look`] needs, bytes.
 pub const ROOM: usize = HEAD + DYNAMIC;
 
 const PT_LOAD: u32 = 1;
@@ -97,12 +97,32 @@ fn string(bytes: &[u8], at: usize) -> Option<&[u8]> {
     CStr::from_bytes_until_nul(bytes.get(at..)?).ok().map(CStr::to_bytes)
 }
 
+/// What a file is found to be.
+#[derive(Debug)]
+pub enum Look<'a> {
+    /// A program that is understood.
+    Program(Program<'a>),
+    /// A program of 32 bits.
+    Narrow,
+    /// Anything else.
+    Unknown,
+}
+
 /// Reads the file of a program by the caller's pointer to its path, which was seen to be a regular one's ([`Version::of`]).
-pub fn read(path: usize, room: &mut [u8]) -> Option<Program<'_>> {
-    let (head, dynamic) = room.split_at_mut_checked(HEAD)?;
-    let file = fd::open_regular(path).ok()?;
-    let len = fd::read_at(file.raw(), head.as_mut_ptr() as usize, head.len(), 0).ok()?;
+pub fn look(path: usize, room: &mut [u8]) -> Look<'_> {
+    const CLASS_32: &[u8] = b"\x7fELF\x01";
+    let Some((head, dynamic)) = room.split_at_mut_checked(HEAD) else { return Look::Unknown };
+    let Ok(file) = fd::open_regular(path) else { return Look::Unknown };
+    let len = fd::read_at(file.raw(), head.as_mut_ptr() as usize, head.len(), 0).unwrap_or(0);
     let head = &head[..len.min(HEAD)];
+    if head.starts_with(CLASS_32) {
+        return Look::Narrow;
+    }
+    understand(&file, head, dynamic).map_or(Look::Unknown, Look::Program)
+}
+
+/// The program in a file of which this is the beginning.
+fn understand<'a>(file: &fd::Fd, head: &'a [u8], dynamic: &'a mut [u8]) -> Option<Program<'a>> {
     let (at, len) = section(head)?;
     let dynamic = dynamic.get_mut(..len)?;
     let done = fd::read_at(file.raw(), dynamic.as_mut_ptr() as usize, len, at).ok()?;
@@ -224,6 +244,28 @@ mod tests {
     use std::vec::Vec;
 
     const TRUE: &CStr = c"/bin/true";
+
+    fn read(path: usize, room: &mut [u8]) -> Option<Program<'_>> {
+        match look(path, room) {
+            Look::Program(program) => Some(program),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_program_of_32_bits_is_told_from_others() {
+        let path = std::env::temp_dir().join(std::format!("ring3-narrow-{}", std::process::id()));
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        let narrow = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            matches!(look(name.as_ptr() as usize, &mut [0; ROOM]), Look::Narrow)
+        };
+        assert!(narrow(b"\x7fELF\x01\x01\x01"));
+        assert!(!narrow(b"\x7fELF\x02\x01\x01"));
+        assert!(!narrow(b"\x7fELF"));
+        assert!(!narrow(b""));
+        std::fs::remove_file(&path).unwrap();
+    }
 
     /// Whether it is a program for this machine: not so where the tests are emulated.
     fn is_native() -> bool {

@@ -17,6 +17,16 @@ const NEEDED: [(&str, &str); 9] = [
     ("valgrind", "valgrind"),
 ];
 
+/// What builds programs of 32 bits, which this machine runs, too.
+const NARROW: &[(&str, &str)] = if cfg!(target_arch = "x86_64") {
+    &[
+        ("gcc-multilib", "/usr/include/asm"),
+        ("libc6-dev-i386", "/usr/include/x86_64-linux-gnu/gnu/stubs-32.h"),
+    ]
+} else {
+    &[]
+};
+
 /// What runs the tests of another machine; only that step needs it.
 const FOREIGN: [(&str, &str); 3] = [
     ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
@@ -26,7 +36,7 @@ const FOREIGN: [(&str, &str); 3] = [
 
 /// Installs what every run needs where that is possible, and returns what is missing still.
 pub(super) fn prepare() -> Vec<String> {
-    obtain(&NEEDED)
+    [obtain(&NEEDED), obtain(NARROW)].concat()
 }
 
 /// The same for the tests of another machine.

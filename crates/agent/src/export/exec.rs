@@ -26,8 +26,17 @@ pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 
     let mut go = |envp: Strings| {
         executing(&mut || next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize)
     };
+    // A name without a slash is looked for in PATH.
+    let path = file as usize;
+    let program = has_slash(path).then_some(Program { path, stays: false });
     // SAFETY: the program's environment.
-    unsafe { with_environment(None, envp, &mut go) as i32 }
+    unsafe { with_environment(program, envp, &mut go) as i32 }
+}
+
+/// Whether the string at the program's address has a slash. Not so if it cannot be read.
+fn has_slash(path: usize) -> bool {
+    let bytes = (path..).map_while(|at| ring3_os::user::read::<u8>(at).ok());
+    bytes.take_while(|byte| *byte != 0).any(|byte| byte == b'/')
 }
 
 /// execvp(3).

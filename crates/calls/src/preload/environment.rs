@@ -3,12 +3,12 @@
 //! Only what is missing is put back. An environment that names another namespace's socket, or an empty one, is left as it is: that is
 //! how `ring3 run` inside `ring3 run`, and programs that shall run without an agent, are started.
 //!
-//! A program that cannot reach a door gets no agent (`mod.rs`), unless somebody could lead it to one or wants to see: then its environment
-//! is left without our LD_PRELOAD.
+//! A program that cannot reach a door gets no agent (`mod.rs`), unless somebody could lead it to one or wants to see; nor does one of 32
+//! bits. Then its environment is left without the agent in LD_PRELOAD.
 //!
 //! A vfork child comes through here on its parent's memory: so everything is made on the stack, and nothing of ours is changed.
 
-use crate::preload;
+use crate::preload::{self, Agent};
 use crate::process::environment;
 use core::ffi::CStr;
 use core::ptr::null;
@@ -103,7 +103,7 @@ impl Found {
                 let list = text.get(PRELOAD.len()..).unwrap_or_default();
                 found.preloaded = names(list, library);
                 found.guests |= list != library;
-                found.preload = text.len();
+                found.preload = found.preload.max(text.len());
             } else if GUESTS.into_iter().any(begins) {
                 found.guests = true;
             } else if let Some(n) = environment::ALL.iter().position(|v| begins(v.name())) {
@@ -167,7 +167,6 @@ pub unsafe fn with_environment(
     if found.foreign {
         return then(envp);
     }
-    let program = program.filter(|_| !found.guests);
     let mut job = Job { program, envp, library, found, then };
     // SAFETY: on the stack, for as long as it takes.
     unsafe { job.run() }
@@ -180,9 +179,8 @@ impl Job<'_> {
         let job = (&raw mut *self).cast();
         // SAFETY: a buffer; then lists of pointers. The kernel's limit of an environment is a quarter of the stack's, and they are less.
         unsafe {
-            let look = || arch::with_stack(program::ROOM, file_reaches_us, job) != 0;
-            if self.program.is_some_and(|program| !preload::reaches_us(program.path, program.stays, look)) {
-                arch::with_stack(pointers, leave_out, job)
+            if self.goes_without(job) {
+                arch::with_stack(pointers + strings, leave_out, job)
             } else if self.found.is_whole() {
                 (self.then)(self.envp)
             } else {
@@ -190,32 +188,77 @@ impl Job<'_> {
             }
         }
     }
+
+    /// Whether the program, where it is known, is started without the agent.
+    unsafe fn goes_without(&self, job: *mut u8) -> bool {
+        let Some(program) = self.program else { return false };
+        // SAFETY: a buffer for the function, and the job that it takes.
+        let look = || unsafe { arch::with_stack(program::ROOM, file_needs, job) } as usize;
+        match preload::needs(program.path, program.stays, || Agent::from_number(look())) {
+            Agent::Needed => false,
+            Agent::Omissible => !self.found.guests,
+            Agent::Impossible => true,
+        }
+    }
 }
 
-unsafe extern "C" fn file_reaches_us(job: *mut u8, memory: *mut u8) -> isize {
+unsafe extern "C" fn file_needs(job: *mut u8, memory: *mut u8) -> isize {
     // SAFETY: run() passes its job, and memory of this length, which is filled before it is read.
     let (job, room) = unsafe {
         memory.write_bytes(0, program::ROOM);
         (&*job.cast::<Job<'_>>(), core::slice::from_raw_parts_mut(memory, program::ROOM))
     };
-    job.program.is_none_or(|program| preload::file_reaches_us(program.path, room)).into()
+    let needs = job.program.map_or(Agent::Needed, |program| preload::file_needs(program.path, room));
+    needs.number() as isize
 }
 
 /// The environment without the agent. Our other variables stay: the namespace's programs are known by them.
 unsafe extern "C" fn leave_out(job: *mut u8, memory: *mut u8) -> isize {
-    // SAFETY: run() passes its job, and memory for a pointer to each entry and the null pointer.
+    // SAFETY: run() passes its job, and memory for a pointer to each entry, the null pointer, and another LD_PRELOAD.
     let job = unsafe { &mut *job.cast::<Job<'_>>() };
     let list = memory.cast::<*const u8>();
     let mut n = 0;
-    // SAFETY: an environment (with_environment): its entries are strings.
-    for entry in unsafe { each(job.envp) }.filter(|entry| !unsafe { begins(*entry, PRELOAD) }) {
-        // SAFETY: at most as many as there are.
-        unsafe { list.add(n).write(entry) };
-        n += 1;
+    // SAFETY: behind the pointers: as many as there are, and the null pointer.
+    let text = unsafe { list.add(job.found.count + 1) }.cast::<u8>();
+    // SAFETY: an environment (with_environment).
+    for entry in unsafe { each(job.envp) } {
+        // SAFETY: its entries are strings; there is room for the longest LD_PRELOAD.
+        let kept = unsafe {
+            match begins(entry, PRELOAD) {
+                true => without(bytes(entry), job.library, text),
+                false => Some(entry),
+            }
+        };
+        if let Some(entry) = kept {
+            // SAFETY: at most as many as there are.
+            unsafe { list.add(n).write(entry) };
+            n += 1;
+        }
     }
     // SAFETY: behind them.
     unsafe { list.add(n).write(null()) };
     (job.then)(list.cast_const())
+}
+
+/// Writes an LD_PRELOAD that has the other entries alone; none if there is no other.
+unsafe fn without(preload: &[u8], library: &[u8], text: *mut u8) -> Option<*const u8> {
+    let mut at = text;
+    let mut put = |part: &[u8]| {
+        // SAFETY: by the caller's promise there is room for as much as the old one, and a NUL.
+        unsafe {
+            core::ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
+            at = at.add(part.len());
+        }
+    };
+    let others = preload.get(PRELOAD.len()..)?.split(|b| *b == b':' || *b == b' ');
+    let mut between: &[u8] = PRELOAD;
+    for other in others.filter(|entry| !entry.is_empty() && *entry != library) {
+        put(between);
+        put(other);
+        between = b":";
+    }
+    put(b"\0");
+    (between != PRELOAD).then_some(text.cast_const())
 }
 
 unsafe extern "C" fn repair(job: *mut u8, memory: *mut u8) -> isize {
