@@ -37,7 +37,7 @@ impl Client {
     pub(crate) fn to(name: Option<&str>) -> Result<Client> {
         let Some(name) = name else { return Client::around() };
         let namespace = Namespace::named(name)?;
-        let socket = dial(&namespace.socket()).map_err(|why| match why {
+        let socket = namespace.dial().map_err(|why| match why {
             rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED => namespace.missing(),
             why => Fault::file("reach", &namespace.socket(), why),
         })?;

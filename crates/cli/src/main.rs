@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod alias;
 mod args;
 mod bench;
 mod broker;

@@ -1,7 +1,8 @@
 //! Where namespaces live: one directory each, with socket, agent and lock.
 //!
 //! The base is `$RING3_DIR`; else /run/ring3 for root, whose programs change user and must still reach it; else
-//! `$XDG_RUNTIME_DIR/ring3`; else /tmp/ring3-UID. A namespace is a directory in it:
+//! `$XDG_RUNTIME_DIR/ring3`; else /tmp/ring3-UID. A base with a path that programs cannot be given is reached by a link (`alias.rs`). A
+//! namespace is a directory in it:
 //!
 //! | file | what |
 //! | --- | --- |
@@ -17,6 +18,7 @@
 //! A namespace whose processes were all killed stays as a directory with a free lock; the next start clears it.
 
 use crate::agent;
+use crate::alias;
 use crate::fault::{Fault, Result, plain};
 use rustix::fs::{FlockOperation, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
@@ -29,7 +31,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 /// Longest path a Unix socket address holds, without its NUL.
-const LONGEST_SOCKET: usize = 107;
+pub(crate) const LONGEST_SOCKET: usize = 107;
+
+/// Where root's namespaces are.
+pub(crate) const ROOTS: &str = "/run/ring3";
 
 /// A namespace's directory, existing or not.
 #[derive(Clone, Debug)]
@@ -52,17 +57,30 @@ pub(crate) struct Fresh {
 
 /// The directory that holds this caller's namespaces. It need not exist.
 pub(crate) fn base() -> PathBuf {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(dir) = set("RING3_DIR") {
-        return std::path::absolute(&dir).unwrap_or(dir);
+    match set("RING3_DIR") {
+        Some(dir) => std::path::absolute(&dir).unwrap_or(dir),
+        None => usual(),
     }
+}
+
+/// The same where the user did not say.
+pub(crate) fn usual() -> PathBuf {
     if root() {
-        return PathBuf::from("/run/ring3");
+        return PathBuf::from(ROOTS);
     }
     match set("XDG_RUNTIME_DIR") {
         Some(dir) if dir.is_dir() => dir.join("ring3"),
-        _ => PathBuf::from(format!("/tmp/ring3-{}", uid())),
+        _ => temporary(),
     }
+}
+
+/// The same where there is no better one.
+pub(crate) fn temporary() -> PathBuf {
+    PathBuf::from(format!("/tmp/ring3-{}", uid()))
+}
+
+fn set(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The caller's effective user.
@@ -91,7 +109,7 @@ impl Namespace {
                 .remedy("take letters, digits, '.', '_' and '-', at most 64")
                 .status(2));
         }
-        Ok(Namespace { name: name.to_string(), dir: base().join(name) })
+        Ok(Namespace { name: name.to_string(), dir: alias::path(&base(), name).join(name) })
     }
 
     /// The socket's path.
@@ -119,14 +137,25 @@ impl Namespace {
 
     /// Complains that it is not there.
     pub(crate) fn missing(&self) -> Fault {
-        let looked = self.dir.parent().unwrap_or(&self.dir).display();
-        Fault::new(format!("no namespace {:?} (looked in {looked})", self.name))
+        Fault::new(format!("no namespace {:?} (looked in {})", self.name, base().display()))
             .remedy(format!("start it with: ring3 serve {}", self.name))
     }
 
     /// Whether somebody serves it.
     pub(crate) fn served(&self) -> bool {
-        crate::client::dial(&self.socket()).is_ok()
+        self.dial().is_ok()
+    }
+
+    /// Connects to its broker.
+    pub(crate) fn dial(&self) -> rustix::io::Result<OwnedFd> {
+        let base = base();
+        if let Some(path) = self.dir.parent()
+            && base.join(&self.name).exists()
+        {
+            // Another user who serves it made a link that may be of no use here. One that cannot be made may be a stranger's.
+            alias::make(path, &base).map_err(|_| Errno::ACCESS)?;
+        }
+        crate::client::dial(&self.socket())
     }
 
     /// Makes it: clears what is dead, then directory, lock, agent and socket.
@@ -136,8 +165,22 @@ impl Namespace {
                 .remedy("set RING3_DIR to a shorter one"));
         }
         let base = base();
-        let _making = lock_base(&base)?;
-        sweep(&base);
+        let making = lock_base(&base)?;
+        let made = self.make(&base);
+        drop(making);
+        match made {
+            Ok((listener, lock)) => Ok(Fresh { namespace: self, listener, lock }),
+            Err(fault) => {
+                self.tidy();
+                Err(fault)
+            }
+        }
+    }
+
+    /// The same under P1's lock.
+    fn make(&self, base: &Path) -> Result<(OwnedFd, OwnedFd)> {
+        sweep(base);
+        alias::make(self.dir.parent().unwrap_or(base), base)?;
         // One that was killed right after its first step is empty, and only such a one can be removed so.
         let _ = fs::remove_dir(&self.dir);
         match fs::create_dir(&self.dir) {
@@ -152,12 +195,11 @@ impl Namespace {
             Err(why) => return Err(Fault::file("make", &self.dir, why)),
             Ok(()) => {}
         }
-        let made = furnish(&self);
+        let made = furnish(self);
         if made.is_err() {
             remove(&self.dir);
         }
-        let (listener, lock) = made?;
-        Ok(Fresh { namespace: self, listener, lock })
+        made
     }
 
     /// Removes it from the disk, and the base when it was the last thing in it. For whoever holds its lock.
@@ -184,6 +226,7 @@ impl Namespace {
             let alone = |entries: fs::ReadDir| entries.flatten().all(|entry| entry.file_name() == ".lock");
             if fs::read_dir(base).is_ok_and(alone) {
                 let _ = fs::remove_file(base.join(".lock"));
+                alias::remove(base);
                 // A directory that the user named is the user's; and it may have filled up meanwhile.
                 let _ = if told() { Ok(()) } else { fs::remove_dir(base) };
             }
@@ -197,7 +240,7 @@ fn told() -> bool {
 }
 
 /// Makes a directory of the caller's, or checks that one can be trusted. `named`: by the user, so it may be a link or root's.
-fn make_own(dir: &Path, named: bool) -> Result<()> {
+pub(crate) fn make_own(dir: &Path, named: bool) -> Result<()> {
     let mode = if root() { 0o755 } else { 0o700 };
     let made = fs::DirBuilder::new().recursive(named).mode(mode).create(dir);
     if let Err(why) = made
