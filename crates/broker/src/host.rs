@@ -1,7 +1,7 @@
 //! The engine's host in the broker: it never sleeps for long.
 
-use ring3_engine::atomic::{AcqRel, AtomicU32, Relaxed};
-use ring3_engine::{Caller, Deadline, Host, Parked, Seat};
+use ring3_engine::atomic::{AtomicU32, Relaxed};
+use ring3_engine::{Caller, Deadline, Host, Parked, WaitWord};
 use rustix::fs::Timespec;
 use rustix::thread::futex;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,15 +37,11 @@ impl Host for BrokerHost {
         clock_gettime(ClockId::RealtimeCoarse).tv_sec
     }
 
-    fn park(&self, seat: Seat<'_>, _until: Deadline) -> Parked {
-        if seat
-            .word
-            .compare_exchange(seat.spinning, seat.parked, AcqRel, Relaxed)
-            .is_err_and(|now| now != seat.parked)
-        {
+    fn park(&self, word: WaitWord<'_>, _until: Deadline) -> Parked {
+        if !word.mark_parked() {
             return Parked::Woken;
         }
-        match futex::wait(seat.word, futex::Flags::empty(), seat.parked, Some(&SLICE)) {
+        match futex::wait(word.futex(), futex::Flags::empty(), word.parked(), Some(&SLICE)) {
             Err(rustix::io::Errno::TIMEDOUT) => Parked::TimedOut,
             _ => Parked::Woken,
         }

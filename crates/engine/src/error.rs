@@ -33,6 +33,6 @@ pub type Result<T> = core::result::Result<T, Error>;
 pub enum Step<T> {
     /// It is done.
     Done(T),
-    /// It must wait: park on the ticket's seat, then resume.
-    Wait(crate::wait::Ticket),
+    /// It must wait: park on the ticket's word, then resume.
+    Wait(crate::ticket::Ticket),
 }

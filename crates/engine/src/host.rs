@@ -1,6 +1,6 @@
 //! What the engine asks of the world: the time, to park, to wake.
 
-use crate::atomic::AtomicU32;
+use crate::atomic::{AcqRel, Acquire, AtomicU32, Relaxed};
 use ring3_abi::Pid;
 
 /// Who calls: a process and one of its threads, as the broker numbered them.
@@ -23,17 +23,61 @@ impl Deadline {
     pub const SHORT: Deadline = Deadline(0);
 }
 
-/// Where one sleeps: while `*word == expect`.
+/// The word that one waits on, and the two values by which a sleeper says how.
 #[derive(Clone, Copy, Debug)]
-pub struct Seat<'r> {
-    /// The futex word.
-    pub word: &'r AtomicU32,
-    /// Its value for a sleeper that nobody served yet and that still looks at the word.
-    pub spinning: u32,
+pub struct WaitWord<'r> {
+    /// The futex.
+    pub(crate) word: &'r AtomicU32,
+    /// Its value while one waits, is not served yet, and still looks at the word.
+    pub(crate) waiting: u32,
     /// The value by which a sleeper says that it no longer looks and wants a wake-up call.
-    pub parked: u32,
+    pub(crate) parked: u32,
     /// Where the last process that served or slept here ran: its CPU number + 1, 0 unknown.
-    pub cpu: &'r AtomicU32,
+    pub(crate) cpu: &'r AtomicU32,
+}
+
+impl<'r> WaitWord<'r> {
+    /// Whether one need not wait any more, or shall look again.
+    #[inline]
+    pub fn has_changed(&self) -> bool {
+        // ORDERING: Acquire pairs with whoever changed it: what was done for us is seen.
+        self.word.load(Acquire) != self.waiting
+    }
+
+    /// Whether nobody has done anything about the wait, whether one looks or sleeps.
+    #[inline]
+    pub fn is_untouched(&self) -> bool {
+        let now = self.word.load(Relaxed);
+        now == self.waiting || now == self.parked
+    }
+
+    /// Says that one no longer looks: from here on a change of the word comes with a wake-up. `false`: it has changed already.
+    #[inline]
+    pub fn mark_parked(&self) -> bool {
+        // ORDERING: AcqRel: who changes the word sees that we sleep and wakes us, or we see the change.
+        match self.word.compare_exchange(self.waiting, self.parked, AcqRel, Acquire) {
+            Ok(_) => true,
+            Err(now) => now == self.parked,
+        }
+    }
+
+    /// The futex, to sleep on while it has the value [`WaitWord::parked`].
+    #[inline]
+    pub fn futex(&self) -> &'r AtomicU32 {
+        self.word
+    }
+
+    /// The value of a word that one may sleep on.
+    #[inline]
+    pub fn parked(&self) -> u32 {
+        self.parked
+    }
+
+    /// The cell for CPU numbers, + 1.
+    #[inline]
+    pub fn cpu(&self) -> &'r AtomicU32 {
+        self.cpu
+    }
 }
 
 /// Why a park ended.
@@ -52,9 +96,9 @@ pub trait Host {
     /// The time in seconds since 1970 (CLOCK_REALTIME_COARSE, the clock of the kernel's stime, otime, …).
     fn now(&self) -> i64;
 
-    /// Waits while the seat's word has its `spinning` value: spins first if the peer's CPU is another than one's own, then swaps
-    /// `spinning` for `parked` and sleeps while that stands. Publishes the own CPU in `seat.cpu`. May return early.
-    fn park(&self, seat: Seat<'_>, until: Deadline) -> Parked;
+    /// Waits until the word has changed: looks at it for a while if that may pay, then marks it parked and sleeps. Publishes its own CPU
+    /// beside the word. May return early.
+    fn park(&self, word: WaitWord<'_>, until: Deadline) -> Parked;
 
     /// Wakes up to `count` sleepers on `word`, and publishes the own CPU in `cpu`.
     fn wake(&self, word: &AtomicU32, count: u32, cpu: &AtomicU32);

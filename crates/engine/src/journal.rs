@@ -79,10 +79,11 @@ impl<'r> Tx<'r> {
         Ok(())
     }
 
-    /// Swaps a 32-bit field of this region that others may change meanwhile, and answers what stood there.
+    /// Swaps a 32-bit field of this region that others may change meanwhile, and answers what stood there. A rollback leaves `restored`
+    /// there: what is read before the swap may be over by then.
     #[inline]
-    pub fn swap32(&mut self, field: &AtomicU32, new: u32) -> Result<u32> {
-        self.note(self.region.offset_of(field)?, 0, u64::from(field.load(Relaxed)))?;
+    pub fn swap32(&mut self, field: &AtomicU32, restored: u32, new: u32) -> Result<u32> {
+        self.note(self.region.offset_of(field)?, 0, u64::from(restored))?;
         // ORDERING: Release as in set32; Acquire pairs with the sleeper's own transition of its state word.
         Ok(field.swap(new, AcqRel))
     }

@@ -32,9 +32,9 @@ pub mod region;
 pub mod sem;
 #[cfg(test)]
 mod testing;
-pub mod wait;
+pub mod ticket;
 
 pub use error::{Error, Result, Step};
-pub use host::{Caller, Deadline, Host, Parked, Seat};
+pub use host::{Caller, Deadline, Host, Parked, WaitWord};
 pub use region::{Region, Table};
-pub use wait::Ticket;
+pub use ticket::Ticket;

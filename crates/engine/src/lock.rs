@@ -4,6 +4,9 @@
 //! L1. The word is 0 (free) or the holder's process number, with [`WAITERS`] if somebody may sleep on it.
 //! L2. Only a process that is registered with the broker takes it, so a holder that dies is found by its number.
 //! L3. Whoever slept takes it with WAITERS set, since others may sleep still.
+//! L4. Besides the holder only waiters write the word: from free to themselves, and WAITERS into the word of a holder that they saw, both by
+//!     compare-and-swap. If that holder gave the lock back and took it again meanwhile, the flag costs it one wake-up.
+//! L5. The holder's swap to 0 finds its own number: nobody takes a lock over from the living.
 //!
 //! # Death
 //! The word keeps the dead holder's number. Nobody but `settle`, run by the broker for that very process, takes it
@@ -11,7 +14,7 @@
 
 use crate::atomic::{Acquire, AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};
-use crate::host::{Caller, Deadline, Host, Parked, Seat};
+use crate::host::{Caller, Deadline, Host, Parked, WaitWord};
 use crate::object::{Header, LIVE, MOVED, REMOVED};
 use core::marker::PhantomData;
 use ring3_abi::Pid;
@@ -109,14 +112,14 @@ fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
         if slices >= PATIENCE {
             return Err(Error::Stuck(seen & HOLDER));
         }
-        // The seat's two values: the word without and with the flag. The host sets the flag before it sleeps.
-        let seat = Seat {
+        // The host sets the flag before it sleeps.
+        let word = WaitWord {
             word: &header.lock,
-            spinning: seen & !WAITERS,
+            waiting: seen & !WAITERS,
             parked: (seen & HOLDER) | WAITERS,
             cpu: &header.lock_cpu,
         };
-        if host.park(seat, Deadline::SHORT) != Parked::Woken {
+        if host.park(word, Deadline::SHORT) != Parked::Woken {
             slices += 1;
         }
     }

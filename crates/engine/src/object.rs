@@ -29,7 +29,7 @@ layout! {
         holder: AtomicU32,
         /// Entries in use in the journal (`journal.rs`).
         journal_len: AtomicU32,
-        /// First free ticket + 1; 0 none (`wait.rs`).
+        /// First free ticket + 1; 0 none (`ticket/mod.rs`).
         ticket_free: AtomicU32,
         /// Tickets never used so far start here.
         ticket_fresh: AtomicU32,
@@ -48,6 +48,16 @@ impl Header {
             MOVED => Err(Error::Moved),
             _ => Err(Error::Spoiled),
         }
+    }
+}
+
+impl Header {
+    /// Copies what says which object this is to the region that the object moves to. Its state and its lock stay here.
+    pub(crate) fn copy_identity(&self, new: &Header) {
+        for (from, to) in [(&self.magic, &new.magic), (&self.id, &new.id), (&self.kind, &new.kind)] {
+            to.store(from.load(Relaxed), Relaxed);
+        }
+        new.ctime.store(self.ctime.load(Relaxed), Relaxed);
     }
 }
 

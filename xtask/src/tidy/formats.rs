@@ -14,7 +14,8 @@ const PAGES: [(&str, &[&str]); 2] = [
             "crates/engine/src/object.rs",
             "crates/engine/src/sem/layout.rs",
             "crates/engine/src/sem/word.rs",
-            "crates/engine/src/wait.rs",
+            "crates/engine/src/ticket/layout.rs",
+            "crates/engine/src/ticket/state.rs",
         ],
     ),
     (

@@ -11,7 +11,7 @@ use crate::serve::sleepers::{Call, Progress};
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::msg::MSG_NOERROR;
 use ring3_abi::{Errno, IpcId};
-use ring3_engine::msg::{Received, Room, STAGE, Wish, rules};
+use ring3_engine::msg::{Received, Room, STAGE, Selection, rules};
 use ring3_engine::{Caller, Error, Parked, Step};
 use ring3_wire::{MAX_PACKET, Packet, request};
 use rustix::fs::MemfdFlags;
@@ -45,7 +45,7 @@ pub(crate) fn send(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> 
             return queue.send_small(&ns.host, who, ask.mtype, text, nowait);
         }
         let reserved = queue.reserve(&ns.host, who, text.len())?;
-        copy_in(queue.draft_pieces(&reserved), text)?;
+        copy_in(queue.reserved_pieces(&reserved), text)?;
         let step = queue.post(&ns.host, who, &reserved, ask.mtype, nowait);
         if matches!(step, Err(Error::Stuck(_))) {
             // The request is run again from its start.
@@ -69,14 +69,14 @@ fn resumed(
     permitted: bool,
 ) -> Result<Option<Progress>, Trouble> {
     let who = creds.caller();
-    let Some(ticket) = ns.attempt(KIND, id, |ns| call.find(ns, id, who))? else {
+    let Some(ticket) = ns.attempt(KIND, id, |ns| call.adopt(ns, id, who))? else {
         return Ok(None);
     };
     if let Some(answer) = call.resume(ns, id, who, ticket, Parked::Woken)? {
         return Ok(Some(Progress::Done(answer)));
     }
     if !permitted && call.wanted() != 0 {
-        ns.attempt(KIND, id, |ns| call.give_up(ns, id, who))?;
+        ns.attempt(KIND, id, |ns| call.withdraw(ns, id, who))?;
         return Err(Errno::EACCES.into());
     }
     ns.note_user(KIND, id, creds.pid);
@@ -101,7 +101,7 @@ pub(crate) fn receive(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) 
     let ask = packet.body::<request::MsgReceive>()?;
     let size = usize::try_from(ask.size).map_err(|_| Errno::EINVAL)?;
     rules::check_receive(ask.id, size, ask.flags)?;
-    let wanted = Wish { msgtyp: ask.msgtyp, size, flags: ask.flags };
+    let wanted = Selection { msgtyp: ask.msgtyp, size, flags: ask.flags };
     let permitted = creds.permits(&ns.object(KIND, ask.id)?.perm, 0o444);
     if let Some(progress) = resumed(ns, creds, ask.id, Receiving(wanted), permitted)? {
         return Ok(progress);
@@ -145,8 +145,8 @@ pub(super) struct Text {
 pub(super) fn unpack(ns: &Namespace, id: IpcId, who: Caller, received: Received) -> Result<Text, Error> {
     let queue = queue(ns, id)?;
     let mut bytes = Vec::new();
-    if let Some(held) = received.parcel {
-        bytes = copy_out(queue.parcel_pieces(&held), received.len)?;
+    if let Some(held) = received.pending {
+        bytes = copy_out(queue.received_pieces(&held), received.len)?;
         // The message is the caller's: if the lock does not come free now, the ticket goes when its process does.
         let _ = queue.release(&ns.host, who, &held);
     }

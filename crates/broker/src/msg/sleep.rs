@@ -7,8 +7,8 @@ use crate::serve::client::Answer;
 use crate::serve::sleepers::Call;
 use ring3_abi::ipc::READ;
 use ring3_abi::{IpcId, Kind};
-use ring3_engine::msg::Wish;
-use ring3_engine::{Caller, Parked, Result as Outcome, Seat, Step, Ticket};
+use ring3_engine::msg::Selection;
+use ring3_engine::{Caller, Parked, Result as Outcome, Step, Ticket, WaitWord};
 
 /// A msgsnd whose message waits for room.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Sending;
 
 /// A msgrcv, and what it asks for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Receiving(pub(super) Wish);
+pub(super) struct Receiving(pub(super) Selection);
 
 impl Call for Sending {
     fn kind(&self) -> Kind {
@@ -40,16 +40,16 @@ impl Call for Sending {
 
     // A sender needs no permission until it is its turn. kernel: do_msgsnd() checks when there is room.
 
-    fn find(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>> {
+    fn adopt(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>> {
         queue(ns, id)?.adopt(&ns.host, who)
     }
 
-    fn give_up(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()> {
-        queue(ns, id)?.forsake(&ns.host, who)
+    fn withdraw(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()> {
+        queue(ns, id)?.withdraw(&ns.host, who)
     }
 
-    fn seat<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<Seat<'n>> {
-        queue(ns, id)?.seat(ticket)
+    fn wait_word<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<WaitWord<'n>> {
+        queue(ns, id)?.wait_word(ticket)
     }
 }
 
@@ -80,15 +80,15 @@ impl Call for Receiving {
         READ.cast_signed()
     }
 
-    fn find(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>> {
+    fn adopt(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>> {
         queue(ns, id)?.adopt(&ns.host, who)
     }
 
-    fn give_up(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()> {
-        queue(ns, id)?.forsake(&ns.host, who)
+    fn withdraw(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()> {
+        queue(ns, id)?.withdraw(&ns.host, who)
     }
 
-    fn seat<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<Seat<'n>> {
-        queue(ns, id)?.seat(ticket)
+    fn wait_word<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<WaitWord<'n>> {
+        queue(ns, id)?.wait_word(ticket)
     }
 }

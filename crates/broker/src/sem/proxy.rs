@@ -30,7 +30,7 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
     let allowed = rules::check_ops(&ops, object.size, |bits| creds.permit(&object.perm, bits.cast_signed()));
     let who = creds.caller();
     // A sleeper whose set was moved and who may not map it any more goes on sleeping, as in the kernel.
-    let asleep = set(ns, ask.id).and_then(|set| set.find(who)).unwrap_or(None);
+    let asleep = ns.attempt(KIND, ask.id, |ns| set(ns, ask.id)?.adopt(&ns.host, who))?;
     let deadline = ask.deadline;
     if let Some(ticket) = asleep {
         return Ok(Progress::Asleep { id: ask.id, ticket, call: Box::new(Operating), deadline });

@@ -5,7 +5,7 @@ use crate::namespace::{Namespace, Trouble};
 use crate::serve::client::Answer;
 use crate::serve::sleepers::Call;
 use ring3_abi::{IpcId, Kind};
-use ring3_engine::{Caller, Parked, Result as Outcome, Seat, Step, Ticket};
+use ring3_engine::{Caller, Parked, Result as Outcome, Step, Ticket, WaitWord};
 
 /// A semop: its operations are in its ticket. It needs no permission once it sleeps, as in the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -31,15 +31,15 @@ impl Call for Operating {
         })
     }
 
-    fn find(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>> {
-        set(ns, id)?.find(who)
+    fn adopt(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>> {
+        set(ns, id)?.adopt(&ns.host, who)
     }
 
-    fn give_up(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()> {
+    fn withdraw(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()> {
         set(ns, id)?.withdraw(&ns.host, who)
     }
 
-    fn seat<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<Seat<'n>> {
-        set(ns, id)?.seat(ticket)
+    fn wait_word<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<WaitWord<'n>> {
+        set(ns, id)?.wait_word(ticket)
     }
 }

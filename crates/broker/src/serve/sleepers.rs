@@ -11,8 +11,7 @@ use crate::object::Object;
 use crate::object::arena::RangeId;
 use crate::policy::creds::Creds;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::atomic::Relaxed;
-use ring3_engine::{Caller, Parked, Result as Outcome, Seat, Ticket};
+use ring3_engine::{Caller, Parked, Result as Outcome, Ticket, WaitWord};
 use ring3_wire::Packet;
 use std::fmt::Debug;
 
@@ -50,13 +49,13 @@ pub(crate) trait Call: Debug {
     }
 
     /// Finds the call's ticket again after the object moved.
-    fn find(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>>;
+    fn adopt(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<Option<Ticket>>;
 
     /// Takes the call's ticket out: the call ends without a result.
-    fn give_up(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()>;
+    fn withdraw(&self, ns: &Namespace, id: IpcId, who: Caller) -> Outcome<()>;
 
     /// Where the ticket's owner sleeps.
-    fn seat<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<Seat<'n>>;
+    fn wait_word<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<WaitWord<'n>>;
 }
 
 /// A sleeping call.
@@ -102,25 +101,24 @@ impl Sleeping {
         let (id, who, call) = (self.id, self.creds.caller(), &self.call);
         let perm = ns.names(call.kind()).get(id).map(|object: &Object| object.perm).ok_or(Errno::EIDRM)?;
         if !self.creds.permits(&perm, call.wanted()) {
-            ns.attempt(call.kind(), id, |ns| call.give_up(ns, id, who))?;
+            ns.attempt(call.kind(), id, |ns| call.withdraw(ns, id, who))?;
             return Err(Errno::EACCES.into());
         }
-        let ticket = ns.attempt(call.kind(), id, |ns| call.find(ns, id, who))?;
+        let ticket = ns.attempt(call.kind(), id, |ns| call.adopt(ns, id, who))?;
         self.ticket = ticket.ok_or(Errno::EIDRM)?;
         Ok(())
     }
 
     /// Whether nobody has touched the ticket: no lock is needed to see that.
     fn is_waiting(&self, ns: &Namespace) -> bool {
-        let seat = self.call.seat(ns, self.id, self.ticket);
-        seat.is_ok_and(|seat| [seat.spinning, seat.parked].contains(&seat.word.load(Relaxed)))
+        self.call.wait_word(ns, self.id, self.ticket).is_ok_and(|word| word.is_untouched())
     }
 
     /// Gives the call up: nobody is there to be told.
     pub(super) fn abandon(&self, ns: &mut Namespace) {
         let (id, who, call) = (self.id, self.creds.caller(), &self.call);
         // Removed meanwhile, or a lock that does not come free: then the ticket goes with its process.
-        let _: Result<(), Trouble> = ns.attempt(call.kind(), id, |ns| call.give_up(ns, id, who));
+        let _: Result<(), Trouble> = ns.attempt(call.kind(), id, |ns| call.withdraw(ns, id, who));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::thread::section::{self, Entry, Section, Waiting};
 use crate::thread::sleep;
 use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::{Deadline, Error, Parked, Seat, Step, Ticket};
+use ring3_engine::{Deadline, Error, Parked, Step, Ticket, WaitWord};
 use ring3_os::process;
 
 /// A call that can sleep.
@@ -25,7 +25,7 @@ pub(crate) trait Sleeping {
     /// The object.
     fn id(&self) -> IpcId;
     /// Where it sleeps.
-    fn seat(&self, ticket: Ticket) -> Result<Seat<'static>, Error>;
+    fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'static>, Error>;
     /// Goes on.
     fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<Self::Value>, Error>;
     /// Finds the object's new region and the ticket there. # Errors: `EIDRM`; `EACCES` if it may not be mapped here any more.
@@ -90,8 +90,8 @@ pub(crate) fn wait<S: Sleeping>(
     let mut interrupted = entry.interrupted();
     let outcome = loop {
         // SAFETY: T2; the record lives until this function returns.
-        let seat = match unsafe { (*record).call.seat((*record).ticket) } {
-            Ok(seat) => seat,
+        let wait_word = match unsafe { (*record).call.wait_word((*record).ticket) } {
+            Ok(wait_word) => wait_word,
             Err(_) => break Err(Errno::EIDRM),
         };
         let why = if core::mem::take(&mut interrupted) {
@@ -102,7 +102,7 @@ pub(crate) fn wait<S: Sleeping>(
             drop(section);
             // SAFETY: T2; the slot is all atomics, so a conclusion in between changes nothing under a reference.
             let slot = (cancel == Cancel::Point).then(|| unsafe { &(*record).slot });
-            let why = sleep::sleep(seat, until, record.cast(), slot);
+            let why = sleep::sleep(wait_word, until, record.cast(), slot);
             section = section::enter();
             section::disarm(&section);
             why

@@ -17,8 +17,8 @@ use core::mem::MaybeUninit;
 use ring3_abi::ipc::{IPC_NOWAIT, READ, WRITE};
 use ring3_abi::msg::MSG_NOERROR;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::msg::{Draft, Parcel, Queue, Received, Room, STAGE, Wish, rules};
-use ring3_engine::{Caller, Deadline, Error, Parked, Seat, Step, Ticket};
+use ring3_engine::msg::{Queue, Received, ReceivedText, ReservedMessage, Room, STAGE, Selection, rules};
+use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
 use ring3_os::user;
 use ring3_wire::request::{Limit, MsgReceive, MsgSend};
 
@@ -121,19 +121,19 @@ impl Letter<'_> {
     /// Reserves room, copies the text there outside the lock, posts.
     fn send_large(queue: Queue<'static>, letter: &Letter<'_>, nowait: bool) -> Result<Step<()>, Refused> {
         let (id, who) = (letter.id, letter.who);
-        let draft = queue.reserve(&Agent, who, letter.size).map_err(Refused::Engine)?;
-        if let Err(errno) = letter.write(queue, &draft) {
-            patiently(id, || queue.abandon(&Agent, who, &draft)).map_err(Refused::Engine)?;
+        let reserved = queue.reserve(&Agent, who, letter.size).map_err(Refused::Engine)?;
+        if let Err(errno) = letter.write(queue, &reserved) {
+            patiently(id, || queue.abandon(&Agent, who, &reserved)).map_err(Refused::Engine)?;
             return Err(Refused::Errno(errno));
         }
-        patiently(id, || queue.post(&Agent, who, &draft, letter.mtype, nowait)).map_err(Refused::Engine)
+        patiently(id, || queue.post(&Agent, who, &reserved, letter.mtype, nowait)).map_err(Refused::Engine)
     }
 
-    fn write(&self, queue: Queue<'static>, draft: &Draft) -> Result<(), Errno> {
+    fn write(&self, queue: Queue<'static>, reserved: &ReservedMessage) -> Result<(), Errno> {
         let mut from = self.text;
-        for piece in queue.draft_pieces(draft) {
+        for piece in queue.reserved_pieces(reserved) {
             let piece = piece.map_err(|_| Errno::EIDRM)?;
-            // SAFETY: a piece is memory of the region, ours until the draft is posted; raw bytes.
+            // SAFETY: a piece is memory of the region, ours until the reserved message message is posted; raw bytes.
             unsafe { user::read_raw(from, piece.ptr, piece.len)? };
             from = from.wrapping_add(piece.len);
         }
@@ -193,8 +193,8 @@ impl Sleeping for Sending<'_> {
         self.object.id
     }
 
-    fn seat(&self, ticket: Ticket) -> Result<Seat<'static>, Error> {
-        self.queue.seat(ticket)
+    fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'static>, Error> {
+        self.queue.wait_word(ticket)
     }
 
     fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<()>, Error> {
@@ -222,7 +222,7 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
     let page = process::ready()?;
     rules::check_receive(id, size, flags)?;
     let who = process::caller(page);
-    let wish = Wish { msgtyp, size, flags };
+    let selection = Selection { msgtyp, size, flags };
     let mut stage = [MaybeUninit::<u8>::uninit(); STAGE];
     let len = size.min(STAGE);
     // SAFETY: `len` bytes of the stage, zeroed before a slice is made of them.
@@ -243,13 +243,13 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
         object.permit(READ)?;
         let Some(queue) = queue_of(object) else {
             drop(section);
-            return proxy::msgrcv(&entry, asked(id, wish), msgp, Blocking::Allowed);
+            return proxy::msgrcv(&entry, asked(id, selection), msgp, Blocking::Allowed);
         };
-        let mut call = Receiving { object, queue, who, msgp, wish, stage: &mut *stage, entry: &entry };
+        let mut call = Receiving { object, queue, who, msgp, selection, stage: &mut *stage, entry: &entry };
         let step = if rules::copies(flags) {
             call.copy()
         } else {
-            queue.receive(&Agent, who, call.wish, call.stage)
+            queue.receive(&Agent, who, call.selection, call.stage)
         };
         match step {
             Ok(Step::Done(received)) => return call.deliver(received, section),
@@ -261,9 +261,9 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
     }
 }
 
-/// A wish as the broker is told it.
-fn asked(id: IpcId, wish: Wish) -> MsgReceive {
-    MsgReceive { id, flags: wish.flags, msgtyp: wish.msgtyp, size: wish.size as u64 }
+/// A selection as the broker is told it.
+fn asked(id: IpcId, selection: Selection) -> MsgReceive {
+    MsgReceive { id, flags: selection.flags, msgtyp: selection.msgtyp, size: selection.size as u64 }
 }
 
 /// A msgrcv.
@@ -272,7 +272,7 @@ struct Receiving<'a> {
     queue: Queue<'static>,
     who: Caller,
     msgp: usize,
-    wish: Wish,
+    selection: Selection,
     stage: &'a mut [u8],
     entry: &'a Entry,
 }
@@ -281,19 +281,19 @@ impl Receiving<'_> {
     /// MSG_COPY: the message at index msgtyp stays. kernel: prepare_copy().
     fn copy(&mut self) -> Result<Step<Received>, Error> {
         let msgmax = process::limit(Limit::Msgmax).map_err(Error::Errno)? as usize;
-        let noerror = self.wish.flags & MSG_NOERROR != 0;
-        let room = Room { size: self.wish.size, msgmax, noerror };
-        self.queue.copy(&Agent, self.who, self.wish.msgtyp, room, self.stage).map(Step::Done)
+        let noerror = self.selection.flags & MSG_NOERROR != 0;
+        let room = Room { size: self.selection.size, msgmax, noerror };
+        self.queue.copy(&Agent, self.who, self.selection.msgtyp, room, self.stage).map(Step::Done)
     }
 
     /// Hands a message to the caller. Once received it is gone, also if the caller's memory is bad: as in the kernel.
     fn deliver(&self, received: Received, section: Section) -> Result<usize, Errno> {
-        match received.parcel {
+        match received.pending {
             None => {
                 drop(section);
                 self.deliver_staged(received.mtype, received.len)
             }
-            Some(parcel) => self.deliver_parcel(received.mtype, received.len, &parcel),
+            Some(pending) => self.deliver_pending(received.mtype, received.len, &pending),
         }
     }
 
@@ -304,19 +304,19 @@ impl Receiving<'_> {
         Ok(len)
     }
 
-    fn deliver_parcel(&self, mtype: i64, len: usize, parcel: &Parcel) -> Result<usize, Errno> {
-        let copied = self.unpack(mtype, len, parcel);
-        let _ = patiently(self.object.id, || self.queue.release(&Agent, self.who, parcel));
+    fn deliver_pending(&self, mtype: i64, len: usize, pending: &ReceivedText) -> Result<usize, Errno> {
+        let copied = self.unpack(mtype, len, pending);
+        let _ = patiently(self.object.id, || self.queue.release(&Agent, self.who, pending));
         copied.map(|()| len)
     }
 
-    fn unpack(&self, mtype: i64, len: usize, parcel: &Parcel) -> Result<(), Errno> {
+    fn unpack(&self, mtype: i64, len: usize, pending: &ReceivedText) -> Result<(), Errno> {
         user::write(self.msgp, &mtype)?;
         let (mut to, mut left) = (self.msgp.wrapping_add(TYPE), len);
-        for piece in self.queue.parcel_pieces(parcel) {
+        for piece in self.queue.received_pieces(pending) {
             let piece = piece.map_err(|_| Errno::EIDRM)?;
             let part = piece.len.min(left);
-            // SAFETY: a piece is memory of the region, ours until the parcel is released; raw bytes.
+            // SAFETY: a piece is memory of the region, ours until the received text is released; raw bytes.
             unsafe { user::write_raw(to, piece.ptr, part)? };
             to = to.wrapping_add(part);
             left -= part;
@@ -333,12 +333,12 @@ impl Sleeping for Receiving<'_> {
         self.object.id
     }
 
-    fn seat(&self, ticket: Ticket) -> Result<Seat<'static>, Error> {
-        self.queue.seat(ticket)
+    fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'static>, Error> {
+        self.queue.wait_word(ticket)
     }
 
     fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<usize>, Error> {
-        match self.queue.resume_receive(&Agent, self.who, ticket, self.wish, why, self.stage)? {
+        match self.queue.resume_receive(&Agent, self.who, ticket, self.selection, why, self.stage)? {
             Step::Wait(ticket) => Ok(Step::Wait(ticket)),
             Step::Done(received) => {
                 self.deliver(received, section::enter()).map(Step::Done).map_err(Error::Errno)
@@ -353,7 +353,7 @@ impl Sleeping for Receiving<'_> {
     }
 
     fn by_proxy(&self, _: Deadline, blocking: Blocking) -> Result<usize, Errno> {
-        proxy::msgrcv(self.entry, asked(self.object.id, self.wish), self.msgp, blocking)
+        proxy::msgrcv(self.entry, asked(self.object.id, self.selection), self.msgp, blocking)
     }
 
     fn is_current(&self) -> bool {

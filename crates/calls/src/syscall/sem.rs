@@ -16,7 +16,7 @@ use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::sem::{SEM_UNDO, Sembuf};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::sem::{Set, rules};
-use ring3_engine::{Caller, Deadline, Error, Host, Parked, Seat, Step, Ticket};
+use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
 use ring3_os::time::{self, Timespec};
 use ring3_os::{map, user};
 use ring3_wire::request::Limit;
@@ -196,8 +196,8 @@ impl Sleeping for Operation<'_> {
         self.object.id
     }
 
-    fn seat(&self, ticket: Ticket) -> Result<Seat<'static>, Error> {
-        self.set.seat(ticket)
+    fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'static>, Error> {
+        self.set.wait_word(ticket)
     }
 
     fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<()>, Error> {
@@ -210,7 +210,7 @@ impl Sleeping for Operation<'_> {
             let object = open::open(KIND, self.object.id).map_err(|_| Errno::EIDRM)?;
             let set = set_of(object).filter(|_| object.is_writable()).ok_or(Errno::EACCES)?;
             (self.object, self.set) = (object, set);
-            match set.find(self.who) {
+            match set.adopt(&Agent, self.who) {
                 Ok(ticket) => return ticket.ok_or(Errno::EIDRM),
                 Err(error) => recover(object, error, &mut tries)?,
             }

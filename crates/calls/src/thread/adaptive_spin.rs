@@ -6,11 +6,8 @@
 //! turn to end.
 
 use crate::thread::section;
-use core::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed},
-};
-use ring3_engine::Seat;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use ring3_engine::WaitWord;
 use ring3_os::{process, time, vdso};
 
 /// How often the word is looked at.
@@ -126,20 +123,17 @@ impl Turns {
     }
 }
 
-/// Waits a little for the word to leave `seat.spinning`. Answers whether it did, or the call was concluded.
-pub(crate) fn wait(seat: &Seat<'_>, concluded: &AtomicU32) -> bool {
+/// Waits a little for the word to change. Answers whether it did, or the call was concluded.
+pub(crate) fn wait(word: &WaitWord<'_>, concluded: &AtomicU32) -> bool {
     let thread = section::thread();
     let mut peer = Peer::load(&thread.credit);
     let mine = (vdso::cpu() + 1) & 0xffff;
-    let published = seat.cpu.load(Relaxed);
-    seat.cpu.store(mine, Relaxed);
+    let published = word.cpu().load(Relaxed);
+    word.cpu().store(mine, Relaxed);
     if published != 0 && published != mine {
         peer.cpu = published & 0xffff;
     }
-    let over = || {
-        // ORDERING: Acquire pairs with whoever served us.
-        seat.word.load(Acquire) != seat.spinning || concluded.load(Relaxed) != 0
-    };
+    let over = || word.has_changed() || concluded.load(Relaxed) != 0;
     if peer.cpu != 0 && peer.cpu != mine {
         if peer.may() {
             peer.settle(look(over));

@@ -10,8 +10,8 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence,
 };
-use ring3_engine::Seat;
-use ring3_engine::wait::{PARKED, WAITING};
+use ring3_engine::WaitWord;
+use ring3_engine::ticket;
 use ring3_os::futex::{self, Reach};
 
 /// libc's functions for cancellation, told by the agent; 0 where the libc has none.
@@ -90,8 +90,8 @@ impl CancelSlot {
         CancelSlot(AtomicPtr::new(null_mut()))
     }
 
-    pub(crate) fn take(&self, seat: &Seat<'_>) {
-        let word = seat.word.as_ptr();
+    pub(crate) fn take(&self, word: &WaitWord<'_>) {
+        let word = word.futex().as_ptr();
         let free = |p: &&AtomicPtr<u32>| p.compare_exchange(null_mut(), word, AcqRel, Relaxed).is_ok();
         if let Some(place) = SLEEPING.iter().find(free) {
             self.0.store(core::ptr::from_ref(place).cast_mut(), Relaxed);
@@ -118,7 +118,7 @@ fn wake_all() {
         }
         // SAFETY: a slot names a word of a region, and regions stay mapped (object/open.rs, O3).
         let atomic = unsafe { AtomicU32::from_ptr(word) };
-        let _ = atomic.compare_exchange(PARKED, WAITING, AcqRel, Relaxed);
+        ticket::ask_to_look(atomic);
         futex::wake(word, u32::MAX >> 1, Reach::Shared);
     }
 }

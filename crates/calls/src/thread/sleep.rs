@@ -7,11 +7,11 @@ use crate::thread::cancel::{self, CancelSlot};
 use crate::thread::section::Waiting;
 use core::sync::atomic::{
     AtomicU32,
-    Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+    Ordering::{Relaxed, SeqCst},
     fence,
 };
 use ring3_abi::Errno;
-use ring3_engine::{Deadline, Host, Parked, Seat};
+use ring3_engine::{Deadline, Host, Parked, WaitWord};
 use ring3_os::arch;
 use ring3_os::futex::{self, Reach};
 use ring3_os::{time, vdso};
@@ -28,13 +28,13 @@ impl Host for Agent {
         time::coarse_seconds()
     }
 
-    fn park(&self, seat: Seat<'_>, until: Deadline) -> Parked {
-        if !mark_parked(&seat) {
+    fn park(&self, word: WaitWord<'_>, until: Deadline) -> Parked {
+        if !word.mark_parked() {
             return Parked::Woken;
         }
         let ns = if until == Deadline::SHORT { SHORT } else { until.0.saturating_sub(time::monotonic()) };
-        seat.cpu.store(vdso::cpu() + 1, Relaxed);
-        match futex::wait(seat.word, seat.parked, ns.min(SHORT), Reach::Shared) {
+        word.cpu().store(vdso::cpu() + 1, Relaxed);
+        match futex::wait(word.futex(), word.parked(), ns.min(SHORT), Reach::Shared) {
             Err(Errno::ETIMEDOUT) => Parked::TimedOut,
             _ => Parked::Woken,
         }
@@ -47,31 +47,22 @@ impl Host for Agent {
     }
 }
 
-/// Says that we no longer look. `false`: the word has changed already.
-fn mark_parked(seat: &Seat<'_>) -> bool {
-    // ORDERING: AcqRel: who serves sees PARKED and wakes, or we see that he served.
-    match seat.word.compare_exchange(seat.spinning, seat.parked, AcqRel, Acquire) {
-        Ok(_) => true,
-        Err(now) => now == seat.parked,
-    }
-}
-
-/// Sleeps outside of any section until the seat's word changes, the deadline passes, or a handler has concluded the call.
+/// Sleeps outside of any section until the word changes, the deadline passes, or a handler has concluded the call.
 pub(crate) fn sleep(
-    seat: Seat<'_>,
+    word: WaitWord<'_>,
     until: Deadline,
     waiting: *mut Waiting,
     slot: Option<&CancelSlot>,
 ) -> Parked {
     // SAFETY: the caller's record lives until it disarms it.
     let concluded = unsafe { &(*waiting).concluded };
-    if adaptive_spin::wait(&seat, concluded) || concluded.load(Relaxed) != 0 {
+    if adaptive_spin::wait(&word, concluded) || concluded.load(Relaxed) != 0 {
         return Parked::Woken;
     }
     if let Some(slot) = slot {
-        slot.take(&seat);
+        slot.take(&word);
     }
-    let parked = mark_parked(&seat);
+    let parked = word.mark_parked();
     if slot.is_some() {
         // ORDERING: SeqCst pairs with cancel::wake_all(): either that sees the slot and the parked word, or we see the cancellation.
         fence(SeqCst);
@@ -81,7 +72,7 @@ pub(crate) fn sleep(
         return Parked::Woken;
     }
     // SAFETY: both words live through the call.
-    let raw = unsafe { arch::park(seat.word.as_ptr(), seat.parked, until.0, concluded.as_ptr()) };
+    let raw = unsafe { arch::park(word.futex().as_ptr(), word.parked(), until.0, concluded.as_ptr()) };
     match Errno::decode(raw) {
         Err(Errno::ETIMEDOUT) => Parked::TimedOut,
         Err(Errno::EINTR) => Parked::Interrupted,

@@ -8,15 +8,17 @@
 //! Putting the queue in its new order is one change, every message sent another. `settle` runs it all again.
 
 use super::Queue;
+use super::layout::Part;
+use super::part::Record;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::wait::{Served, Sleeper, Ticket};
+use crate::ticket::{Served, Ticket};
 
 impl<'r> Queue<'r> {
     /// Sends what sleeping senders wait to send, as far as it fits. The lock is held, no change is under way.
     #[cold]
-    pub(super) fn admit<H: Host>(&self, host: &H, served: &mut Served<'r>, now: i64) -> Result<()> {
+    pub(super) fn admit<H: Host>(&self, host: &H, served: &mut Served<'r, Part>, now: i64) -> Result<()> {
         let (mut fitting, mut all) = (0_u32, 0_u32);
         for item in self.tickets().walk(&self.own.senders) {
             all += 1;
@@ -41,8 +43,8 @@ impl<'r> Queue<'r> {
     }
 
     /// Whether the message of a sleeping sender fits now.
-    pub(super) fn sender_fits(&self, record: &Sleeper) -> Result<bool> {
-        Ok(self.fits(self.slot(record.a.load(Relaxed))?.size.load(Relaxed) as usize))
+    pub(super) fn sender_fits(&self, record: Record<'r>) -> Result<bool> {
+        Ok(self.fits(self.slot(record.own.message())?.size.load(Relaxed) as usize))
     }
 
     /// Moves those that do not fit to the end, each of the `all` looked at once.
@@ -64,16 +66,16 @@ impl<'r> Queue<'r> {
     fn send_for<H: Host>(
         &self,
         host: &H,
-        served: &mut Served<'r>,
+        served: &mut Served<'r, Part>,
         ticket: Ticket,
-        record: &'r Sleeper,
+        record: Record<'r>,
         now: i64,
     ) -> Result<()> {
-        let (link, verdict) = (record.a.load(Relaxed), record.result.load(Relaxed) as u16);
+        let (link, verdict) = (record.own.message(), record.verdict());
         let mut tx = self.change();
         if verdict == 0 {
-            tx.set32(&record.a, 0)?;
-            self.deliver(host, &mut tx, served, link, record.pid.load(Relaxed), now)?;
+            record.own.take_message(&mut tx)?;
+            self.deliver(host, &mut tx, served, link, record.pid(), now)?;
         }
         let wake = self.tickets().serve(&mut tx, &self.own.senders, ticket, verdict)?;
         tx.commit();

@@ -2,11 +2,12 @@
 
 use super::Queue;
 use super::layout::halves;
+use super::part::Record;
 use crate::atomic::{Acquire, Relaxed, fence};
 use crate::error::Result;
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, REMOVED};
-use crate::wait::{Served, Sleeper};
+use crate::ticket::Served;
 use ring3_abi::ipc::IpcPerm;
 use ring3_abi::msg::Msqid;
 use ring3_abi::{Errno, Pid};
@@ -121,13 +122,10 @@ impl<'r> Queue<'r> {
         may_send: impl Fn(Caller) -> bool,
     ) -> Result<()> {
         let locked = self.lock(host, who)?;
-        let owner =
-            |record: &Sleeper| Caller { pid: record.pid.load(Relaxed), tid: record.tid.load(Relaxed) };
+        let owner = |record: Record<'_>| Caller { pid: record.pid(), tid: record.tid() };
         for item in self.tickets().walk(&self.own.senders) {
             let (_, record) = item?;
-            let verdict = if may_send(owner(record)) { 0 } else { Errno::EACCES.0 };
-            // DEATH: one word; admit() goes by whatever it finds.
-            record.result.store(u32::from(verdict), Relaxed);
+            record.judge(if may_send(owner(record)) { 0 } else { Errno::EACCES.0 });
         }
         let mut served = Served::new(self.tickets());
         for item in self.tickets().walk(&self.own.receivers) {
@@ -151,12 +149,7 @@ impl<'r> Queue<'r> {
         let locked = crate::lock::lock_any(self.header, host, who)?;
         self.header.state.store(REMOVED, Relaxed);
         for queue in [&self.own.senders, &self.own.receivers] {
-            for item in self.tickets().walk(queue) {
-                let (ticket, _) = item?;
-                let mut tx = self.change();
-                self.tickets().serve(&mut tx, queue, ticket, Errno::EIDRM.0)?;
-                tx.commit();
-            }
+            self.tickets().refuse_all(|| self.change(), queue, Errno::EIDRM)?;
         }
         drop(locked);
         self.tickets().wake_all(host)

@@ -8,7 +8,7 @@ use crate::journal::Entry;
 use crate::layout;
 use crate::object::Header;
 use crate::region::Table;
-use crate::wait::{self, Sleeper};
+use crate::ticket::{self, layout::Place};
 
 /// Text that a slot holds itself.
 pub const INLINE: usize = 80;
@@ -35,9 +35,9 @@ layout! {
         /// Process of the last receive; when (`stamp`).
         taken: AtomicU64,
         /// Sleeping senders. Starts the second cache line.
-        senders: wait::Queue,
+        senders: ticket::Queue,
         /// Sleeping receivers.
-        receivers: wait::Queue,
+        receivers: ticket::Queue,
         /// Number of the next message in order of arrival. Only rises; gaps are harmless, so it is not journaled.
         seq: AtomicU64,
         /// Zero of the stamps, seconds since 1970.
@@ -74,6 +74,21 @@ layout! {
         /// A text of up to [`INLINE`] bytes.
         text: [AtomicU64; 10],
     }
+    /// A call's half of its ticket.
+    Part[32] {
+        /// The message that the ticket owns, slot + 1; 0 none.
+        message: AtomicU32,
+        /// What the ticket is for (`part.rs`).
+        purpose: AtomicU32,
+        /// A receiver's msgflg.
+        flags: AtomicU32,
+        /// Unused.
+        spare: AtomicU32,
+        /// A receiver's msgtyp.
+        msgtyp: AtomicU64,
+        /// The longest text that a receiver takes, bytes.
+        size: AtomicU64,
+    }
     /// A node of the type index: a leaf (a type and its messages) or a fork.
     Node[32] {
         /// Leaf: the type.
@@ -88,6 +103,8 @@ layout! {
         spare: AtomicU64,
     }
 }
+
+impl ticket::Half for Part {}
 
 /// `Node::bit` of a leaf.
 pub const LEAF: u32 = 64;
@@ -190,7 +207,7 @@ pub struct Map {
     /// The journal.
     pub journal: Table<Entry>,
     /// The tickets.
-    pub tickets: Table<Sleeper>,
+    pub tickets: Table<Place>,
     /// The messages.
     pub slots: Table<Slot>,
     /// The type index.

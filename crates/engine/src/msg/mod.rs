@@ -1,19 +1,20 @@
 //! Message queues. msgop(2), msgctl(2); kernel: ipc/msg.c.
 //!
 //! `store.rs` is where texts live; `index.rs` finds messages by type; `order.rs` is the queue itself; `send.rs` and `receive.rs` are the
-//! calls, `admit.rs` lets sleeping senders in; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls check
+//! calls, `part.rs` is what a call keeps in its ticket, `admit.rs` lets sleeping senders in; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls check
 //! before that; `transfer.rs` moves a queue to another region.
 //!
 //! # Invariants
 //! I1. A call puts its message into the queue, into a receiver's hands, or into its own ticket, in one change of the journal.
-//! I2. No receiver sleeps whose wish a queued message fits; no sender sleeps whose message fits the queue and comes before those that went in.
-//! I3. A ticket that owns a slot names it in `a`; what the ticket is for stands in `b`.
+//! I2. No receiver sleeps that a queued message fits; no sender sleeps whose message fits the queue and comes before those that went in.
+//! I3. A ticket that owns a slot names it, and says what the ticket is for (`part.rs`).
 
 mod admit;
 pub mod ctl;
 mod index;
 pub mod layout;
 mod order;
+mod part;
 pub mod receive;
 pub mod rules;
 pub mod send;
@@ -26,32 +27,23 @@ mod verify;
 
 pub use ctl::Stat;
 pub use layout::Geometry;
-pub use receive::{Parcel, Received, Room, Wish};
-pub use send::Draft;
+pub use receive::{Received, ReceivedText, Room, Selection};
+pub use send::ReservedMessage;
 pub use store::{Piece, Pieces};
 
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
-use crate::host::{Caller, Host, Seat};
+use crate::host::{Caller, Host, WaitWord};
 use crate::journal::Tx;
 use crate::lock::{self, Locked};
 use crate::object::{Header, LIVE, MAGIC};
 use crate::region::Region;
-use crate::wait::{Sleeper, Ticket, Tickets};
-use layout::{Map, QUEUE_HEADER, QueueHeader, pair};
+use crate::ticket::{Ticket, Tickets};
+use layout::{Map, Part, QUEUE_HEADER, QueueHeader, pair};
 use ring3_abi::{IpcId, Kind, Pid};
 
-/// How many bytes of text are staged at most: a longer one is reserved, copied, posted; and comes as a parcel.
+/// How many bytes of text are staged at most: a longer one is reserved, copied, posted; and comes as a [`ReceivedText`].
 pub const STAGE: usize = layout::BLOCK;
-
-/// A ticket's purpose (`Sleeper::b`): it waits for a message.
-const RECEIVER: u32 = 0;
-/// It waits for room; its message is in `a`.
-const SENDER: u32 = 1;
-/// Its owner is copying a text into `a`.
-const DRAFT: u32 = 2;
-/// Its owner is copying the text of `a`.
-const PARCEL: u32 = 3;
 
 /// A handle on a queue's region. Copies name the same queue.
 #[derive(Clone, Copy, Debug)]
@@ -101,23 +93,18 @@ impl<'r> Queue<'r> {
     }
 
     #[inline]
-    fn tickets(&self) -> Tickets<'r> {
-        Tickets { region: self.region, header: self.header, table: self.map.tickets }
+    fn tickets(&self) -> Tickets<'r, Part> {
+        Tickets::new(self.region, self.header, self.map.tickets)
     }
 
     /// Where the owner of a ticket sleeps.
-    pub fn seat(&self, ticket: Ticket) -> Result<Seat<'r>> {
-        self.tickets().seat(ticket)
+    pub fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'r>> {
+        self.tickets().wait_word(ticket)
     }
 
     /// A process and a time as one word.
     fn stamp(&self, pid: Pid, now: i64) -> u64 {
         let base = self.own.base.load(Relaxed) as i64;
         pair(pid, now.saturating_sub(base).clamp(0, i64::from(u32::MAX - 1)) as u32 + 1)
-    }
-
-    /// The queue that a waiting ticket stands in.
-    fn queue_of(&self, record: &Sleeper) -> &'r crate::wait::Queue {
-        if record.b.load(Relaxed) == SENDER { &self.own.senders } else { &self.own.receivers }
     }
 }

@@ -4,20 +4,20 @@
 //! *lowest* type that is not above |msgtyp|. None of them walks along the queue.
 
 use super::layout::halves;
-use super::{PARCEL, Queue, RECEIVER, STAGE};
+use super::part::{Purpose, Record};
+use super::{Queue, STAGE};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::lock;
-use crate::object::{LIVE, MOVED};
-use crate::wait::{DONE, HELD, PARKED, Served, Sleeper, Ticket, WAITING};
+use crate::ticket::{Resumed, Served, Ticket};
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::msg::{MSG_EXCEPT, MSG_NOERROR};
 
 /// What a caller wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct Selection {
     /// msgrcv's msgtyp.
     pub msgtyp: i64,
     /// Longest text, bytes.
@@ -44,13 +44,13 @@ pub struct Received {
     pub mtype: i64,
     /// Bytes of text for the caller, truncated already.
     pub len: usize,
-    /// None: the text is in the caller's buffer. Some: it is to be copied from the parcel's pieces, and the parcel released.
-    pub parcel: Option<Parcel>,
+    /// None: the text is in the caller's buffer. Some: it is to be copied from the text's pieces, and the text released.
+    pub pending: Option<ReceivedText>,
 }
 
 /// A received text that is still in the region, owned by the caller's ticket.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Parcel {
+pub struct ReceivedText {
     ticket: Ticket,
     link: u32,
     size: usize,
@@ -60,28 +60,13 @@ pub struct Parcel {
     pub len: usize,
 }
 
-impl Wish {
-    /// A sleeping receiver's wish: `e` msgtyp, `f` size, `c` flags.
-    pub(super) fn of(record: &Sleeper) -> Wish {
-        Wish {
-            msgtyp: record.e.load(Relaxed) as i64,
-            size: record.f.load(Relaxed) as usize,
-            flags: record.c.load(Relaxed) as i32,
-        }
-    }
-
-    fn keep(self, record: &Sleeper) {
-        record.e.store(self.msgtyp as u64, Relaxed);
-        record.f.store(self.size as u64, Relaxed);
-        record.c.store(self.flags as u32, Relaxed);
-    }
-
+impl Selection {
     /// Highest type that a negative msgtyp accepts. kernel: convert_mode().
     fn limit(self) -> i64 {
         self.msgtyp.checked_neg().unwrap_or(i64::MAX)
     }
 
-    /// Whether a message of this type fits the wish. kernel: testmsg().
+    /// Whether a message of this type fits the selection. kernel: testmsg().
     pub(super) fn accepts(self, mtype: i64) -> bool {
         match self.msgtyp {
             0 => true,
@@ -98,13 +83,13 @@ impl Wish {
 }
 
 impl<'r> Queue<'r> {
-    /// The message for a wish, by link; 0 none.
+    /// The message for a selection, by link; 0 none.
     #[inline]
-    fn find(&self, wish: Wish) -> Result<u32> {
-        match wish.msgtyp {
+    fn find(&self, selection: Selection) -> Result<u32> {
+        match selection.msgtyp {
             0 => Ok(halves(self.own.order.load(Relaxed)).0),
-            t if t < 0 => self.first_of_lowest(wish.limit() as u64),
-            t if wish.flags & MSG_EXCEPT != 0 => self.first_of_other(t as u64),
+            t if t < 0 => self.first_of_lowest(selection.limit() as u64),
+            t if selection.flags & MSG_EXCEPT != 0 => self.first_of_other(t as u64),
             t => self.first_of_type(t as u64),
         }
     }
@@ -141,57 +126,54 @@ impl<'r> Queue<'r> {
         &self,
         host: &H,
         who: Caller,
-        wish: Wish,
+        selection: Selection,
         out: &mut [u8],
     ) -> Result<Step<Received>> {
         let now = host.now();
         let locked = self.lock(host, who)?;
-        let link = self.find(wish)?;
+        let link = self.find(selection)?;
         if link == 0 {
-            if wish.flags & IPC_NOWAIT != 0 {
+            if selection.flags & IPC_NOWAIT != 0 {
                 return Err(Error::Errno(Errno::ENOMSG));
             }
-            return self.wait_for(who, wish, now).map(Step::Wait);
+            return self.wait_for(who, selection, now).map(Step::Wait);
         }
         let slot = self.slot(link)?;
         let (mtype, size) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
-        if wish.is_too_long(size) {
+        if selection.is_too_long(size) {
             return Err(Error::Errno(Errno::E2BIG));
         }
-        let len = size.min(wish.size);
+        let len = size.min(selection.size);
         let mut tx = self.change();
         self.detach(&mut tx, link, slot)?;
         tx.set64(&self.own.taken, self.stamp(who.pid, now))?;
-        let parcel = match out.get_mut(..len) {
+        let pending = match out.get_mut(..len) {
             Some(out) if len <= STAGE => {
                 self.read(slot, out)?;
                 self.give_slot(&mut tx, link, slot)?;
                 None
             }
             _ => {
-                let (ticket, record) = self.tickets().take(&mut tx, who, HELD, now)?;
-                record.a.store(link, Relaxed);
-                record.b.store(PARCEL, Relaxed);
-                Some(Parcel { ticket, link, size, mtype, len })
+                let (ticket, record) = self.tickets().take_to_hold(&mut tx, who, now)?;
+                record.own.fill(Purpose::Received, link);
+                Some(ReceivedText { ticket, link, size, mtype, len })
             }
         };
         tx.commit();
-        if self.own.senders.head.load(Relaxed) != 0 {
+        if !self.own.senders.is_empty() {
             let mut served = Served::new(self.tickets());
             // The message is received, whatever comes now: if the sleepers' records are spoiled, they will see that themselves.
             let _ = self.admit(host, &mut served, now);
             drop(locked);
             served.wake(host);
         }
-        Ok(Step::Done(Received { mtype, len, parcel }))
+        Ok(Step::Done(Received { mtype, len, pending }))
     }
 
-    fn wait_for(&self, who: Caller, wish: Wish, now: i64) -> Result<Ticket> {
+    fn wait_for(&self, who: Caller, selection: Selection, now: i64) -> Result<Ticket> {
         let mut tx = self.change();
-        let (ticket, record) = self.tickets().take(&mut tx, who, WAITING, now)?;
-        record.a.store(0, Relaxed);
-        record.b.store(RECEIVER, Relaxed);
-        wish.keep(record);
+        let (ticket, record) = self.tickets().take_to_wait(&mut tx, who, now)?;
+        record.own.fill_receiver(selection);
         self.tickets().push(&mut tx, &self.own.receivers, ticket)?;
         tx.commit();
         Ok(ticket)
@@ -206,81 +188,65 @@ impl<'r> Queue<'r> {
         host: &H,
         who: Caller,
         ticket: Ticket,
-        wish: Wish,
+        selection: Selection,
         why: Parked,
         out: &mut [u8],
     ) -> Result<Step<Received>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        let state = self.header.state.load(Relaxed);
-        if state == MOVED {
-            return Err(Error::Moved);
-        }
-        let record = self.tickets().own(ticket, who)?;
-        match record.state.load(Relaxed) {
-            DONE => {
-                let (result, link) = (record.result.load(Relaxed) as u16, record.a.load(Relaxed));
-                if result != 0 {
-                    self.drop_held(ticket, link)?;
-                    return Err(Error::Errno(Errno(result)));
-                }
-                self.unpack(ticket, record, link, wish, out).map(Step::Done)
+        match self.tickets().resume(ticket, who, why)? {
+            Resumed::Again => Ok(Step::Wait(ticket)),
+            Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
+            Resumed::Served(record, 0) => self.take_out(ticket, record, selection, out).map(Step::Done),
+            Resumed::Served(record, errno) => {
+                self.end(ticket, record)?;
+                Err(Error::Errno(Errno(errno)))
             }
-            WAITING | PARKED if state != LIVE => Err(Error::Removed),
-            WAITING | PARKED if why == Parked::Woken => {
-                record.state.store(WAITING, Relaxed);
-                Ok(Step::Wait(ticket))
-            }
-            WAITING | PARKED => {
-                self.leave(ticket, record)?;
-                Err(Error::Errno(if why == Parked::TimedOut { Errno::EAGAIN } else { Errno::EINTR }))
-            }
-            _ => Err(Error::Spoiled),
         }
     }
 
     /// Takes the message that a sender put into a ticket.
-    fn unpack(
+    fn take_out(
         &self,
         ticket: Ticket,
-        record: &Sleeper,
-        link: u32,
-        wish: Wish,
+        record: Record<'r>,
+        selection: Selection,
         out: &mut [u8],
     ) -> Result<Received> {
+        let link = record.own.message();
         let slot = self.slot(link)?;
         let (mtype, size) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
-        let len = size.min(wish.size);
+        let len = size.min(selection.size);
         if let Some(out) = out.get_mut(..len)
             && len <= STAGE
         {
             self.read(slot, out)?;
-            self.drop_held(ticket, link)?;
-            return Ok(Received { mtype, len, parcel: None });
+            self.end(ticket, record)?;
+            return Ok(Received { mtype, len, pending: None });
         }
         let mut tx = self.change();
-        tx.set32(&record.b, PARCEL)?;
-        tx.set32(&record.state, HELD)?;
+        record.own.become_for(&mut tx, Purpose::Received)?;
+        record.hold(&mut tx)?;
         tx.commit();
-        Ok(Received { mtype, len, parcel: Some(Parcel { ticket, link, size, mtype, len }) })
+        Ok(Received { mtype, len, pending: Some(ReceivedText { ticket, link, size, mtype, len }) })
     }
 
-    /// The pieces of a parcel's text.
-    pub fn parcel_pieces(&self, parcel: &Parcel) -> super::Pieces<'r> {
-        self.pieces(parcel.link, parcel.size, parcel.len)
+    /// The pieces of a received text's text.
+    pub fn received_pieces(&self, pending: &ReceivedText) -> super::Pieces<'r> {
+        self.pieces(pending.link, pending.size, pending.len)
     }
 
-    /// Gives a parcel back, copied or not: the message is received either way. In a region that moved or ended there is nothing to give.
-    pub fn release<H: Host>(&self, host: &H, who: Caller, parcel: &Parcel) -> Result<()> {
+    /// Gives a received text back, copied or not: the message is received either way. In a region that moved or ended there is nothing to give.
+    pub fn release<H: Host>(&self, host: &H, who: Caller, pending: &ReceivedText) -> Result<()> {
         let _locked = match self.lock(host, who) {
             Err(Error::Moved | Error::Removed) => return Ok(()),
             other => other?,
         };
-        let record = self.tickets().own(parcel.ticket, who)?;
-        let same = record.state.load(Relaxed) == HELD && record.a.load(Relaxed) == parcel.link;
-        if same { self.drop_held(parcel.ticket, parcel.link) } else { Err(Error::Spoiled) }
+        let record = self.tickets().owned(pending.ticket, who)?;
+        let same = record.state().is_held() && record.own.message() == pending.link;
+        if same { self.end(pending.ticket, record) } else { Err(Error::Spoiled) }
     }
 
-    /// MSG_COPY: the message at a place in the queue, which stays. The text comes in `out`, or as a parcel that is a copy.
+    /// MSG_COPY: the message at a place in the queue, which stays. The text comes in `out`, or as a received text that is a copy.
     ///
     /// # Errors
     /// `ENOMSG`, `E2BIG`, `EINVAL` (longer than msgmax); `Full`, and the lock's.
@@ -311,15 +277,18 @@ impl<'r> Queue<'r> {
             && size <= STAGE
         {
             self.read(slot, out)?;
-            return Ok(Received { mtype, len: size, parcel: None });
+            return Ok(Received { mtype, len: size, pending: None });
         }
         let mut tx = self.change();
         let (twin, copy) = self.take_slot(&mut tx, mtype, size)?;
         self.duplicate(slot, copy, size)?;
-        let (ticket, record) = self.tickets().take(&mut tx, who, HELD, 0)?;
-        record.a.store(twin, Relaxed);
-        record.b.store(PARCEL, Relaxed);
+        let (ticket, record) = self.tickets().take_to_hold(&mut tx, who, 0)?;
+        record.own.fill(Purpose::Received, twin);
         tx.commit();
-        Ok(Received { mtype, len: size, parcel: Some(Parcel { ticket, link: twin, size, mtype, len: size }) })
+        Ok(Received {
+            mtype,
+            len: size,
+            pending: Some(ReceivedText { ticket, link: twin, size, mtype, len: size }),
+        })
     }
 }

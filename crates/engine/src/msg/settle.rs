@@ -12,13 +12,14 @@
 
 use super::Queue;
 use super::layout::halves;
+use super::part::Record;
 use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::host::{Caller, Host};
 use crate::journal::rollback;
-use crate::lock::seize;
+use crate::lock::{lock_any, seize};
 use crate::object::LIVE;
-use crate::wait::{FREE, PARKED, Served, Sleeper, Ticket, WAITING};
+use crate::ticket::{Served, Ticket};
 use ring3_abi::Pid;
 
 impl<'r> Queue<'r> {
@@ -30,7 +31,8 @@ impl<'r> Queue<'r> {
         let (locked, was_held) = seize(self.header, host, dead, who)?;
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
-            self.dismiss(|record| record.pid.load(Relaxed) == dead)?;
+            let of_the_dead = |record: Record<'_>| record.pid() == dead;
+            self.tickets().for_each(of_the_dead, |ticket, record| self.end(ticket, record))?;
             if was_held {
                 // Without the lock it has made no room that senders wait for, and admit() would change their order.
                 let mut served = Served::new(self.tickets());
@@ -41,32 +43,15 @@ impl<'r> Queue<'r> {
         self.tickets().wake_all(host)
     }
 
-    /// Frees the tickets that `whose` names, and what they own.
-    pub(super) fn dismiss(&self, whose: impl Fn(&Sleeper) -> bool) -> Result<()> {
-        for index in 0..self.tickets().used() {
-            let ticket = Ticket(index);
-            let record = self.tickets().get(ticket)?;
-            if !whose(record) {
-                continue;
-            }
-            match record.state.load(Relaxed) {
-                FREE => {}
-                WAITING | PARKED => self.leave(ticket, record)?,
-                _ => self.drop_held(ticket, record.a.load(Relaxed))?,
-            }
-        }
-        Ok(())
-    }
-
     /// Drops this thread's ticket, if it has one: a call that nobody will resume.
-    pub fn forsake<H: Host>(&self, host: &H, who: Caller) -> Result<()> {
-        let _locked = crate::lock::lock_any(self.header, host, who)?;
-        self.dismiss(|record| record.pid.load(Relaxed) == who.pid && record.tid.load(Relaxed) == who.tid)
+    pub fn withdraw<H: Host>(&self, host: &H, who: Caller) -> Result<()> {
+        let _locked = lock_any(self.header, host, who)?;
+        self.tickets().for_each(|record| record.is_of(who), |ticket, record| self.end(ticket, record))
     }
 
     /// This thread's ticket, if it has one: to go on after the queue moved. # Errors: `Moved` or `Spoiled` if it has moved on since.
     pub fn adopt<H: Host>(&self, host: &H, who: Caller) -> Result<Option<Ticket>> {
-        let _locked = crate::lock::lock_any(self.header, host, who)?;
+        let _locked = lock_any(self.header, host, who)?;
         self.header.is_home()?;
         self.tickets().find(who)
     }

@@ -8,12 +8,12 @@
 
 use super::Queue;
 use super::layout::{BLOCK, Node, QUEUE_HEADER, QueueHeader, Slot, halves};
-use crate::atomic::{AcqRel, AtomicU32, Relaxed, Release};
+use super::part::Record;
+use crate::atomic::{AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, MOVED};
 use crate::region::{Layout, Table};
-use crate::wait::{DONE, HELD, PARKED, Sleeper, WAITING};
 
 impl<'r> Queue<'r> {
     /// Copies the queue into `new`, a zeroed region at least as large in every table, and marks this one MOVED. Tickets keep their numbers;
@@ -26,44 +26,23 @@ impl<'r> Queue<'r> {
         let nodes = halves(self.own.nodes.load(Relaxed)).1.min(self.map.nodes.cap);
         let blocks = self.own.block_fresh.load(Relaxed).min(self.map.links.cap);
         self.copy_header(new)?;
-        self.copy_table::<Sleeper>(new, self.map.tickets, new.map.tickets, self.tickets().used())?;
+        self.tickets().copy_to(new.tickets())?;
         self.copy_table::<Slot>(new, self.map.slots, new.map.slots, self.slots_used())?;
         self.copy_table::<Node>(new, self.map.nodes, new.map.nodes, nodes)?;
         self.copy_table::<AtomicU32>(new, self.map.links, new.map.links, blocks)?;
         self.region.copy_to(new.region, self.map.blocks, new.map.blocks, blocks as usize * BLOCK)?;
         new.header.state.store(LIVE, Release);
-        new.dismiss(|record| record.state.load(Relaxed) == HELD)?;
+        let held = |record: Record<'_>| record.state().is_held();
+        new.tickets().for_each(held, |ticket, record| new.end(ticket, record))?;
         self.header.state.store(MOVED, Relaxed);
-        self.turn_out()?;
+        self.tickets().close_all()?;
         drop(locked);
         self.tickets().wake_all(host)
     }
 
-    /// Makes every sleeper's word one that nobody parks on: who was about to park would not hear of the move any more.
-    fn turn_out(&self) -> Result<()> {
-        for index in 0..self.tickets().used() {
-            let record = self.map.tickets.get(self.region, index)?;
-            for state in [WAITING, PARKED] {
-                // ORDERING: AcqRel: against the sleeper's own step from WAITING to PARKED, before or after it.
-                let _ = record.state.compare_exchange(state, DONE, AcqRel, Relaxed);
-            }
-        }
-        Ok(())
-    }
-
     fn copy_header(&self, new: Queue<'_>) -> Result<()> {
         self.region.copy_to(new.region, QUEUE_HEADER, QUEUE_HEADER, size_of::<QueueHeader>())?;
-        let (a, b) = (self.header, new.header);
-        for (from, to) in [
-            (&a.magic, &b.magic),
-            (&a.id, &b.id),
-            (&a.kind, &b.kind),
-            (&a.ticket_free, &b.ticket_free),
-            (&a.ticket_fresh, &b.ticket_fresh),
-        ] {
-            to.store(from.load(Relaxed), Relaxed);
-        }
-        b.ctime.store(a.ctime.load(Relaxed), Relaxed);
+        self.header.copy_identity(new.header);
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! Whether a queue at rest is as its invariants say. For tests, and for looking at a namespace.
 
+use super::Queue;
 use super::layout::halves;
-use super::receive::Wish;
-use super::{DRAFT, PARCEL, Queue, RECEIVER, SENDER};
+use super::part::Purpose;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
-use crate::wait::{DONE, FREE, HELD, PARKED, Ticket, WAITING};
+use crate::ticket::Ticket;
 
 /// What a check found.
 type Verdict = core::result::Result<(), &'static str>;
@@ -52,7 +52,7 @@ impl<'r> Queue<'r> {
             }
             let mtype = slot.mtype.load(Relaxed) as i64;
             for item in self.tickets().walk(&self.own.receivers) {
-                if Wish::of(item?.1).accepts(mtype) {
+                if item?.1.own.selection().accepts(mtype) {
                     return Ok(Err("a receiver sleeps that a message would serve"));
                 }
             }
@@ -93,15 +93,18 @@ impl<'r> Queue<'r> {
         let (mut waiting, mut free, mut owned) = (0, 0, 0);
         for index in 0..self.tickets().used() {
             let record = self.tickets().get(Ticket(index))?;
-            let (what, owns) = (record.b.load(Relaxed), record.a.load(Relaxed) != 0);
-            match record.state.load(Relaxed) {
-                FREE => free += 1,
-                WAITING | PARKED if what == SENDER && owns => (waiting, owned) = (waiting + 1, owned + 1),
-                WAITING | PARKED if what == RECEIVER && !owns => waiting += 1,
-                HELD if (what == DRAFT || what == PARCEL) && owns => owned += 1,
-                DONE => owned += u32::from(owns),
-                _ => return Ok(Err("a ticket's state and purpose disagree")),
+            let (state, is) = (record.state(), |purpose| record.own.is(purpose));
+            let owns = record.own.message() != 0;
+            let agree = state.is_free()
+                || state.is_done()
+                || state.waits() && (is(Purpose::Sender) && owns || is(Purpose::Receiver) && !owns)
+                || state.is_held() && (is(Purpose::Reserved) || is(Purpose::Received)) && owns;
+            if !agree {
+                return Ok(Err("a ticket's state and purpose disagree"));
             }
+            free += u32::from(state.is_free());
+            waiting += u32::from(state.waits());
+            owned += u32::from(!state.is_free() && owns);
         }
         let (senders, receivers) = self.sleepers();
         if senders + receivers != waiting {
@@ -112,12 +115,11 @@ impl<'r> Queue<'r> {
                 return Ok(Err("a sender sleeps whose message fits"));
             }
         }
-        let (mut at, mut listed) = (self.header.ticket_free.load(Relaxed), 0);
-        while at != 0 && listed <= free {
-            at = self.tickets().get(Ticket(at - 1))?.next.load(Relaxed);
-            listed += 1;
-        }
-        Ok(if listed == free { Ok(owned) } else { Err("the free tickets are not all listed") })
+        Ok(if self.tickets().free_listed(free)? == free {
+            Ok(owned)
+        } else {
+            Err("the free tickets are not all listed")
+        })
     }
 
     fn free_slots(&self) -> Result<u32> {
@@ -145,8 +147,8 @@ impl<'r> Queue<'r> {
         }
         for index in 0..self.tickets().used() {
             let record = self.tickets().get(Ticket(index))?;
-            let link = record.a.load(Relaxed);
-            if record.state.load(Relaxed) != FREE && link != 0 {
+            let link = record.own.message();
+            if !record.state().is_free() && link != 0 {
                 used += blocks(link)?;
             }
         }

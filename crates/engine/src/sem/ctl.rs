@@ -1,7 +1,6 @@
 //! semctl's commands on values. semctl(2); kernel: semctl_main(), semctl_setval().
 
 use super::Set;
-use super::op::Ops;
 use super::scan::Touched;
 use super::word;
 use crate::atomic::Relaxed;
@@ -67,7 +66,7 @@ impl<'r> Set<'r> {
         let tickets = self.tickets();
         for item in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)) {
             let (ticket, record) = item?;
-            let op = Ops::Sleeper { ticket, count: self.geometry.ops }.get(self, record.b.load(Relaxed))?;
+            let op = self.ops_of(ticket, record).get(self, record.own.blocked())?;
             if u32::from(op.sem_num) == num {
                 if op.sem_op == 0 {
                     zero += 1
@@ -85,7 +84,7 @@ impl<'r> Set<'r> {
         for num in 0..self.geometry.nsems {
             self.take(locked.held(), num)?;
         }
-        let unnamed = self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0;
+        let unnamed = self.own.alter.is_empty() && self.own.zero.is_empty();
         for num in 0..self.geometry.nsems {
             each(num, word::read(self.word(num)?).value() as u16);
         }
@@ -188,12 +187,7 @@ impl<'r> Set<'r> {
         }
         self.header.state.store(REMOVED, Relaxed);
         for queue in [&self.own.alter, &self.own.zero] {
-            for item in self.tickets().walk(queue) {
-                let (ticket, _) = item?;
-                let mut tx = self.change();
-                self.tickets().serve(&mut tx, queue, ticket, Errno::EIDRM.0)?;
-                tx.commit();
-            }
+            self.tickets().refuse_all(|| self.change(), queue, Errno::EIDRM)?;
         }
         drop(locked);
         self.tickets().wake_all(host)

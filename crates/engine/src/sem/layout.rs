@@ -6,7 +6,8 @@ use crate::journal::Entry;
 use crate::layout;
 use crate::object::Header;
 use crate::region::Table;
-use crate::wait::{Queue, Sleeper};
+use crate::ticket::Queue;
+use crate::ticket::layout::Place;
 
 layout! {
     /// A set's own fields, behind the common header.
@@ -28,6 +29,19 @@ layout! {
         /// Unused.
         spare: [AtomicU32; 6],
     }
+    /// A sleeping call's half of its ticket. Its operations are in [`Map::ops`].
+    Sleeper[32] {
+        /// How many operations it has.
+        count: AtomicU32,
+        /// The one that blocks.
+        blocked: AtomicU32,
+        /// 1 if an operation would change a value, 0 if all wait for zero.
+        alters: AtomicU32,
+        /// The undo row of its process, + 1; 0 none.
+        row: AtomicU32,
+        /// Unused.
+        spare: [AtomicU64; 2],
+    }
     /// Who an undo row belongs to.
     RowKey[16] {
         /// Process; 0 nobody.
@@ -40,10 +54,7 @@ layout! {
         prev: AtomicU32,
     }
 }
-impl crate::region::Plain for Queue {}
-
-/// Operations that a ticket keeps in its own record's extension.
-pub const OPS_PAGE: usize = 8;
+impl crate::ticket::Half for Sleeper {}
 
 /// Capacities of a set's region: told by the broker, never read from the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +125,7 @@ pub struct Map {
     /// The journal.
     pub journal: Table<Entry>,
     /// The tickets.
-    pub tickets: Table<Sleeper>,
+    pub tickets: Table<Place>,
     /// Owners of undo rows.
     pub keys: Table<RowKey>,
     /// Adjustments: `nsems` for each row, as i32.

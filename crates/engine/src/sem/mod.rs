@@ -1,7 +1,7 @@
 //! Semaphore sets. semop(2), semctl(2); kernel: ipc/sem.c.
 //!
 //! `word.rs` is one semaphore; `op.rs` does operations and decides who sleeps; `scan.rs` serves sleepers; `undo.rs` is what a process
-//! owes; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls
+//! owes; `sleeper.rs` is a call that sleeps; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls
 //! check before that; `transfer.rs` moves a set to another region.
 //!
 //! # Invariants
@@ -15,6 +15,7 @@ pub mod op;
 pub mod rules;
 mod scan;
 mod settle;
+mod sleeper;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -27,13 +28,13 @@ pub use settle::Undo;
 
 use crate::atomic::{AtomicU64, Relaxed};
 use crate::error::{Error, Result};
-use crate::host::{Caller, Host, Seat};
+use crate::host::{Caller, Host, WaitWord};
 use crate::journal::Tx;
 use crate::lock::{self, Locked};
 use crate::object::{Header, LIVE, MAGIC};
 use crate::region::Region;
-use crate::wait::{Ticket, Tickets};
-use layout::{Map, SET_HEADER, SetHeader};
+use crate::ticket::{Ticket, Tickets};
+use layout::{Map, SET_HEADER, SetHeader, Sleeper};
 use ring3_abi::sem::Sembuf;
 use ring3_abi::{IpcId, Kind, Pid};
 
@@ -113,18 +114,12 @@ impl<'r> Set<'r> {
     }
 
     #[inline]
-    fn tickets(self) -> Tickets<'r> {
-        Tickets { region: self.region, header: self.header, table: self.map.tickets }
+    fn tickets(self) -> Tickets<'r, Sleeper> {
+        Tickets::new(self.region, self.header, self.map.tickets)
     }
 
     /// Where the owner of a ticket sleeps.
-    pub fn seat(self, ticket: Ticket) -> Result<Seat<'r>> {
-        self.tickets().seat(ticket)
-    }
-
-    /// This thread's ticket, if it has one: to go on after the object moved. # Errors: `Moved` or `Spoiled` if it has moved on since.
-    pub fn find(self, who: Caller) -> Result<Option<Ticket>> {
-        let found = self.tickets().find(who)?;
-        self.header.is_home().map(|()| found)
+    pub fn wait_word(self, ticket: Ticket) -> Result<WaitWord<'r>> {
+        self.tickets().wait_word(ticket)
     }
 }

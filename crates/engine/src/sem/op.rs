@@ -2,14 +2,14 @@
 
 use super::Set;
 use super::scan::Touched;
+use super::sleeper::Asleep;
 use super::word::{self, Taken};
-use crate::atomic::{AtomicU64, Relaxed};
+use crate::atomic::Relaxed;
 use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
 use crate::lock::{self, Held};
-use crate::object::{LIVE, MOVED};
-use crate::wait::{DONE, PARKED, Sleeper, Ticket, WAITING};
+use crate::ticket::{Resumed, Ticket};
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::sem::{SEM_UNDO, SEMVMX, Sembuf};
@@ -26,7 +26,7 @@ pub(super) enum Ops<'a> {
     Sleeper { ticket: Ticket, count: u32 },
 }
 
-/// Whose operations: they leave his process number, change his undo row, and, in his own call, leave the time.
+/// For whom operations are done: they leave the process's number, change its undo row, and, in a call of its own, leave the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) pid: u32,
@@ -45,9 +45,6 @@ pub(super) enum Attempt {
     /// This one cannot be done.
     Failed(Errno),
 }
-
-/// A ticket of a sleeper. Fields of `Sleeper`: a = operations, b = the one that blocks, c = flags, d = undo row + 1.
-pub(super) const ALTERS: u32 = 1;
 
 impl Ops<'_> {
     pub(super) fn len(self) -> u32 {
@@ -116,7 +113,7 @@ impl<'r> Set<'r> {
                 if i32::from(op.sem_flg) & IPC_NOWAIT != 0 {
                     Err(Error::Errno(Errno::EAGAIN))
                 } else {
-                    self.sleep(who, ops, alters, row, n, now).map(Step::Wait)
+                    self.sleep(who, &Asleep { ops, alters, row, blocked: n }, now).map(Step::Wait)
                 }
             }
         };
@@ -129,85 +126,17 @@ impl<'r> Set<'r> {
     /// Goes on with a sleeping call.
     ///
     /// # Errors
-    /// What the server left (`EIDRM`, `ERANGE`, `EAGAIN`); `EINTR`, `EAGAIN` (timeout); `Moved`: find the ticket in the new region.
+    /// What the server left (`EIDRM`, `ERANGE`, `EAGAIN`); `EINTR`, `EAGAIN` (timeout); `Moved`: [`Set::adopt`] finds the ticket in the new region.
     pub fn resume<H: Host>(self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        let state = self.header.state.load(Relaxed);
-        if state == MOVED {
-            return Err(Error::Moved);
-        }
-        let record = self.tickets().own(ticket, who)?;
-        match record.state.load(Relaxed) {
-            DONE => {
-                let result = record.result.load(Relaxed) as u16;
-                let mut tx = self.change();
-                self.tickets().give(&mut tx, ticket)?;
-                tx.commit();
+        match self.tickets().resume(ticket, who, why)? {
+            Resumed::Again => Ok(Step::Wait(ticket)),
+            Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
+            Resumed::Served(record, result) => {
+                self.end(ticket, record)?;
                 if result == 0 { Ok(Step::Done(())) } else { Err(Error::Errno(Errno(result))) }
             }
-            // DEATH: of whoever removed the set, before it came to this ticket.
-            WAITING | PARKED if state != LIVE => self.leave(ticket, record).and(Err(Error::Removed)),
-            WAITING | PARKED => match why {
-                Parked::Woken => {
-                    record.state.store(WAITING, Relaxed);
-                    Ok(Step::Wait(ticket))
-                }
-                Parked::TimedOut => self.leave(ticket, record).and(Err(Error::Errno(Errno::EAGAIN))),
-                Parked::Interrupted => self.leave(ticket, record).and(Err(Error::Errno(Errno::EINTR))),
-            },
-            _ => Err(Error::Spoiled),
         }
-    }
-
-    /// Takes a ticket out of its queue and gives it back.
-    pub(super) fn leave(self, ticket: Ticket, record: &Sleeper) -> Result<()> {
-        let mut tx = self.change();
-        self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
-        self.tickets().give(&mut tx, ticket)?;
-        tx.commit();
-        Ok(())
-    }
-
-    /// The queue that a sleeper stands in.
-    pub(super) fn queue_of(self, record: &Sleeper) -> &'r crate::wait::Queue {
-        if record.c.load(Relaxed) & ALTERS != 0 { &self.own.alter } else { &self.own.zero }
-    }
-
-    /// Place of a sleeper's operation.
-    pub(super) fn stored(self, ticket: Ticket, n: u32) -> Result<&'r AtomicU64> {
-        let per = self.geometry.ops;
-        if n >= per {
-            return Err(Error::Spoiled);
-        }
-        let index = ticket.0.checked_mul(per).and_then(|at| at.checked_add(n)).ok_or(Error::Spoiled)?;
-        self.map.ops.get(self.region, index)
-    }
-
-    fn sleep(
-        self,
-        who: Caller,
-        ops: &[Sembuf],
-        alters: bool,
-        row: Option<u32>,
-        n: u32,
-        now: i64,
-    ) -> Result<Ticket> {
-        let mut tx = self.change();
-        let (ticket, record) = self.tickets().take(&mut tx, who, WAITING, now)?;
-        for (i, op) in ops.iter().enumerate() {
-            let bits = u64::from(op.sem_num)
-                | u64::from(op.sem_op as u16) << 16
-                | u64::from(op.sem_flg as u16) << 32;
-            self.stored(ticket, i as u32)?.store(bits, Relaxed);
-        }
-        record.a.store(ops.len() as u32, Relaxed);
-        record.b.store(n, Relaxed);
-        record.c.store(if alters { ALTERS } else { 0 }, Relaxed);
-        record.d.store(row.map_or(0, |row| row + 1), Relaxed);
-        let queue = if alters { &self.own.alter } else { &self.own.zero };
-        self.tickets().push(&mut tx, queue, ticket)?;
-        tx.commit();
-        Ok(ticket)
     }
 
     /// Tries a call's operations, one after the other, each seeing what those before it did. Unless all are done the change must be dropped.
@@ -320,7 +249,7 @@ impl<'r> Set<'r> {
         let tickets = self.tickets();
         for (looks, item) in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).enumerate() {
             let (ticket, record) = item?;
-            let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed) };
+            let ops = self.ops_of(ticket, record);
             if looks >= LOOKS || ops.len() > LOOKS as u32 {
                 return Ok(true);
             }

@@ -1,13 +1,14 @@
 //! Serving sleepers: whoever changed a value does for them what they wait to do. kernel: do_smart_update(), update_queue().
 
 use super::Set;
-use super::op::{ALTERS, Attempt, Ops, Owner};
+use super::layout::Sleeper;
+use super::op::{Attempt, Ops};
+use super::sleeper::Record;
 use super::word;
-use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::lock::Held;
-use crate::wait::{Served, Sleeper, Ticket};
+use crate::ticket::{Served, Ticket};
 use ring3_abi::Errno;
 
 /// Which semaphores a change has touched: those that wait for zero are looked at only if one of these is zero now.
@@ -23,7 +24,7 @@ pub(super) enum Touched<'a> {
 /// Who was served, and whether anybody's operations were done.
 #[derive(Debug)]
 pub(super) struct Outcome<'r> {
-    served: Served<'r>,
+    served: Served<'r, Sleeper>,
     pub(super) any: bool,
 }
 
@@ -51,7 +52,7 @@ impl<'r> Set<'r> {
         served: &mut Outcome<'r>,
         touched: Touched<'_>,
     ) -> Result<()> {
-        if self.own.alter.head.load(Relaxed) == 0 && self.own.zero.head.load(Relaxed) == 0 {
+        if self.own.alter.is_empty() && self.own.zero.is_empty() {
             return Ok(());
         }
         self.scan_zero(held, host, served, touched)?;
@@ -69,10 +70,10 @@ impl<'r> Set<'r> {
         let mut complex = false;
         for item in self.tickets().walk(&self.own.alter) {
             let (ticket, record) = item?;
-            complex |= record.a.load(Relaxed) > 1;
+            complex |= record.own.count() > 1;
             if self.serve(held, host, served, ticket, record)? == Attempt::Done {
                 // The ticket's operations stay where they are until its owner has come for the result.
-                let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed).min(self.geometry.ops) };
+                let ops = self.ops_of(ticket, record);
                 self.scan_zero(held, host, served, Touched::By(ops))?;
                 if complex {
                     return Ok(true);
@@ -90,13 +91,13 @@ impl<'r> Set<'r> {
         served: &mut Outcome<'r>,
         touched: Touched<'_>,
     ) -> Result<()> {
-        if self.own.zero.head.load(Relaxed) == 0 || !self.any_zero(touched)? {
+        if self.own.zero.is_empty() || !self.any_zero(touched)? {
             return Ok(());
         }
         for pass in [true, false] {
             for item in self.tickets().walk(&self.own.zero) {
                 let (ticket, record) = item?;
-                if (record.a.load(Relaxed) == 1) == pass {
+                if (record.own.count() == 1) == pass {
                     self.serve(held, host, served, ticket, record)?;
                 }
             }
@@ -124,17 +125,14 @@ impl<'r> Set<'r> {
         host: &H,
         served: &mut Outcome<'r>,
         ticket: Ticket,
-        record: &Sleeper,
+        record: Record<'r>,
     ) -> Result<Attempt> {
-        let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed).min(self.geometry.ops) };
-        let owner =
-            Owner { pid: record.pid.load(Relaxed), row: record.d.load(Relaxed).checked_sub(1), time: None };
-        let queue = if record.c.load(Relaxed) & ALTERS != 0 { &self.own.alter } else { &self.own.zero };
+        let (ops, owner) = (self.ops_of(ticket, record), self.owner_of(record));
         let mut tx = self.change();
         let attempt = match self.attempt(held, &mut tx, ops, owner)? {
             Attempt::Blocked(n) => {
                 drop(tx);
-                record.b.store(n, Relaxed);
+                record.own.set_blocked(n);
                 if i32::from(ops.get(self, n)?.sem_flg) & ring3_abi::ipc::IPC_NOWAIT == 0 {
                     return Ok(Attempt::Blocked(n));
                 }
@@ -149,7 +147,7 @@ impl<'r> Set<'r> {
             Attempt::Done => Attempt::Done,
         };
         let result = if let Attempt::Failed(errno) = attempt { errno.0 } else { 0 };
-        let wake = self.tickets().serve(&mut tx, queue, ticket, result)?;
+        let wake = self.tickets().serve(&mut tx, self.queue_of(record), ticket, result)?;
         tx.commit();
         served.any |= attempt == Attempt::Done;
         if wake {

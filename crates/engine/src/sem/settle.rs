@@ -12,13 +12,14 @@
 
 use super::Set;
 use super::scan::Touched;
+use super::sleeper::Record;
 use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::host::{Caller, Host};
 use crate::journal::rollback;
-use crate::lock::{Held, seize};
+use crate::lock::{Held, lock_any, seize};
 use crate::object::LIVE;
-use crate::wait::{FREE, PARKED, Ticket, WAITING};
+use crate::ticket::Ticket;
 use ring3_abi::Pid;
 use ring3_abi::sem::SEMVMX;
 
@@ -40,7 +41,8 @@ impl<'r> Set<'r> {
         let (locked, was_held) = seize(self.header, host, dead, who)?;
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
-            self.dismiss(dead)?;
+            let of_the_dead = |record: Record<'_>| record.pid() == dead;
+            self.tickets().for_each(of_the_dead, |ticket, record| self.end(ticket, record))?;
             let held = locked.held();
             let mut served = self.served();
             if was_held {
@@ -54,27 +56,6 @@ impl<'r> Set<'r> {
         }
         drop(locked);
         self.tickets().wake_all(host)
-    }
-
-    /// Takes a process's tickets out of the queues.
-    fn dismiss(self, dead: Pid) -> Result<()> {
-        for index in 0..self.tickets().used() {
-            let ticket = Ticket(index);
-            let record = self.tickets().get(ticket)?;
-            if record.pid.load(Relaxed) != dead {
-                continue;
-            }
-            match record.state.load(Relaxed) {
-                FREE => {}
-                WAITING | PARKED => self.leave(ticket, record)?,
-                _ => {
-                    let mut tx = self.change();
-                    self.tickets().give(&mut tx, ticket)?;
-                    tx.commit();
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Applies a process's adjustments and frees its row, in one change. Answers whether it had one.
@@ -101,15 +82,14 @@ impl<'r> Set<'r> {
 
     /// Drops this thread's ticket, if it has one: a call that nobody will resume.
     pub fn withdraw<H: Host>(self, host: &H, who: Caller) -> Result<()> {
-        let _locked = crate::lock::lock_any(self.header, host, who)?;
-        let Some(ticket) = self.tickets().find(who)? else { return Ok(()) };
-        let record = self.tickets().get(ticket)?;
-        if matches!(record.state.load(Relaxed), WAITING | PARKED) {
-            return self.leave(ticket, record);
-        }
-        let mut tx = self.change();
-        self.tickets().give(&mut tx, ticket)?;
-        tx.commit();
-        Ok(())
+        let _locked = lock_any(self.header, host, who)?;
+        self.tickets().for_each(|record| record.is_of(who), |ticket, record| self.end(ticket, record))
+    }
+
+    /// This thread's ticket, if it has one: to go on after the set moved. # Errors: `Moved` or `Spoiled` if it has moved on since.
+    pub fn adopt<H: Host>(self, host: &H, who: Caller) -> Result<Option<Ticket>> {
+        let _locked = lock_any(self.header, host, who)?;
+        self.header.is_home()?;
+        self.tickets().find(who)
     }
 }

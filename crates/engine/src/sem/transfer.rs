@@ -4,11 +4,12 @@
 //! Only the broker moves sets. Until the old region says MOVED it is the set; the new one is nobody's before the broker's directory names it.
 
 use super::Set;
+use super::sleeper::Record;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, MOVED};
-use crate::wait::{DONE, FREE};
+use crate::ticket::Ticket;
 
 impl<'r> Set<'r> {
     /// Copies the set into `new`, a zeroed region at least as large in every table, and marks this one MOVED.
@@ -27,40 +28,18 @@ impl<'r> Set<'r> {
         self.copy_tickets(new)?;
         new.header.state.store(LIVE, crate::atomic::Release);
         self.header.state.store(MOVED, Relaxed);
-        self.turn_out()?;
+        self.tickets().close_all()?;
         drop(locked);
         self.tickets().wake_all(host)
     }
 
-    /// Changes the word of every sleeper here: one that was about to park looks again, and finds that the set has moved.
-    fn turn_out(self) -> Result<()> {
-        for index in 0..self.tickets().used() {
-            let state = &self.map.tickets.get(self.region, index)?.state;
-            if state.load(Relaxed) != FREE {
-                state.store(DONE, Relaxed);
-            }
-        }
-        Ok(())
-    }
-
     fn copy_headers(self, new: Set<'_>) {
-        let (a, b) = (self.header, new.header);
-        for (from, to) in [
-            (&a.magic, &b.magic),
-            (&a.id, &b.id),
-            (&a.kind, &b.kind),
-            (&a.ticket_free, &b.ticket_free),
-            (&a.ticket_fresh, &b.ticket_fresh),
-            (&self.own.epoch, &new.own.epoch),
-            (&self.own.nsems, &new.own.nsems),
-            (&self.own.alter.head, &new.own.alter.head),
-            (&self.own.alter.tail, &new.own.alter.tail),
-            (&self.own.zero.head, &new.own.zero.head),
-            (&self.own.zero.tail, &new.own.zero.tail),
-        ] {
+        self.header.copy_identity(new.header);
+        self.own.alter.copy_to(&new.own.alter);
+        self.own.zero.copy_to(&new.own.zero);
+        for (from, to) in [(&self.own.epoch, &new.own.epoch), (&self.own.nsems, &new.own.nsems)] {
             to.store(from.load(Relaxed), Relaxed);
         }
-        b.ctime.store(a.ctime.load(Relaxed), Relaxed);
         new.own.otime_base.store(self.own.otime_base.load(Relaxed), Relaxed);
     }
 
@@ -89,33 +68,18 @@ impl<'r> Set<'r> {
     }
 
     fn copy_tickets(self, new: Set<'_>) -> Result<()> {
-        for index in 0..self.tickets().used() {
-            let (a, b) = (self.map.tickets.get(self.region, index)?, new.map.tickets.get(new.region, index)?);
-            for (from, to) in [
-                (&a.state, &b.state),
-                (&a.pid, &b.pid),
-                (&a.tid, &b.tid),
-                (&a.result, &b.result),
-                (&a.next, &b.next),
-                (&a.prev, &b.prev),
-                (&a.a, &b.a),
-                (&a.b, &b.b),
-                (&a.c, &b.c),
-            ] {
-                to.store(from.load(Relaxed), Relaxed);
-            }
-            b.since.store(a.since.load(Relaxed), Relaxed);
-            if a.state.load(Relaxed) == FREE {
-                continue;
-            }
-            if a.d.load(Relaxed) != 0 {
-                let row = new.find_row(a.pid.load(Relaxed))?.ok_or(Error::Spoiled)?;
-                b.d.store(row + 1, Relaxed);
-            }
-            let ticket = crate::wait::Ticket(index);
-            for n in 0..a.a.load(Relaxed).min(self.geometry.ops) {
-                new.stored(ticket, n)?.store(self.stored(ticket, n)?.load(Relaxed), Relaxed);
-            }
+        self.tickets().copy_to(new.tickets())?;
+        self.tickets().for_each(|_| true, |ticket, record| self.copy_call(new, ticket, record))
+    }
+
+    /// A sleeper's operations, and where its undo row is now.
+    fn copy_call(self, new: Set<'_>, ticket: Ticket, record: Record<'r>) -> Result<()> {
+        if record.own.row().is_some() {
+            let row = new.find_row(record.pid())?.ok_or(Error::Spoiled)?;
+            new.tickets().get(ticket)?.own.set_row(row);
+        }
+        for n in 0..record.own.count().min(self.geometry.ops) {
+            new.stored(ticket, n)?.store(self.stored(ticket, n)?.load(Relaxed), Relaxed);
         }
         Ok(())
     }

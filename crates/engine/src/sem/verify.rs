@@ -1,12 +1,13 @@
 //! Whether a set at rest is as its invariants say. For tests, and for `ring3 doctor` on a namespace.
 
 use super::Set;
-use super::op::{ALTERS, Attempt, Ops, Owner};
+use super::op::Attempt;
+use super::sleeper::Record;
 use super::word;
 use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::lock::Held;
-use crate::wait::{DONE, FREE, HELD, PARKED, Sleeper, Ticket, WAITING};
+use crate::ticket::Ticket;
 
 /// What a check found.
 type Verdict = core::result::Result<(), &'static str>;
@@ -27,14 +28,15 @@ impl<'r> Set<'r> {
     }
 
     fn verify_queues(self) -> Result<Verdict> {
-        for (queue, alters) in [(&self.own.alter, ALTERS), (&self.own.zero, 0)] {
+        for alters in [true, false] {
+            let queue = self.queue(alters);
             let mut last = 0;
             for item in self.tickets().walk(queue) {
                 let (ticket, record) = item?;
-                if record.prev.load(Relaxed) != last {
+                if record.previous() != last {
                     return Ok(Err("a queue's links disagree"));
                 }
-                if record.c.load(Relaxed) & ALTERS != alters {
+                if record.own.alters() != alters {
                     return Ok(Err("a ticket stands in the wrong queue"));
                 }
                 let verdict = self.verify_sleeper(ticket, record)?;
@@ -67,18 +69,17 @@ impl<'r> Set<'r> {
     }
 
     /// A ticket in a queue waits, its semaphores are slow, and it cannot go on.
-    fn verify_sleeper(self, ticket: Ticket, record: &Sleeper) -> Result<Verdict> {
-        if !matches!(record.state.load(Relaxed), WAITING | PARKED) {
+    fn verify_sleeper(self, ticket: Ticket, record: Record<'r>) -> Result<Verdict> {
+        if !record.state().waits() {
             return Ok(Err("a ticket in a queue does not wait"));
         }
-        let ops = Ops::Sleeper { ticket, count: record.a.load(Relaxed) };
+        let ops = self.ops_of(ticket, record);
         for n in 0..ops.len() {
             if !word::read(self.word(u32::from(ops.get(self, n)?.sem_num))?).slow() {
                 return Ok(Err("a semaphore that a ticket names is not slow"));
             }
         }
-        let row = record.d.load(Relaxed).checked_sub(1);
-        let owner = Owner { pid: record.pid.load(Relaxed), row, time: None };
+        let owner = self.owner_of(record);
         let blocked =
             matches!(self.attempt(Held::alone(), &mut self.change(), ops, owner)?, Attempt::Blocked(_));
         Ok(if blocked { Ok(()) } else { Err("a ticket waits that could go on") })
@@ -87,21 +88,20 @@ impl<'r> Set<'r> {
     fn verify_tickets(self) -> Result<Verdict> {
         let (mut queued, mut free) = (0, 0);
         for index in 0..self.tickets().used() {
-            match self.tickets().get(Ticket(index))?.state.load(Relaxed) {
-                WAITING | PARKED => queued += 1,
-                FREE => free += 1,
-                DONE | HELD => {}
-                _ => return Ok(Err("a ticket has no state")),
+            let state = self.tickets().get(Ticket(index))?.state();
+            if !state.is_known() {
+                return Ok(Err("a ticket has no state"));
             }
+            queued += u32::from(state.waits());
+            free += u32::from(state.is_free());
         }
         if queued != self.sleepers() {
             return Ok(Err("a ticket that waits stands in no queue"));
         }
-        let (mut at, mut listed) = (self.header.ticket_free.load(Relaxed), 0);
-        while at != 0 && listed <= free {
-            at = self.tickets().get(Ticket(at - 1))?.next.load(Relaxed);
-            listed += 1;
-        }
-        Ok(if listed == free { Ok(()) } else { Err("the free tickets are not all listed") })
+        Ok(if self.tickets().free_listed(free)? == free {
+            Ok(())
+        } else {
+            Err("the free tickets are not all listed")
+        })
     }
 }

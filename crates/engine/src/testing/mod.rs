@@ -6,7 +6,7 @@ pub(crate) mod model;
 pub(crate) mod steps;
 
 use crate::atomic::{AtomicU32, AtomicU64, Relaxed};
-use crate::host::{Deadline, Host, Parked, Seat};
+use crate::host::{Deadline, Host, Parked, WaitWord};
 use crate::region::Region;
 use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -56,7 +56,7 @@ impl Host for Still {
         self.0
     }
 
-    fn park(&self, _: Seat<'_>, _: Deadline) -> Parked {
+    fn park(&self, _: WaitWord<'_>, _: Deadline) -> Parked {
         Parked::TimedOut
     }
 

@@ -3,13 +3,13 @@
 //! at all, everything is in its place, and the queue works.
 #![allow(unsafe_code)]
 
-use super::{HOST, Message, Outcome, open, send, text, who, wish};
+use super::{HOST, Message, Outcome, open, selection, send, text, who};
 use crate::error::{Error, Step};
 use crate::host::{Caller, Parked};
-use crate::msg::{Geometry, Queue, Room, STAGE, Stat, Wish};
+use crate::msg::{Geometry, Queue, Room, STAGE, Selection, Stat};
 use crate::testing::Heap;
 use crate::testing::steps::{Shared, step_through};
-use crate::wait::Ticket;
+use crate::ticket::Ticket;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::msg::{MSG_EXCEPT, MSG_NOERROR};
 use std::vec::Vec;
@@ -31,7 +31,7 @@ struct View {
 #[derive(Clone, Copy)]
 enum Asleep {
     Send(u32, Ticket),
-    Receive(u32, Ticket, Wish),
+    Receive(u32, Ticket, Selection),
 }
 
 fn look(queue: Queue<'_>, asleep: &[Asleep]) -> View {
@@ -83,7 +83,8 @@ fn aftermath(shared: &Shared, asleep: &[Asleep], deaths: &[u32]) -> View {
         queue.verify().unwrap();
     }
     let mut out = [0; STAGE];
-    while let Ok(Step::Done(got)) = queue.receive(&HOST, who(9), wish(0, 1 << 20, IPC_NOWAIT), &mut out) {
+    while let Ok(Step::Done(got)) = queue.receive(&HOST, who(9), selection(0, 1 << 20, IPC_NOWAIT), &mut out)
+    {
         open(queue, 9, got, &out);
         queue.verify().unwrap();
     }
@@ -108,7 +109,7 @@ fn use_up(queue: Queue<'_>) {
         assert_eq!(send(queue, 8, mtype, &text(n, size), true), Ok(None));
     }
     for (mtype, size) in [(3, 2000), (9, 50), (2, 400), (1, 1500), (5, 0), (7, 90)] {
-        assert_eq!(super::receive(queue, 8, wish(mtype, size, 0)).unwrap().unwrap().0, mtype);
+        assert_eq!(super::receive(queue, 8, selection(mtype, size, 0)).unwrap().unwrap().0, mtype);
     }
 }
 
@@ -142,7 +143,7 @@ fn asleep_sending(queue: Queue<'_>, n: u32, mtype: i64, size: usize) -> Asleep {
     Asleep::Send(n, send(queue, n, mtype, &text(n as usize, size), false).unwrap().unwrap())
 }
 
-fn asleep_receiving(queue: Queue<'_>, n: u32, w: Wish) -> Asleep {
+fn asleep_receiving(queue: Queue<'_>, n: u32, w: Selection) -> Asleep {
     match queue.receive(&HOST, who(n), w, &mut []).unwrap() {
         Step::Wait(ticket) => Asleep::Receive(n, ticket, w),
         Step::Done(_) => panic!("a message came at once"),
@@ -158,25 +159,25 @@ fn send_short(mtype: i64) -> impl Fn(Queue<'_>) {
 
 fn send_long(mtype: i64) -> impl Fn(Queue<'_>) {
     move |queue| {
-        let Ok(draft) = queue.reserve(&HOST, DYING, LONG.len()) else { return };
+        let Ok(reserved) = queue.reserve(&HOST, DYING, LONG.len()) else { return };
         let mut at = 0;
-        for piece in queue.draft_pieces(&draft).flatten() {
+        for piece in queue.reserved_pieces(&reserved).flatten() {
             // SAFETY: the piece lies in the mapping.
             unsafe { core::ptr::copy_nonoverlapping(LONG.as_ptr().add(at), piece.ptr, piece.len) };
             at += piece.len;
         }
-        let _ = queue.post(&HOST, DYING, &draft, mtype, false);
+        let _ = queue.post(&HOST, DYING, &reserved, mtype, false);
     }
 }
 
 fn receive(msgtyp: i64, size: usize, flags: i32) -> impl Fn(Queue<'_>) {
     move |queue| {
         let mut out = [0; STAGE];
-        let got = queue.receive(&HOST, DYING, wish(msgtyp, size, flags), &mut out);
+        let got = queue.receive(&HOST, DYING, selection(msgtyp, size, flags), &mut out);
         if let Ok(Step::Done(got)) = got
-            && let Some(parcel) = got.parcel
+            && let Some(pending) = got.pending
         {
-            let _ = queue.release(&HOST, DYING, &parcel);
+            let _ = queue.release(&HOST, DYING, &pending);
         }
     }
 }
@@ -197,7 +198,7 @@ fn in_a_send() {
 #[test]
 fn in_a_send_to_sleepers() {
     let sleepers = |queue: Queue<'_>| {
-        [wish(8, 100, 0), wish(3, 10, 0), wish(-4, 3000, 0), wish(0, 20, MSG_NOERROR)]
+        [selection(8, 100, 0), selection(3, 10, 0), selection(-4, 3000, 0), selection(0, 20, MSG_NOERROR)]
             .into_iter()
             .zip(1..)
             .map(|(w, n)| asleep_receiving(queue, n, w))
@@ -206,7 +207,7 @@ fn in_a_send_to_sleepers() {
     assert!(check(sleepers, send_short(3)) > 30);
     assert!(check(sleepers, send_long(3)) > 60);
     // Nobody but the one for whom it is too long.
-    assert!(check(|queue| [asleep_receiving(queue, 1, wish(3, 10, 0))].into(), send_short(3)) > 30);
+    assert!(check(|queue| [asleep_receiving(queue, 1, selection(3, 10, 0))].into(), send_short(3)) > 30);
 }
 
 #[test]
@@ -261,7 +262,7 @@ fn in_going_on() {
 }
 
 fn going_on_receiving(size: usize, why: Parked, served: bool) -> usize {
-    let w = wish(0, 5000, 0);
+    let w = selection(0, 5000, 0);
     let before = move |queue: Queue<'_>| {
         assert!(matches!(queue.receive(&HOST, DYING, w, &mut []), Ok(Step::Wait(Ticket(0)))));
         if served {
@@ -272,9 +273,9 @@ fn going_on_receiving(size: usize, why: Parked, served: bool) -> usize {
     check(before, |queue| {
         let mut out = [0; STAGE];
         if let Ok(Step::Done(got)) = queue.resume_receive(&HOST, DYING, Ticket(0), w, why, &mut out)
-            && let Some(parcel) = got.parcel
+            && let Some(pending) = got.pending
         {
-            let _ = queue.release(&HOST, DYING, &parcel);
+            let _ = queue.release(&HOST, DYING, &pending);
         }
     })
 }
@@ -286,8 +287,8 @@ fn going_on_sending(size: usize, why: Parked, served: bool) -> usize {
         let step = if size <= STAGE {
             queue.send_small(&HOST, DYING, 2, &text, false).unwrap()
         } else {
-            let draft = queue.reserve(&HOST, DYING, size).unwrap();
-            queue.post(&HOST, DYING, &draft, 2, false).unwrap()
+            let reserved = queue.reserve(&HOST, DYING, size).unwrap();
+            queue.post(&HOST, DYING, &reserved, 2, false).unwrap()
         };
         let Step::Wait(ticket) = step else { panic!("there was room") };
         if served {
@@ -305,11 +306,11 @@ fn in_settling() {
     let broker = Caller { pid: 160, tid: 160 };
     let before = |queue: Queue<'_>| {
         assert_eq!(send(queue, 1, 1, &text(1, 4950), true), Ok(None));
-        let draft = queue.reserve(&HOST, DYING, 3000).unwrap();
+        let reserved = queue.reserve(&HOST, DYING, 3000).unwrap();
         assert!(matches!(queue.send_small(&HOST, DYING, 2, &SHORT, false), Ok(Step::Done(()))));
         assert!(matches!(queue.send_small(&HOST, DYING, 2, &LONG[..900], false), Ok(Step::Wait(_))));
         let other = asleep_sending(queue, 2, 3, 500);
-        assert_eq!(draft.size, 3000);
+        assert_eq!(reserved.size, 3000);
         [other].into()
     };
     let points = check_deaths(

@@ -1,11 +1,11 @@
 //! Regions in which a peer writes what it likes, before and between operations: they answer, in bounded time, and touch nothing else.
 
-use super::{HOST, open, send, text, who, wish};
+use super::{HOST, open, selection, send, text, who};
 use crate::error::{Error, Step};
 use crate::host::Parked;
-use crate::msg::{Draft, Geometry, Parcel, Queue, Received, Room, STAGE};
+use crate::msg::{Geometry, Queue, Received, ReceivedText, ReservedMessage, Room, STAGE};
 use crate::testing::Heap;
-use crate::wait::Ticket;
+use crate::ticket::Ticket;
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
@@ -15,14 +15,14 @@ use std::vec::Vec;
 enum Act {
     Scribble(u64),
     Send(u32, i64, usize),
-    Draft(u32, usize),
+    ReservedMessage(u32, usize),
     Receive(u32, i64, usize, i32),
     Resume(u32, u32, Parked),
     Copy(u32, i64),
     Release(usize),
     Finish(usize),
     Settle(u32),
-    Forsake(u32),
+    Withdraw(u32),
     Enlarge(u64),
     Look,
     Move,
@@ -36,14 +36,14 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => any::<u64>().prop_map(Act::Scribble),
         4 => (who(), 1..6i64, size()).prop_map(|(n, t, s)| Act::Send(n, t, s)),
-        2 => (who(), size()).prop_map(|(n, s)| Act::Draft(n, s)),
+        2 => (who(), size()).prop_map(|(n, s)| Act::ReservedMessage(n, s)),
         6 => (who(), -6..6i64, size(), any::<i32>()).prop_map(|(n, t, s, f)| Act::Receive(n, t, s, f)),
         2 => (who(), 0..10u32, why()).prop_map(|(n, t, w)| Act::Resume(n, t, w)),
         2 => (who(), -1..20i64).prop_map(|(n, i)| Act::Copy(n, i)),
         2 => (0..8usize).prop_map(Act::Release),
         2 => (0..8usize).prop_map(Act::Finish),
         1 => who().prop_map(Act::Settle),
-        1 => who().prop_map(Act::Forsake),
+        1 => who().prop_map(Act::Withdraw),
         1 => any::<u64>().prop_map(Act::Enlarge),
         1 => Just(Act::Look),
         1 => Just(Act::Move),
@@ -54,14 +54,14 @@ fn act() -> impl Strategy<Value = Act> {
 /// What a process has got out of the region so far.
 #[derive(Default)]
 struct Held {
-    parcels: Vec<(u32, Parcel)>,
-    drafts: Vec<(u32, Draft)>,
+    pending: Vec<(u32, ReceivedText)>,
+    reserved: Vec<(u32, ReservedMessage)>,
 }
 
 impl Held {
     fn keep(&mut self, n: u32, got: Result<Step<Received>, Error>) {
-        if let Ok(Step::Done(Received { parcel: Some(parcel), .. })) = got {
-            self.parcels.push((n, parcel));
+        if let Ok(Step::Done(Received { pending: Some(pending), .. })) = got {
+            self.pending.push((n, pending));
         }
     }
 }
@@ -71,39 +71,41 @@ fn perform(heap: &Heap, queue: Queue<'_>, held: &mut Held, act: &Act) {
     match *act {
         Act::Scribble(seed) => heap.scribble(seed),
         Act::Send(n, mtype, size) => drop(send(queue, n, mtype, &text(1, size.min(STAGE)), size % 2 == 0)),
-        Act::Draft(n, size) => held.drafts.extend(queue.reserve(&HOST, who(n), size).ok().map(|d| (n, d))),
+        Act::ReservedMessage(n, size) => {
+            held.reserved.extend(queue.reserve(&HOST, who(n), size).ok().map(|d| (n, d)))
+        }
         Act::Receive(n, t, size, flags) => {
             let room = if size % 3 == 0 { 0 } else { STAGE };
-            held.keep(n, queue.receive(&HOST, who(n), wish(t, size, flags), &mut out[..room]));
+            held.keep(n, queue.receive(&HOST, who(n), selection(t, size, flags), &mut out[..room]));
         }
         Act::Resume(n, ticket, why) => {
             let ticket = Ticket(ticket);
-            held.keep(n, queue.resume_receive(&HOST, who(n), ticket, wish(0, 900, 0), why, &mut out));
+            held.keep(n, queue.resume_receive(&HOST, who(n), ticket, selection(0, 900, 0), why, &mut out));
             let _ = queue.resume_send(&HOST, who(n), ticket, why);
-            let _ = queue.seat(ticket);
+            let _ = queue.wait_word(ticket);
         }
         Act::Copy(n, index) => {
             let room = Room { size: 5000, msgmax: 8192, noerror: index % 2 == 0 };
             held.keep(n, queue.copy(&HOST, who(n), index, room, &mut out).map(Step::Done));
         }
-        Act::Release(i) if i < held.parcels.len() => {
-            let (n, parcel) = held.parcels.swap_remove(i);
-            touch(queue.parcel_pieces(&parcel), parcel.len);
-            let _ = queue.release(&HOST, who(n), &parcel);
+        Act::Release(i) if i < held.pending.len() => {
+            let (n, pending) = held.pending.swap_remove(i);
+            touch(queue.received_pieces(&pending), pending.len);
+            let _ = queue.release(&HOST, who(n), &pending);
         }
-        Act::Finish(i) if i < held.drafts.len() => {
-            let (n, draft) = held.drafts.swap_remove(i);
-            touch(queue.draft_pieces(&draft), draft.size);
-            if draft.size % 5 == 0 {
-                let _ = queue.abandon(&HOST, who(n), &draft);
+        Act::Finish(i) if i < held.reserved.len() => {
+            let (n, reserved) = held.reserved.swap_remove(i);
+            touch(queue.reserved_pieces(&reserved), reserved.size);
+            if reserved.size % 5 == 0 {
+                let _ = queue.abandon(&HOST, who(n), &reserved);
             } else {
-                let _ = queue.post(&HOST, who(n), &draft, 1 + n as i64, n == 2);
+                let _ = queue.post(&HOST, who(n), &reserved, 1 + n as i64, n == 2);
             }
         }
         Act::Settle(n) => _ = queue.settle(&HOST, who(n).pid, who(0)),
-        Act::Forsake(n) => {
+        Act::Withdraw(n) => {
             let _ = queue.adopt(&HOST, who(n));
-            let _ = queue.forsake(&HOST, who(n));
+            let _ = queue.withdraw(&HOST, who(n));
         }
         Act::Enlarge(qbytes) => _ = queue.set_qbytes(&HOST, who(0), qbytes),
         Act::Look => _ = (queue.stat(&HOST, who(0)), queue.peek(), queue.sleepers(), queue.verify()),
@@ -166,7 +168,7 @@ proptest! {
         }
         assert_eq!(queue.sleepers(), (0, 0));
         let mut out = [0; STAGE];
-        while let Ok(Step::Done(got)) = queue.receive(&HOST, who(9), wish(0, 1 << 20, ring3_abi::ipc::IPC_NOWAIT), &mut out) {
+        while let Ok(Step::Done(got)) = queue.receive(&HOST, who(9), selection(0, 1 << 20, ring3_abi::ipc::IPC_NOWAIT), &mut out) {
             open(queue, 9, got, &out);
         }
         queue.verify().unwrap();

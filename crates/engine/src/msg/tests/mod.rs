@@ -3,11 +3,11 @@
 mod death;
 mod garbage;
 
-use super::{Geometry, Queue, Received, Room, Wish};
+use super::{Geometry, Queue, Received, Room, Selection};
 use crate::error::{Error, Step};
 use crate::host::{Caller, Parked};
 use crate::testing::{Heap, Still};
-use crate::wait::Ticket;
+use crate::ticket::Ticket;
 use proptest::prelude::*;
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
@@ -38,9 +38,9 @@ fn send(queue: Queue<'_>, n: u32, mtype: i64, text: &[u8], nowait: bool) -> Resu
     let step = if text.len() <= super::STAGE {
         queue.send_small(&HOST, who(n), mtype, text, nowait)?
     } else {
-        let draft = queue.reserve(&HOST, who(n), text.len())?;
+        let reserved = queue.reserve(&HOST, who(n), text.len())?;
         let mut at = 0;
-        for piece in queue.draft_pieces(&draft) {
+        for piece in queue.reserved_pieces(&reserved) {
             let piece = piece?;
             // SAFETY: the piece lies in the heap's memory, and nobody else is here.
             #[allow(unsafe_code)]
@@ -50,7 +50,7 @@ fn send(queue: Queue<'_>, n: u32, mtype: i64, text: &[u8], nowait: bool) -> Resu
             at += piece.len;
         }
         assert_eq!(at, text.len());
-        queue.post(&HOST, who(n), &draft, mtype, nowait)?
+        queue.post(&HOST, who(n), &reserved, mtype, nowait)?
     };
     Ok(match step {
         Step::Done(()) => None,
@@ -60,10 +60,10 @@ fn send(queue: Queue<'_>, n: u32, mtype: i64, text: &[u8], nowait: bool) -> Resu
 
 /// Unpacks what a receive answered.
 fn open(queue: Queue<'_>, n: u32, got: Received, out: &[u8]) -> (i64, Vec<u8>) {
-    let Some(parcel) = got.parcel else { return (got.mtype, out[..got.len].to_vec()) };
+    let Some(pending) = got.pending else { return (got.mtype, out[..got.len].to_vec()) };
     let mut all = vec![0; got.len];
     let mut at = 0;
-    for piece in queue.parcel_pieces(&parcel) {
+    for piece in queue.received_pieces(&pending) {
         let piece = piece.unwrap();
         // SAFETY: as in send().
         #[allow(unsafe_code)]
@@ -73,7 +73,7 @@ fn open(queue: Queue<'_>, n: u32, got: Received, out: &[u8]) -> (i64, Vec<u8>) {
         at += piece.len;
     }
     assert_eq!(at, got.len);
-    queue.release(&HOST, who(n), &parcel).unwrap();
+    queue.release(&HOST, who(n), &pending).unwrap();
     (got.mtype, all)
 }
 
@@ -82,9 +82,13 @@ type Message = (i64, Vec<u8>);
 type Outcome = Result<Option<Message>, Errno>;
 type Answer = Result<Message, Errno>;
 
-fn receive(queue: Queue<'_>, n: u32, wish: Wish) -> Result<Option<Message>, (Errno, Option<Ticket>)> {
+fn receive(
+    queue: Queue<'_>,
+    n: u32,
+    selection: Selection,
+) -> Result<Option<Message>, (Errno, Option<Ticket>)> {
     let mut out = [0; 1024];
-    match queue.receive(&HOST, who(n), wish, &mut out) {
+    match queue.receive(&HOST, who(n), selection, &mut out) {
         Ok(Step::Done(got)) => Ok(Some(open(queue, n, got, &out))),
         Ok(Step::Wait(ticket)) => Err((Errno::EAGAIN, Some(ticket))),
         Err(Error::Errno(errno)) => Err((errno, None)),
@@ -92,9 +96,9 @@ fn receive(queue: Queue<'_>, n: u32, wish: Wish) -> Result<Option<Message>, (Err
     }
 }
 
-fn resume(queue: Queue<'_>, n: u32, ticket: Ticket, wish: Wish, why: Parked) -> Option<Answer> {
+fn resume(queue: Queue<'_>, n: u32, ticket: Ticket, selection: Selection, why: Parked) -> Option<Answer> {
     let mut out = [0; 1024];
-    match queue.resume_receive(&HOST, who(n), ticket, wish, why, &mut out) {
+    match queue.resume_receive(&HOST, who(n), ticket, selection, why, &mut out) {
         Ok(Step::Done(got)) => Some(Ok(open(queue, n, got, &out))),
         Ok(Step::Wait(_)) => None,
         Err(Error::Errno(errno)) => Some(Err(errno)),
@@ -102,8 +106,8 @@ fn resume(queue: Queue<'_>, n: u32, ticket: Ticket, wish: Wish, why: Parked) -> 
     }
 }
 
-fn wish(msgtyp: i64, size: usize, flags: i32) -> Wish {
-    Wish { msgtyp, size, flags }
+fn selection(msgtyp: i64, size: usize, flags: i32) -> Selection {
+    Selection { msgtyp, size, flags }
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn types_choose_as_the_manual_says() {
             assert_eq!(send(queue, 1, mtype, &text(seed, 10), false), Ok(None));
         }
         let got = |msgtyp, flags| {
-            receive(queue, 2, wish(msgtyp, 100, flags | IPC_NOWAIT)).map(|m| m.map(|m| (m.0, m.1[0])))
+            receive(queue, 2, selection(msgtyp, 100, flags | IPC_NOWAIT)).map(|m| m.map(|m| (m.0, m.1[0])))
         };
         assert_eq!(got(-2, 0), Ok(Some((1, text(1, 1)[0]))));
         assert_eq!(got(-2, 0), Ok(Some((1, text(3, 1)[0]))));
@@ -132,15 +136,15 @@ fn long_texts_keep_their_bytes() {
             assert_eq!(send(queue, 1, 5, &text(size, size), false), Ok(None));
         }
         for size in [0, 1, 79, 80, 81, 1023, 1024, 1025, 8192] {
-            assert_eq!(receive(queue, 2, wish(5, 8192, 0)), Ok(Some((5, text(size, size)))));
+            assert_eq!(receive(queue, 2, selection(5, 8192, 0)), Ok(Some((5, text(size, size)))));
         }
-        assert_eq!(receive(queue, 2, wish(5, 4999, 0)), Err((Errno::E2BIG, None)));
+        assert_eq!(receive(queue, 2, selection(5, 4999, 0)), Err((Errno::E2BIG, None)));
         let mut out = [0; 1024];
         let room = Room { size: 8192, msgmax: 8192, noerror: false };
         let copied = queue.copy(&HOST, who(3), 0, room, &mut out).unwrap();
         assert_eq!(open(queue, 3, copied, &out), (5, text(5000, 5000)));
         assert_eq!(queue.copy(&HOST, who(3), 1, room, &mut out).err(), Some(Error::Errno(Errno::ENOMSG)));
-        assert_eq!(receive(queue, 2, wish(5, 3000, MSG_NOERROR)), Ok(Some((5, text(5000, 3000)))));
+        assert_eq!(receive(queue, 2, selection(5, 3000, MSG_NOERROR)), Ok(Some((5, text(5000, 3000)))));
         assert_eq!(queue.stat(&HOST, who(1)).unwrap().qnum, 0);
     });
 }
@@ -148,18 +152,21 @@ fn long_texts_keep_their_bytes() {
 #[test]
 fn a_message_goes_straight_to_a_receiver_and_a_sender_is_let_in() {
     with_queue(100, |queue| {
-        let Err((_, Some(short))) = receive(queue, 1, wish(2, 5, 0)) else { panic!() };
-        let Err((_, Some(fits))) = receive(queue, 2, wish(0, 50, 0)) else { panic!() };
+        let Err((_, Some(short))) = receive(queue, 1, selection(2, 5, 0)) else { panic!() };
+        let Err((_, Some(fits))) = receive(queue, 2, selection(0, 50, 0)) else { panic!() };
         assert_eq!(send(queue, 3, 2, &text(1, 20), false), Ok(None));
-        assert_eq!(resume(queue, 1, short, wish(2, 5, 0), Parked::Woken), Some(Err(Errno::E2BIG)));
-        assert_eq!(resume(queue, 2, fits, wish(0, 50, 0), Parked::Interrupted), Some(Ok((2, text(1, 20)))));
+        assert_eq!(resume(queue, 1, short, selection(2, 5, 0), Parked::Woken), Some(Err(Errno::E2BIG)));
+        assert_eq!(
+            resume(queue, 2, fits, selection(0, 50, 0), Parked::Interrupted),
+            Some(Ok((2, text(1, 20))))
+        );
         let stat = queue.stat(&HOST, who(1)).unwrap();
         assert_eq!((stat.qnum, stat.lspid, stat.lrpid, stat.rtime), (0, 103, 202, 1_000_000));
         assert_eq!(send(queue, 3, 2, &text(1, 100), false), Ok(None));
         assert_eq!(send(queue, 3, 2, &text(1, 1), true), Err(Error::Errno(Errno::EAGAIN)));
         let first = send(queue, 4, 4, &text(4, 60), false).unwrap().unwrap();
         let second = send(queue, 5, 5, &text(5, 50), false).unwrap().unwrap();
-        assert_eq!(receive(queue, 1, wish(0, 100, 0)), Ok(Some((2, text(1, 100)))));
+        assert_eq!(receive(queue, 1, selection(0, 100, 0)), Ok(Some((2, text(1, 100)))));
         assert_eq!(queue.resume_send(&HOST, who(4), first, Parked::Interrupted), Ok(Step::Done(())));
         assert_eq!(queue.resume_send(&HOST, who(5), second, Parked::Woken), Ok(Step::Wait(second)));
         queue.set_qbytes(&HOST, who(0), 200).unwrap();
@@ -174,20 +181,20 @@ fn the_dead_leave_nothing_and_take_nothing() {
         send(queue, 2, 2, &text(2, 80), false).unwrap().unwrap();
         let third = send(queue, 3, 3, &text(3, 10), false);
         assert_eq!(third, Ok(None));
-        let draft = queue.reserve(&HOST, who(2), 5000).unwrap();
-        assert_eq!(draft.size, 5000);
+        let reserved = queue.reserve(&HOST, who(2), 5000).unwrap();
+        assert_eq!(reserved.size, 5000);
         queue.settle(&HOST, 102, who(0)).unwrap();
         assert_eq!(queue.sleepers(), (0, 0));
-        assert_eq!(receive(queue, 1, wish(0, 100, 0)), Ok(Some((1, text(1, 90)))));
-        assert_eq!(receive(queue, 1, wish(0, 100, 0)), Ok(Some((3, text(3, 10)))));
+        assert_eq!(receive(queue, 1, selection(0, 100, 0)), Ok(Some((1, text(1, 90)))));
+        assert_eq!(receive(queue, 1, selection(0, 100, 0)), Ok(Some((3, text(3, 10)))));
     });
 }
 
 #[test]
 fn removal_ends_every_call_but_what_was_received() {
     with_queue(100, |queue| {
-        let Err((_, Some(served))) = receive(queue, 1, wish(1, 50, 0)) else { panic!() };
-        let Err((_, Some(asleep))) = receive(queue, 2, wish(1, 50, 0)) else { panic!() };
+        let Err((_, Some(served))) = receive(queue, 1, selection(1, 50, 0)) else { panic!() };
+        let Err((_, Some(asleep))) = receive(queue, 2, selection(1, 50, 0)) else { panic!() };
         assert_eq!(send(queue, 3, 1, &text(1, 20), false), Ok(None));
         assert_eq!(send(queue, 3, 2, &text(1, 90), false), Ok(None));
         let sender = send(queue, 4, 3, &text(1, 50), false).unwrap().unwrap();
@@ -195,8 +202,8 @@ fn removal_ends_every_call_but_what_was_received() {
             queue.remove(&HOST, who(0)).unwrap();
         }
         let gone = Error::Errno(Errno::EIDRM);
-        assert_eq!(resume(queue, 1, served, wish(1, 50, 0), Parked::Woken), Some(Ok((1, text(1, 20)))));
-        assert_eq!(resume(queue, 2, asleep, wish(1, 50, 0), Parked::Woken), Some(Err(Errno::EIDRM)));
+        assert_eq!(resume(queue, 1, served, selection(1, 50, 0), Parked::Woken), Some(Ok((1, text(1, 20)))));
+        assert_eq!(resume(queue, 2, asleep, selection(1, 50, 0), Parked::Woken), Some(Err(Errno::EIDRM)));
         assert_eq!(queue.resume_send(&HOST, who(4), sender, Parked::Interrupted), Err(gone));
         assert_eq!(send(queue, 3, 1, &text(1, 20), false), Err(Error::Removed));
         assert_eq!(queue.stat(&HOST, who(3)), Err(Error::Removed));
@@ -214,18 +221,17 @@ fn a_moved_queue_keeps_messages_and_sleepers() {
     old.format(7, 100, 1_000_000).unwrap();
     assert_eq!(send(old, 1, 1, &text(1, 95), false), Ok(None));
     let waiting = send(old, 2, 2, &text(2, 90), false).unwrap().unwrap();
-    let draft = old.reserve(&HOST, who(3), 2000).unwrap();
+    let reserved = old.reserve(&HOST, who(3), 2000).unwrap();
     old.move_to(&HOST, who(0), new).unwrap();
-    assert_eq!(old.post(&HOST, who(3), &draft, 1, false), Err(Error::Moved));
+    assert_eq!(old.post(&HOST, who(3), &reserved, 1, false), Err(Error::Moved));
     assert_eq!(old.resume_send(&HOST, who(2), waiting, Parked::Woken), Err(Error::Moved));
     // Who was about to park in the old region does not: nobody would wake it there any more.
-    let seat = old.seat(waiting).unwrap();
-    let word = seat.word.load(crate::atomic::Relaxed);
-    assert!(word != seat.spinning && word != seat.parked);
+    let wait_word = old.wait_word(waiting).unwrap();
+    assert!(wait_word.has_changed() && !wait_word.is_untouched() && !wait_word.mark_parked());
     assert_eq!(new.adopt(&HOST, who(2)), Ok(Some(waiting)));
-    assert_eq!(receive(new, 4, wish(0, 100, 0)), Ok(Some((1, text(1, 95)))));
+    assert_eq!(receive(new, 4, selection(0, 100, 0)), Ok(Some((1, text(1, 95)))));
     assert_eq!(new.resume_send(&HOST, who(2), waiting, Parked::Woken), Ok(Step::Done(())));
-    assert_eq!(receive(new, 4, wish(0, 100, 0)), Ok(Some((2, text(2, 90)))));
+    assert_eq!(receive(new, 4, selection(0, 100, 0)), Ok(Some((2, text(2, 90)))));
     new.verify().unwrap();
 }
 
@@ -251,7 +257,7 @@ fn act() -> impl Strategy<Value = Act> {
 #[derive(Clone, Debug, PartialEq)]
 enum Call {
     Send(i64, Vec<u8>),
-    Receive(Wish),
+    Receive(Selection),
 }
 
 /// The kernel's rules, written down as plainly as possible.
@@ -273,15 +279,15 @@ impl Model {
         let mut i = 0;
         while i < self.asleep.len() {
             let (n, call) = self.asleep[i].clone();
-            if let Call::Receive(wish) = call
-                && wish.accepts(mtype)
+            if let Call::Receive(selection) = call
+                && selection.accepts(mtype)
             {
                 self.asleep.remove(i);
-                if wish.is_too_long(text.len()) {
+                if selection.is_too_long(text.len()) {
                     self.answers.push((n, Err(Errno::E2BIG)));
                     continue;
                 }
-                let len = text.len().min(wish.size);
+                let len = text.len().min(selection.size);
                 self.answers.push((n, Ok(Some((mtype, text[..len].to_vec())))));
                 return;
             }
@@ -290,22 +296,22 @@ impl Model {
         self.queue.push((mtype, text));
     }
 
-    fn find(&self, wish: Wish) -> Option<usize> {
-        let all = || self.queue.iter().enumerate().filter(|(_, m)| wish.accepts(m.0));
-        if wish.msgtyp < 0 {
+    fn find(&self, selection: Selection) -> Option<usize> {
+        let all = || self.queue.iter().enumerate().filter(|(_, m)| selection.accepts(m.0));
+        if selection.msgtyp < 0 {
             all().min_by_key(|(i, m)| (m.0, *i)).map(|m| m.0)
         } else {
             all().next().map(|m| m.0)
         }
     }
 
-    fn receive(&mut self, n: u32, wish: Wish) {
-        let Some(i) = self.find(wish) else { return self.asleep.push((n, Call::Receive(wish))) };
-        if wish.is_too_long(self.queue[i].1.len()) {
+    fn receive(&mut self, n: u32, selection: Selection) {
+        let Some(i) = self.find(selection) else { return self.asleep.push((n, Call::Receive(selection))) };
+        if selection.is_too_long(self.queue[i].1.len()) {
             return self.answers.push((n, Err(Errno::E2BIG)));
         }
         let (mtype, mut text) = self.queue.remove(i);
-        text.truncate(wish.size);
+        text.truncate(selection.size);
         self.answers.push((n, Ok(Some((mtype, text)))));
         self.admit();
     }
@@ -353,7 +359,7 @@ fn play(queue: Queue<'_>, acts: &[Act]) {
                 }
             }
             Act::Receive(n, msgtyp, size, flags) if !asleep.iter().any(|s| s.0 == n) => {
-                let w = wish(msgtyp, size, flags);
+                let w = selection(msgtyp, size, flags);
                 match receive(queue, n, w) {
                     Ok(got) => answers.push((n, Ok(got))),
                     Err((_, Some(ticket))) => asleep.push((n, ticket, Call::Receive(w))),
@@ -412,29 +418,20 @@ fn sleeping_senders_go_in_the_kernels_order() {
             })
             .collect();
         let left = |queue: Queue<'_>| -> Vec<usize> {
-            (0..4)
-                .filter(|&i| {
-                    let record = queue.tickets().get(tickets[i]).unwrap();
-                    matches!(record.state.load(crate::atomic::Relaxed), crate::wait::WAITING)
-                })
-                .collect()
+            (0..4).filter(|&i| queue.tickets().get(tickets[i]).unwrap().state().waits()).collect()
         };
         let order = |queue: Queue<'_>| -> Vec<u32> {
-            queue
-                .tickets()
-                .walk(&queue.own.senders)
-                .map(|item| item.unwrap().1.pid.load(crate::atomic::Relaxed) - 102)
-                .collect()
+            queue.tickets().walk(&queue.own.senders).map(|item| item.unwrap().1.pid() - 102).collect()
         };
         // Room for one of ten bytes: the first goes, the long one moves behind, then those whose room was taken.
-        assert_eq!(receive(queue, 1, wish(2, 100, 0)), Ok(Some((2, text(2, 10)))));
+        assert_eq!(receive(queue, 1, selection(2, 100, 0)), Ok(Some((2, text(2, 10)))));
         assert_eq!(left(queue), [1, 2, 3]);
         assert_eq!(order(queue), [2, 1, 3]);
         // Room for all but the long one.
-        assert_eq!(receive(queue, 1, wish(1, 100, 0)), Ok(Some((1, text(1, 90)))));
+        assert_eq!(receive(queue, 1, selection(1, 100, 0)), Ok(Some((1, text(1, 90)))));
         assert_eq!(order(queue), [2]);
         let types: Vec<i64> =
-            (0..3).map(|_| receive(queue, 1, wish(0, 100, 0)).unwrap().unwrap().0).collect();
+            (0..3).map(|_| receive(queue, 1, selection(0, 100, 0)).unwrap().unwrap().0).collect();
         assert_eq!(types, [10, 11, 13]);
         assert_eq!(order(queue), [] as [u32; 0]);
     });

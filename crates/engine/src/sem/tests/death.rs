@@ -8,7 +8,7 @@ use crate::host::{Caller, Parked};
 use crate::sem::{Geometry, Set, Undo};
 use crate::testing::Heap;
 use crate::testing::steps::{Shared, step_through};
-use crate::wait::Ticket;
+use crate::ticket::Ticket;
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::sem::{SEM_UNDO, Sembuf};

@@ -6,7 +6,7 @@ use super::{Geometry, Set, Undo};
 use crate::error::{Error, Step};
 use crate::host::{Caller, Parked};
 use crate::testing::{Heap, Still};
-use crate::wait::Ticket;
+use crate::ticket::Ticket;
 use proptest::prelude::*;
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
@@ -169,7 +169,7 @@ fn a_moved_set_keeps_values_sleepers_and_debts() {
     old.move_to(&HOST, who(0), new).unwrap();
     assert_eq!(old.resume(&HOST, who(2), waiting, Parked::Woken), Err(Error::Moved));
     assert_eq!(go(old, 1, &[op(0, 1, 0)]), Err(Error::Moved));
-    assert_eq!(new.find(who(2)), Ok(Some(waiting)));
+    assert_eq!(new.adopt(&HOST, who(2)), Ok(Some(waiting)));
     assert_eq!(go(new, 3, &[op(0, 1, 0)]), Ok(None));
     assert_eq!(new.resume(&HOST, who(2), waiting, Parked::Woken), Ok(Step::Done(())));
     new.settle(&HOST, 101, who(0), Undo::Apply).unwrap();

@@ -10,8 +10,8 @@ mod msg;
 mod sem;
 mod words;
 
-use crate::atomic::{AcqRel, Acquire, AtomicU32};
-use crate::host::{Caller, Deadline, Host, Parked, Seat};
+use crate::atomic::{Acquire, AtomicU32};
+use crate::host::{Caller, Deadline, Host, Parked, WaitWord};
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
@@ -83,23 +83,22 @@ impl Host for Kernel {
         self.clock.load(Relaxed)
     }
 
-    fn park(&self, seat: Seat<'_>, until: Deadline) -> Parked {
+    fn park(&self, word: WaitWord<'_>, until: Deadline) -> Parked {
         let mut random = shuttle::rand::thread_rng();
         // Some look for a while first.
         for _ in 0..random.gen_range(0..3) {
-            if seat.word.load(Acquire) != seat.spinning {
+            if word.has_changed() {
                 return Parked::Woken;
             }
         }
-        match seat.word.compare_exchange(seat.spinning, seat.parked, AcqRel, Acquire) {
-            Err(now) if now != seat.parked => return Parked::Woken,
-            _ => {}
+        if !word.mark_parked() {
+            return Parked::Woken;
         }
         // What waits for a lock does not get tired: its patience must not hide that nobody woke it.
         if self.sleep == Sleep::Light && until != Deadline::SHORT && random.gen_bool(0.5) {
             return Parked::TimedOut;
         }
-        self.wait(seat.word, seat.parked);
+        self.wait(word.futex(), word.parked());
         Parked::Woken
     }
 

@@ -3,7 +3,7 @@
 use super::{Kernel, Sleep, check, who};
 use crate::error::{Error, Step};
 use crate::host::{Deadline, Host};
-use crate::msg::{Geometry, Queue, Wish};
+use crate::msg::{Geometry, Queue, Selection};
 use crate::testing::Heap;
 use ring3_abi::Errno;
 use shuttle::sync::Mutex;
@@ -13,24 +13,24 @@ use std::vec::Vec;
 fn send(queue: &Queue<'_>, kernel: &Kernel, n: u32, mtype: i64, text: &[u8]) -> Result<(), Error> {
     let mut step = queue.send_small(kernel, who(n), mtype, text, false)?;
     while let Step::Wait(ticket) = step {
-        let why = kernel.park(queue.seat(ticket)?, Deadline::NEVER);
+        let why = kernel.park(queue.wait_word(ticket)?, Deadline::NEVER);
         step = queue.resume_send(kernel, who(n), ticket, why)?;
     }
     Ok(())
 }
 
 fn receive(queue: &Queue<'_>, kernel: &Kernel, n: u32, msgtyp: i64) -> Result<(i64, u8), Error> {
-    let (wish, mut out) = (Wish { msgtyp, size: 100, flags: 0 }, [0; 100]);
-    let mut step = queue.receive(kernel, who(n), wish, &mut out)?;
+    let (selection, mut out) = (Selection { msgtyp, size: 100, flags: 0 }, [0; 100]);
+    let mut step = queue.receive(kernel, who(n), selection, &mut out)?;
     loop {
         match step {
             Step::Done(got) => {
-                assert!(got.parcel.is_none() && got.len == out.len());
+                assert!(got.pending.is_none() && got.len == out.len());
                 return Ok((got.mtype, out[0]));
             }
             Step::Wait(ticket) => {
-                let why = kernel.park(queue.seat(ticket)?, Deadline::NEVER);
-                step = queue.resume_receive(kernel, who(n), ticket, wish, why, &mut out)?;
+                let why = kernel.park(queue.wait_word(ticket)?, Deadline::NEVER);
+                step = queue.resume_receive(kernel, who(n), ticket, selection, why, &mut out)?;
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::error::{Error, Step};
 use crate::host::{Deadline, Host};
 use crate::sem::{Geometry, Set, Undo};
 use crate::testing::Heap;
-use crate::wait::Ticket;
+use crate::ticket::Ticket;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ring3_abi::Errno;
 use ring3_abi::sem::{SEM_UNDO, Sembuf};
@@ -34,7 +34,7 @@ pub(super) fn semop(set: Set<'_>, kernel: &Kernel, n: u32, ops: &[Sembuf]) -> Re
 pub(super) fn go_on(set: Set<'_>, kernel: &Kernel, n: u32, ticket: Ticket) -> Result<(), Error> {
     let mut step = Step::Wait(ticket);
     while let Step::Wait(ticket) = step {
-        let why = kernel.park(set.seat(ticket)?, Deadline::NEVER);
+        let why = kernel.park(set.wait_word(ticket)?, Deadline::NEVER);
         step = set.resume(kernel, who(n), ticket, why)?;
     }
     Ok(())

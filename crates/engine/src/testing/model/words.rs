@@ -37,7 +37,7 @@ impl<'r> Homes<'r> {
             match semop(set, kernel, n, ops) {
                 Err(Error::Moved) if place == 0 => {
                     // Either the call slept, and its ticket has moved, or nothing has happened.
-                    if let Some(ticket) = self.0[1].find(who(n)).unwrap() {
+                    if let Some(ticket) = self.0[1].adopt(kernel, who(n)).unwrap() {
                         return super::sem::go_on(self.0[1], kernel, n, ticket).unwrap();
                     }
                 }

@@ -1,0 +1,127 @@
+//! A call of semop that sleeps: its half of a ticket, by name.
+
+use super::Set;
+use super::layout::Sleeper;
+use super::op::{Ops, Owner};
+use crate::atomic::{AtomicU64, Relaxed};
+use crate::error::{Error, Result};
+use crate::journal::Tx;
+use crate::ticket::{self, Queue, Ticket};
+use ring3_abi::sem::Sembuf;
+
+/// A sleeping call's ticket.
+pub(super) type Record<'r> = ticket::Record<'r, Sleeper>;
+
+impl Sleeper {
+    /// How many operations it has. A claim: [`Ops::get`] checks every index.
+    #[inline]
+    pub(super) fn count(&self) -> u32 {
+        self.count.load(Relaxed)
+    }
+
+    /// The operation that blocks, as it was seen last.
+    pub(super) fn blocked(&self) -> u32 {
+        self.blocked.load(Relaxed)
+    }
+
+    /// Notes which operation blocks. No journal: whoever tries the call again finds out anew.
+    pub(super) fn set_blocked(&self, n: u32) {
+        self.blocked.store(n, Relaxed);
+    }
+
+    /// Whether it would change a value.
+    #[inline]
+    pub(super) fn alters(&self) -> bool {
+        self.alters.load(Relaxed) != 0
+    }
+
+    /// The undo row of its process.
+    #[inline]
+    pub(super) fn row(&self) -> Option<u32> {
+        self.row.load(Relaxed).checked_sub(1)
+    }
+
+    /// The set has moved, and the row with it.
+    pub(super) fn set_row(&self, row: u32) {
+        self.row.store(row.wrapping_add(1), Relaxed);
+    }
+}
+
+/// A call that goes to sleep.
+pub(super) struct Asleep<'a> {
+    /// Its operations.
+    pub(super) ops: &'a [Sembuf],
+    /// Whether one would change a value.
+    pub(super) alters: bool,
+    /// The undo row of its process.
+    pub(super) row: Option<u32>,
+    /// The operation that blocks.
+    pub(super) blocked: u32,
+}
+
+impl<'r> Set<'r> {
+    /// A sleeper's operations, where they stand in the region.
+    #[inline]
+    pub(super) fn ops_of(self, ticket: Ticket, record: Record<'r>) -> Ops<'static> {
+        Ops::Sleeper { ticket, count: record.own.count().min(self.geometry.ops) }
+    }
+
+    /// For whom a sleeper's operations are done.
+    #[inline]
+    pub(super) fn owner_of(self, record: Record<'r>) -> Owner {
+        Owner { pid: record.pid(), row: record.own.row(), time: None }
+    }
+
+    /// The queue that a sleeper stands in.
+    #[inline]
+    pub(super) fn queue_of(self, record: Record<'r>) -> &'r Queue {
+        self.queue(record.own.alters())
+    }
+
+    /// The queue of those who change values, or of those who wait for zero.
+    #[inline]
+    pub(super) fn queue(self, alters: bool) -> &'r Queue {
+        if alters { &self.own.alter } else { &self.own.zero }
+    }
+
+    /// Place of a sleeper's operation.
+    pub(super) fn stored(self, ticket: Ticket, n: u32) -> Result<&'r AtomicU64> {
+        let per = self.geometry.ops;
+        if n >= per {
+            return Err(Error::Spoiled);
+        }
+        let index = ticket.0.checked_mul(per).and_then(|at| at.checked_add(n)).ok_or(Error::Spoiled)?;
+        self.map.ops.get(self.region, index)
+    }
+
+    /// Puts a call to sleep: a ticket with its operations, at the end of its queue.
+    pub(super) fn sleep(self, who: crate::host::Caller, call: &Asleep<'_>, now: i64) -> Result<Ticket> {
+        let mut tx = self.change();
+        let (ticket, record) = self.tickets().take_to_wait(&mut tx, who, now)?;
+        // DEATH: before the commit the ticket is free, and what it holds means nothing.
+        for (i, op) in call.ops.iter().enumerate() {
+            let bits = u64::from(op.sem_num)
+                | u64::from(op.sem_op as u16) << 16
+                | u64::from(op.sem_flg as u16) << 32;
+            self.stored(ticket, i as u32)?.store(bits, Relaxed);
+        }
+        record.own.count.store(call.ops.len() as u32, Relaxed);
+        record.own.set_blocked(call.blocked);
+        record.own.alters.store(call.alters.into(), Relaxed);
+        record.own.row.store(call.row.map_or(0, |row| row + 1), Relaxed);
+        self.tickets().push(&mut tx, self.queue(call.alters), ticket)?;
+        tx.commit();
+        Ok(ticket)
+    }
+
+    /// Takes a ticket out of its queue, if it stands in one, and gives it back.
+    pub(super) fn end(self, ticket: Ticket, record: Record<'r>) -> Result<()> {
+        let mut tx: Tx<'r> = self.change();
+        if record.state().waits() {
+            self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
+        }
+        self.tickets().free(&mut tx, ticket)?;
+        tx.commit();
+        Ok(())
+    }
+}
