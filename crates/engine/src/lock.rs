@@ -89,6 +89,7 @@ pub fn lock_any<'r, 'h, H: Host>(header: &'r Header, host: &'h H, who: Caller) -
 }
 
 #[cold]
+// ORDERING: every Acquire pairs with release()'s Release, as in lock_any().
 fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
     let mine = who.pid & HOLDER;
     for _ in 0..SPINS {
@@ -147,7 +148,6 @@ pub fn seize<'r, 'h, H: Host>(
     let word = header.lock.load(Relaxed);
     if word & HOLDER == dead & HOLDER && dead != 0 {
         let mine = (who.pid & HOLDER) | WAITERS;
-        // ORDERING: Acquire, as lock(); the dead holder's stores are all visible once it is dead.
         if swap_holder(&header.lock, word, mine, dead) {
             header.holder.store(who.tid, Relaxed);
             return Ok((Locked { header, host }, true));
@@ -157,6 +157,7 @@ pub fn seize<'r, 'h, H: Host>(
 }
 
 /// Swaps the holder while it is `dead`; a waiter may set its flag in between.
+// ORDERING: Acquire, as in lock_any(): there is no Release of the dead, whose stores are all visible once the kernel has told of the death.
 fn swap_holder(word: &AtomicU32, mut seen: u32, mine: u32, dead: Pid) -> bool {
     while seen & HOLDER == dead & HOLDER {
         match word.compare_exchange(seen, mine, Acquire, Relaxed) {

@@ -1,11 +1,12 @@
 //! The house rules that a program can check; CONTRIBUTING.md says why each is there.
 //!
 //! `source.rs` finds and splits the files, `borders.rs` has the rules about what may stand where, `text.rs` the
-//! rules about how it is written, `links.rs` the rules about documents, `formats.rs` the pages about formats.
+//! rules about how it is written, `links.rs` the rules about documents, `orderings.rs` the one about orders of memory, `formats.rs` the pages about formats.
 
 mod borders;
 mod formats;
 mod links;
+mod orderings;
 mod source;
 mod text;
 
@@ -34,6 +35,7 @@ const RULES: [Rule; 17] = [
     borders::mechanisms,
     borders::cells,
     links::paths,
+    orderings::notes,
 ];
 
 /// Runs every rule on every file.

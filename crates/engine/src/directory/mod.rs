@@ -69,6 +69,7 @@ impl<'r> Directory<'r> {
     /// `Spoiled` if it is none, or shorter than one.
     pub fn new(region: Region<'r>) -> Result<Directory<'r>> {
         let head = region.at::<Head>(0)?;
+        // ORDERING: Acquire pairs with Writer::new's Release: who sees the magic sees a directory.
         if region.len() < LEN || head.magic.load(Acquire) != MAGIC {
             return Err(Error::Spoiled);
         }
@@ -115,11 +116,13 @@ impl<'r> Directory<'r> {
 
     /// The object with a key other than IPC_PRIVATE. `None`: ask the broker.
     pub fn by_key(self, kind: Kind, key: Key) -> Option<Entry> {
+        // ORDERING: Acquire, here and along the chain, pairs with Writer's Release of a link: who finds it finds the slot written.
         let mut link = heads(kind).get(self.region, chain(key) % CHAINS).ok()?.load(Acquire);
         for _ in 0..LONGEST {
             let index = link.checked_sub(1)? as usize;
             match self.entry(kind, index) {
                 Some(entry) if entry.key == key => return Some(entry),
+                // ORDERING: as above.
                 _ => link = self.slot(kind, index)?.next.load(Acquire),
             }
         }
@@ -168,6 +171,7 @@ impl<'r> Directory<'r> {
     /// Whether the broker may know a process (another one may have the same bit): whoever has reaped it should ask for its
     /// settlement.
     pub fn registered(self, pid: Pid) -> bool {
+        // ORDERING: Acquire pairs with Writer's Release of the bit.
         self.pid_word(pid).is_some_and(|(word, bit)| word.load(Acquire) & bit != 0)
     }
 
@@ -180,7 +184,7 @@ impl<'r> Directory<'r> {
 
 /// Reads a slot. Outer `None`: it changed meanwhile.
 fn read(slot: &Slot) -> Option<Option<Entry>> {
-    // ORDERING: Acquire pairs with the Release that made the version even; the fence keeps the loads before the second look.
+    // ORDERING: Acquire pairs with the Release that made the version even.
     let version = slot.version.load(Acquire);
     if !version.is_multiple_of(2) {
         return None;
@@ -197,6 +201,7 @@ fn read(slot: &Slot) -> Option<Option<Entry>> {
         size: slot.size.load(Relaxed),
     };
     let present = slot.present.load(Relaxed) == 1;
+    // ORDERING: the fence keeps the loads above before the second look at the version; pairs with change()'s fence.
     fence(Acquire);
     (slot.version.load(Relaxed) == version).then_some(present.then_some(entry))
 }

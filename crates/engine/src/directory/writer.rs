@@ -78,6 +78,7 @@ impl<'r> Writer<'r> {
             match link.load(Relaxed) {
                 0 => break,
                 n if n == at.saturating_add(1) => {
+                    // ORDERING: Release pairs with by_key's Acquire: the slot behind was written before.
                     link.store(slot.next.load(Relaxed), Release);
                     break;
                 }
@@ -153,6 +154,7 @@ fn change(slot: &Slot, entry: Option<&Entry>) -> u64 {
         slot.size.store(entry.size, Relaxed);
     }
     let even = odd.wrapping_add(1);
+    // ORDERING: Release pairs with read()'s Acquire: who sees the even version sees the fields.
     slot.version.store(even, Release);
     even
 }

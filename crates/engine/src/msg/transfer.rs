@@ -31,6 +31,7 @@ impl<'r> Queue<'r> {
         self.copy_table::<Node>(new, self.map.nodes, new.map.nodes, nodes)?;
         self.copy_table::<AtomicU32>(new, self.map.links, new.map.links, blocks)?;
         self.region.copy_to(new.region, self.map.blocks, new.map.blocks, blocks as usize * BLOCK)?;
+        // ORDERING: Release, as in format().
         new.header.state.store(LIVE, Release);
         let held = |record: Record<'_>| record.state().is_held();
         new.tickets().for_each(held, |ticket, record| new.end(ticket, record))?;

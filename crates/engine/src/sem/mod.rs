@@ -67,6 +67,8 @@ impl<'r> Set<'r> {
         self.header.id.store(id as u32, Relaxed);
         self.header.kind.store(Kind::Sem as u32, Relaxed);
         self.header.magic.store(MAGIC, Relaxed);
+        // ORDERING: Release: nobody knows the region before the broker's directory names it, by a Release of its own; this keeps a reader
+        // of memory from seeing a live object without its fields.
         self.header.state.store(LIVE, crate::atomic::Release);
         Ok(())
     }

@@ -26,6 +26,7 @@ impl<'r> Set<'r> {
         self.copy_headers(new);
         self.copy_rows(new)?;
         self.copy_tickets(new)?;
+        // ORDERING: Release, as in format().
         new.header.state.store(LIVE, crate::atomic::Release);
         self.header.state.store(MOVED, Relaxed);
         self.tickets().close_all()?;
