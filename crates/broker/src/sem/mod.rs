@@ -79,8 +79,7 @@ impl Mechanism for Sem {
         {
             migrate(ns, KIND, ask.id, perm, home.geometry)?;
         }
-        set(ns, ask.id)?.set_ctime(ns.now());
-        Ok(())
+        ns.attempt(KIND, ask.id, |ns| set(ns, ask.id)?.set_ctime(&ns.host, ns.host.me, ns.now()))
     }
 
     fn remove(&self, ns: &mut Namespace, id: IpcId) -> Result<(), Trouble> {

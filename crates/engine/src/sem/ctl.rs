@@ -168,9 +168,11 @@ impl<'r> Set<'r> {
         Ok(Stat { otime, ctime: self.header.ctime.load(Relaxed) as i64 })
     }
 
-    /// IPC_SET's part: the time of change.
-    pub fn set_ctime(self, now: i64) {
+    /// IPC_SET's part: the time of change. Under the lock: a SETVAL that is rolled back restores the time that it found.
+    pub fn set_ctime<H: Host>(self, host: &H, who: Caller, now: i64) -> Result<()> {
+        let _locked = self.lock(host, who)?;
         self.header.ctime.store(now as u64, Relaxed);
+        Ok(())
     }
 
     /// How many sleep on the set.
