@@ -7,7 +7,7 @@ use ring3_abi::{Errno, Pid};
 pub enum Error {
     /// The kernel's answer for this case.
     Errno(Errno),
-    /// The object is gone: EIDRM for whoever slept on it, a look into the directory for others.
+    /// The object is gone: a call that slept on it fails with EIDRM, another one looks into the directory again.
     Removed,
     /// The object lives in another region now: open it again.
     Moved,

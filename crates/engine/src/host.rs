@@ -3,7 +3,7 @@
 use crate::atomic::{AcqRel, Acquire, AtomicU32, Relaxed};
 use ring3_abi::Pid;
 
-/// Who calls: a process and one of its threads, as the broker numbered them.
+/// The caller of an operation: a process and one of its threads, as the broker numbered them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The process (thread group).
@@ -40,7 +40,7 @@ impl<'r> WaitWord<'r> {
     /// Whether one need not wait any more, or shall look again.
     #[inline]
     pub fn has_changed(&self) -> bool {
-        // ORDERING: Acquire pairs with whoever changed it: what was done for us is seen.
+        // ORDERING: Acquire pairs with the Release of the change: what was done for the sleeper is seen.
         self.word.load(Acquire) != self.waiting
     }
 
@@ -54,7 +54,7 @@ impl<'r> WaitWord<'r> {
     /// Says that one no longer looks: from here on a change of the word comes with a wake-up. `false`: it has changed already.
     #[inline]
     pub fn mark_parked(&self) -> bool {
-        // ORDERING: AcqRel: who changes the word sees that we sleep and wakes us, or we see the change.
+        // ORDERING: AcqRel: whoever changes the word sees that we sleep and wakes us, or we see the change.
         match self.word.compare_exchange(self.waiting, self.parked, AcqRel, Acquire) {
             Ok(_) => true,
             Err(now) => now == self.parked,

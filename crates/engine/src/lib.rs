@@ -10,7 +10,7 @@
 //!
 //! # Death
 //! A process may be killed between any two stores. What it changed under the lock is in the region's journal
-//! (`journal.rs`) until one store commits it; whoever takes the lock over rolls the rest back. What follows from a
+//! (`journal.rs`) until one store commits it; `settle`, which takes the lock over, rolls the rest back. What follows from a
 //! committed change (sleepers that can now go on) is done again by `settle`, which changes nothing when there is nothing
 //! left to do.
 #![no_std]

@@ -3,14 +3,14 @@
 //! # Invariants
 //! L1. The word is 0 (free) or the holder's process number, with [`WAITERS`] if somebody may sleep on it.
 //! L2. Only a process that is registered with the broker takes it, so a holder that dies is found by its number.
-//! L3. Whoever slept takes it with WAITERS set, since others may sleep still.
+//! L3. A waiter that slept takes it with WAITERS set, since others may sleep still.
 //! L4. Besides the holder only waiters write the word: from free to themselves, and WAITERS into the word of a holder that they saw, both by
 //!     compare-and-swap. If that holder gave the lock back and took it again meanwhile, the flag costs it one wake-up.
 //! L5. The holder's swap to 0 finds its own number: nobody takes a lock over from the living.
 //!
 //! # Death
-//! The word keeps the dead holder's number. Nobody but `settle`, run by the broker for that very process, takes it
-//! over ([`seize`]), and it rolls the journal back before anything else. Waiters that lose patience ask the broker.
+//! The word keeps the dead holder's number. Only `settle`, which the broker runs for that process, takes the lock over
+//! ([`seize`]), and it rolls the journal back before anything else. Waiters that have slept several times in vain ask the broker.
 
 use crate::atomic::{Acquire, AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! What every region starts with: who it is, its state, its lock, its journal's length.
+//! The header that every region starts with: the object's identity, its state, its lock, its journal's length.
 
 use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, fence};
 use crate::error::{Error, Result};

@@ -17,7 +17,7 @@ use source::Source;
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// All of them.
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     text::head,
     text::leftovers,
     text::commented_out,

@@ -168,7 +168,7 @@ impl<'r> Directory<'r> {
         self.head().map_or((0, 0), |head| (head.used_sems.load(Relaxed), head.shm_pages.load(Relaxed)))
     }
 
-    /// Whether the broker may know a process (another one may have the same bit): whoever has reaped it should ask for its
+    /// Whether the broker may know a process (another one may have the same bit): a parent that has reaped it should ask for its
     /// settlement.
     pub fn registered(self, pid: Pid) -> bool {
         // ORDERING: Acquire pairs with Writer's Release of the bit.

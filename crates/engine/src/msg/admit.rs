@@ -1,8 +1,8 @@
-//! Who may send when room appears. kernel: ss_wakeup(), and what the senders that it wakes do.
+//! Sending for sleeping senders when room appears. kernel: ss_wakeup(), and what the senders that it wakes do.
 //!
 //! The kernel wakes, in their order, the sleepers whose message would fit now, each looked at alone, and moves the others to the end. The
-//! woken ones then try one after the other, and those for whom the room is gone again go to the end, too. Here the same happens at
-//! once, and whoever fits is sent on the spot.
+//! woken ones then try one after the other, and those that find the room gone again go to the end, too. Here the same happens at
+//! once, and a message that fits is sent on the spot.
 //!
 //! # Death
 //! Putting the queue in its new order is one change, every message sent another. `settle` runs it all again.

@@ -111,7 +111,7 @@ impl<'r> Queue<'r> {
         Ok(())
     }
 
-    /// Decides again who may go on sleeping here, after the permissions changed. Receivers who may not get EACCES now; senders who may not sleep
+    /// Decides again which sleepers may go on sleeping here, after the permissions changed. Receivers who may not get EACCES now; senders who may not sleep
     /// on until there is room for their message, and get EACCES then. kernel: msgctl_down() wakes every receiver, which begins again;
     /// do_msgsnd() looks at the permission again when there is room.
     pub fn judge<H: Host>(

@@ -1,4 +1,4 @@
-//! After a death: what the dead process was doing is finished or undone, what it owned is free, whoever can go on is served.
+//! After a death: what the dead process was doing is finished or undone, what it owned is freed, sleepers that can go on are served.
 //!
 //! # Death
 //! - before the lock: nothing;

@@ -9,7 +9,7 @@
 //!
 //! # Death
 //! Before the commit the free lists' heads are restored; what was written into slots, blocks and links of the change is free
-//! again. After it the ticket says whose they are, and `settle` gives them back.
+//! again. After it a ticket owns them, and `settle` gives them back.
 
 use super::Queue;
 use super::layout::{BLOCK, INLINE, Slot, blocks_of, halves, pair};

@@ -1,7 +1,7 @@
 //! Moving a queue to another region: to a larger one, or to another class of permission.
 //!
 //! Everything keeps its number, so the tables are copied as they are, as far as they were ever used. Texts that are being copied in or out
-//! stay behind: who copies in must begin again, who copies out reads the old region to the end.
+//! stay behind: a sender that copies in must begin again, a receiver that copies out reads the old region to the end.
 //!
 //! # Death
 //! Only the broker moves queues. Until the old region says MOVED it is the queue; the new one is nobody's before the broker's directory names it.

@@ -36,7 +36,7 @@ impl<'r> Queue<'r> {
         self.check_blocks().map_err(links)?
     }
 
-    /// The queue's links, counts, and that nobody sleeps whom a message would serve. Answers how many messages there are.
+    /// Checks the queue's links and counts, and that no receiver sleeps that a message would serve. Answers how many messages there are.
     fn check_order(&self) -> Result<core::result::Result<u32, &'static str>> {
         let (first, last) = halves(self.own.order.load(Relaxed));
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));

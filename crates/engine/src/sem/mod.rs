@@ -1,12 +1,12 @@
 //! Semaphore sets. semop(2), semctl(2); kernel: ipc/sem.c.
 //!
-//! `word.rs` is one semaphore; `op.rs` does operations and decides who sleeps; `scan.rs` serves sleepers; `undo.rs` is what a process
-//! owes; `sleeper.rs` is a call that sleeps; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls
-//! check before that; `transfer.rs` moves a set to another region.
+//! `word.rs` is one semaphore; `op.rs` does operations and decides which calls sleep; `scan.rs` serves sleepers; `undo.rs` has the adjustments of
+//! SEM_UNDO; `sleeper.rs` is a call that sleeps; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what
+//! calls check before that; `transfer.rs` moves a set to another region.
 //!
 //! # Invariants
 //! I1. A call's operations change all their semaphores and adjustments in one change of the journal, or none.
-//! I2. Nobody sleeps who could go on: whoever changes a value scans the queues before giving the lock back.
+//! I2. No call sleeps that could go on: an operation that changes a value scans the queues before it gives the lock back.
 //! I3. Every semaphore that a ticket names is slow (`word.rs`), so no change of it misses the scan.
 
 pub mod ctl;

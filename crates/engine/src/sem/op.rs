@@ -26,7 +26,7 @@ pub(super) enum Ops<'a> {
     Sleeper { ticket: Ticket, count: u32 },
 }
 
-/// For whom operations are done: they leave the process's number, change its undo row, and, in a call of its own, leave the time.
+/// The process for which operations are done: they leave its number, change its undo row, and, in a call of its own, leave the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) pid: u32,

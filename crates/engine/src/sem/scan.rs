@@ -1,4 +1,4 @@
-//! Serving sleepers: whoever changed a value does for them what they wait to do. kernel: do_smart_update(), update_queue().
+//! Serving sleepers: the call that changed a value does for them what they wait to do. kernel: do_smart_update(), update_queue().
 
 use super::Set;
 use super::layout::Sleeper;
@@ -21,7 +21,7 @@ pub(super) enum Touched<'a> {
     All,
 }
 
-/// Who was served, and whether anybody's operations were done.
+/// The sleepers that were served, and whether the operations of any were done.
 #[derive(Debug)]
 pub(super) struct Outcome<'r> {
     served: Served<'r, Sleeper>,

@@ -1,7 +1,7 @@
-//! After a death: everything of the dead process is finished or undone, and whoever can go on is served. exit(2); kernel: exit_sem().
+//! After a death: everything of the dead process is finished or undone, and sleepers that can go on are served. exit(2); kernel: exit_sem().
 //!
 //! # Death
-//! What a death in semop leaves, and who repairs it:
+//! What a death in semop leaves, and what repairs it:
 //! - before the lock, or in the lock-free compare-and-swap: nothing, or the whole operation;
 //! - with the lock, before the commit: old values in the journal; rolled back here;
 //! - with the lock, after the commit: sleepers not served yet; the scan here serves them;
@@ -46,8 +46,8 @@ impl<'r> Set<'r> {
             let held = locked.held();
             let mut served = self.served();
             if was_held {
-                // What the dead process did comes first, with all its consequences; then what it owes. Without the lock it has left none, and
-                // a look at the sleepers that the kernel does not take would show in GETZCNT.
+                // What the dead process did comes first, with all its consequences; then its adjustments. Without the lock it has left no
+                // consequences, and a look at the sleepers that the kernel does not take would show in GETZCNT.
                 self.scan(held, host, &mut served, Touched::All)?;
             }
             if undo == Undo::Apply && self.pay(held, dead, host.now())? {

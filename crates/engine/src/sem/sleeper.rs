@@ -24,7 +24,7 @@ impl Sleeper {
         self.blocked.load(Relaxed)
     }
 
-    /// Notes which operation blocks. No journal: whoever tries the call again finds out anew.
+    /// Notes which operation blocks. No journal: the next one to try the call finds out anew.
     pub(super) fn set_blocked(&self, n: u32) {
         self.blocked.store(n, Relaxed);
     }
@@ -66,7 +66,7 @@ impl<'r> Set<'r> {
         Ops::Sleeper { ticket, count: record.own.count().min(self.geometry.ops) }
     }
 
-    /// For whom a sleeper's operations are done.
+    /// The process for which a sleeper's operations are done.
     #[inline]
     pub(super) fn owner_of(self, record: Record<'r>) -> Owner {
         Owner { pid: record.pid(), row: record.own.row(), time: None }

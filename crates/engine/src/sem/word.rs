@@ -2,9 +2,9 @@
 //!
 //! # Invariants
 //! S1. With FAST set, the word changes by compare-and-swap from anywhere. With FAST clear (*slow*), it changes only under the set's lock.
-//!     So nobody operates on memory that a region has left, which is zero: there the lock's way finds that it is no set.
-//! S2. FAST is cleared and set under the lock, by one atomic operation each, through [`Taken`]: only who has taken the word under the
-//!     lock that is still held can set it, and does so when no ticket names the semaphore. Whether a word is slow is asked under the lock: what was
+//!     Memory that a region has left is zero, hence slow: an operation there goes the way of the lock, which finds that it is no set.
+//! S2. FAST is cleared and set under the lock, by one atomic operation each, through [`Taken`]: only a holder that has taken the word
+//!     under the lock can set it, and does so when no ticket names the semaphore. Whether a word is slow is asked under the lock: what was
 //!     seen before that may be over.
 //! S3. The value is 0 to 32767; the time is seconds since the set's `otime_base`, plus 1, or 0 for never.
 //!
@@ -129,7 +129,7 @@ pub fn operate(word: &AtomicU64, op: i16, pid: Pid, time: u64) -> bool {
 #[derive(Debug)]
 pub struct Taken<'l>(&'l AtomicU64);
 
-/// Takes the word under the lock's rule, whoever made it slow (S2).
+/// Takes the word under the lock's rule. It may be slow already: the one before may have left it so (S2).
 #[inline]
 pub fn take_under_lock<'l>(_: Held<'l>, word: &'l AtomicU64) -> Taken<'l> {
     if !read(word).slow() {

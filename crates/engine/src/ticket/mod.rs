@@ -1,6 +1,6 @@
 //! Tickets: what a thread leaves in a region to be served by others while it sleeps, and what a copying thread owns there.
 //!
-//! `state.rs` is the state word with its invariants, `queue.rs` the queues that tickets wait in, `served.rs` who is to be woken after the
+//! `state.rs` is the state word with its invariants, `queue.rs` the queues that tickets wait in, `served.rs` the owners to be woken after the
 //! lock; here is how tickets are taken, resumed, given back, moved. A mechanism adds its own half to the record (`layout.rs`).
 
 pub mod layout;
@@ -82,7 +82,7 @@ impl<P> Record<'_, P> {
         self.common.result.load(Relaxed) as u16
     }
 
-    /// Says what the ticket gets when its turn comes. DEATH: one word; who serves the ticket goes by whatever it finds.
+    /// Says what the ticket gets when its turn comes. DEATH: one word, old or new, by which the server goes.
     pub fn judge(&self, verdict: u16) {
         self.common.result.store(u32::from(verdict), Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Who was served under the lock and is woken after it: a wake-up costs microseconds that nobody should wait for.
+//! The sleepers that were served under the lock and are woken after it: a wake-up costs microseconds, for which nobody else should wait.
 
 use super::{Half, Ticket, Tickets};
 use crate::host::Host;

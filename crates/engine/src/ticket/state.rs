@@ -13,17 +13,18 @@
 //! # Invariants
 //! W1. Two transitions are made without the lock: the owner's from WAITING to PARKED, when it stops looking at the word, and anybody's from
 //!     PARKED to ASKED, to make the owner look at something else than the word. Both are compare-and-swaps and change nothing that the lock
-//!     protects: WAITING, PARKED and ASKED are one state, *waiting*, for everybody but the sleeper and who serves it.
+//!     protects: WAITING, PARKED and ASKED are one state, *waiting*, for everybody but the sleeper and the server that wakes it.
 //! W2. Every other transition is made under the lock, inside a change, with two exceptions that need no journal: `look_again`, which the
 //!     owner makes while it is awake, and `close`, in a region that its object has left.
 //! W3. A ticket stands in a queue if and only if it is waiting.
-//! W4. DONE is final only for whoever sees it under the lock: a change that made it DONE may still be rolled back. The rollback leaves ASKED,
+//! W4. DONE is final only for a reader that holds the lock: the change that made it DONE may still be rolled back. The rollback leaves ASKED,
 //!     whatever was there before: the owner may have parked after the journal noted the word, and may be asleep.
-//! W5. Who makes a ticket DONE wakes its word after the commit, unless it was WAITING: then the owner still looks, or fails to park.
+//! W5. The server that makes a ticket DONE wakes its word after the commit, unless it was WAITING: then the owner still looks, or fails to park.
 //!
 //! # Death
 //! Of the owner: `settle` takes the ticket out. Of the server, before the commit: W4, and the next server wakes the owner; after it: `settle`
-//! wakes every ticket that is not free. Of who has asked, before it woke: the next server wakes the owner, for ASKED is not WAITING.
+//! wakes every ticket that is not free. Of an asker, before the wake-up: the next server wakes the owner, for
+//! ASKED is not WAITING.
 
 use crate::atomic::{AcqRel, Acquire, AtomicU32, Relaxed};
 use crate::error::Result;
@@ -136,8 +137,8 @@ impl StateWord {
         self.0.store(WAITING, Relaxed);
     }
 
-    /// Any but FREE → DONE, in a region that its object has left for good: nobody parks on the word any more, and whoever does already has been
-    /// asked by the wake-up that follows. The owner finds its ticket in the new region.
+    /// Any but FREE → DONE, in a region that its object has left for good: no owner parks on the word any more, and one that sleeps
+    /// on it is woken by the `wake_all` that follows. The owner finds its ticket in the new region.
     pub(super) fn close(&self) {
         if !self.load().is_free() {
             // ORDERING: AcqRel: the owner's step to PARKED comes before, and then it is woken, or it fails.
