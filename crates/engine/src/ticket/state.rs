@@ -154,7 +154,7 @@ impl StateWord {
     }
 }
 
-/// [`StateWord::ask_to_look`] by the futex: for a host that has noted where a thread of its own sleeps.
+/// PARKED → ASKED by the futex alone: for a host that has noted where a thread of its own sleeps. The caller wakes the futex then.
 #[inline]
 pub fn ask_to_look(futex: &AtomicU32) {
     // ORDERING: AcqRel: after the asker's reason, and against the owner's own step to PARKED; Acquire on failure: the owner's.
