@@ -33,6 +33,7 @@ if unshare -m true 2>/dev/null; then
         cd /tmp && mount -t tmpfs -o noexec,mode=755 none "$dir/no exec" && mount -t tmpfs none "$dir/bin" || exit 1
         cp /proc/self/fd/9 "$dir/bin/ring3"; chmod 755 "$dir/bin/ring3"
         out=$(RING3_DIR="$dir/no exec" "$dir/bin/ring3" run -q -- echo ran 2>&1) && { echo "noexec: $out"; exit 1; }
+        for place in /tmp /var/tmp; do rmdir "$place/ring3-$(id -u)" 2>/dev/null && { echo "left $place/ring3-$(id -u)"; exit 1; }; done
         case $out in *"programs cannot map the agent"*noexec*) ;; *) echo "noexec: $out"; exit 1 ;; esac
     ' 9<"$ring3" || failed=1
 fi

@@ -340,6 +340,8 @@ fn install_agent(namespace: &Namespace) -> Result<()> {
         if make_own(&dir, false).is_ok() && !noexec(&dir) && write_agent(&file).is_ok() {
             return symlink(&file, &path).map_err(|why| Fault::file("link", &path, why));
         }
+        // Made for nothing; one that has something in it stays.
+        let _ = fs::remove_dir(&dir);
     }
     Err(Fault::new(format!(
         "programs cannot map the agent: {} is on a noexec file system",
