@@ -107,7 +107,8 @@ impl<'r> Set<'r> {
         let mut tx = self.change();
         self.forgive(&mut tx, num)?;
         let word = self.take(locked.held(), num)?;
-        word.put(&mut tx, word.seen().with_value(value).with_pid(who.pid))?;
+        let new = word.seen().with_value(value).with_pid(who.pid);
+        word.put(&mut tx, new)?;
         tx.set64(&self.header.ctime, now as u64)?;
         tx.commit();
         self.serve_after_set(host, now, locked, Some(num))
@@ -124,7 +125,8 @@ impl<'r> Set<'r> {
         self.forgive_all(&mut tx)?;
         for num in 0..self.geometry.nsems {
             let word = self.take(locked.held(), num)?;
-            word.put(&mut tx, word.seen().with_value(i32::from(values(num))).with_pid(who.pid))?;
+            let new = word.seen().with_value(i32::from(values(num))).with_pid(who.pid);
+            word.put(&mut tx, new)?;
         }
         tx.set64(&self.header.ctime, now as u64)?;
         tx.commit();

@@ -198,7 +198,8 @@ impl<'r> Set<'r> {
     /// Writes the time of a change that was no call: to the first semaphore, as the kernel does. kernel: set_semotime().
     pub(super) fn stamp(self, held: Held<'_>, tx: &mut Tx<'r>, time: u64) -> Result<()> {
         let word = self.take(held, 0)?;
-        word.put(tx, word.seen().with_time(time))
+        let new = word.seen().with_time(time);
+        word.put(tx, new)
     }
 
     /// Moves the zero of times so that `now` fits. Times too old or too new for the new zero become its first or last.

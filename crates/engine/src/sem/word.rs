@@ -127,35 +127,39 @@ pub fn operate(word: &AtomicU64, op: i16, pid: Pid, time: u64) -> bool {
 
 /// A word that is slow and stays so until the holder of the set's lock releases it: nobody else writes it meanwhile (S1).
 #[derive(Debug)]
-pub struct Taken<'l>(&'l AtomicU64);
+pub struct Taken<'l> {
+    word: &'l AtomicU64,
+    seen: Snapshot,
+}
 
 /// Takes the word under the lock's rule. It may be slow already: the one before may have left it so (S2).
 #[inline]
 pub fn take_under_lock<'l>(_: Held<'l>, word: &'l AtomicU64) -> Taken<'l> {
-    if !read(word).slow() {
+    let mut seen = read(word);
+    if !seen.slow() {
         // ORDERING: AcqRel: no compare-and-swap succeeds after this one, and what those before it published is seen.
-        word.fetch_and(!FAST, AcqRel);
+        seen = Snapshot(word.fetch_and(!FAST, AcqRel) & !FAST);
     }
-    Taken(word)
+    Taken { word, seen }
 }
 
-impl<'r> Taken<'r> {
+impl Taken<'_> {
     /// The semaphore as it stands.
     #[inline]
     pub fn seen(&self) -> Snapshot {
-        read(self.0)
+        self.seen
     }
 
     /// Writes it, in a change. The word stays slow.
     #[inline]
-    pub fn put(&self, tx: &mut Tx<'_>, new: Snapshot) -> Result<()> {
-        tx.set64(self.0, new.0 & !FAST)
+    pub fn put(self, tx: &mut Tx<'_>, new: Snapshot) -> Result<()> {
+        tx.set64(self.word, new.0 & !FAST)
     }
 
     /// Gives the word to compare-and-swaps again (S2). No ticket names the semaphore, and no change that wrote the word is under way.
     #[inline]
     pub fn release_to_cas(self) {
         // ORDERING: Release publishes what was done under the lock to those who come without it.
-        self.0.fetch_or(FAST, Release);
+        self.word.fetch_or(FAST, Release);
     }
 }
