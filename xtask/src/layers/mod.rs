@@ -1,5 +1,6 @@
-//! Which crate may use which: the table of ARCHITECTURE.md, compared with the manifests; and the rooms inside a crate.
+//! Which crate may use which: the table of ARCHITECTURE.md, compared with the manifests; the rooms inside a crate; the cells of each mechanism.
 
+mod cells;
 mod rooms;
 
 use crate::cargo::{self, Done};
@@ -55,7 +56,8 @@ const TOPS: [&str; 4] = ["ring3-agent", "ring3-cli", "ring3-tests", "xtask"];
 pub(crate) fn run() -> Done {
     let (looked_at, mut findings) = findings()?;
     findings.extend(rooms::findings()?);
-    println!("{}", rooms::draw()?);
+    findings.extend(cells::findings());
+    println!("{}\n{}", rooms::draw()?, cells::draw());
     cargo::verdict("layers", looked_at, "crates", &findings)
 }
 
