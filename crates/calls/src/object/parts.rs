@@ -6,9 +6,22 @@
 //! touches anything.
 
 use crate::object::attachments::{self, Part};
+use crate::object::mappings::Mapping;
 use crate::process::connection;
 use ring3_wire::Op;
 use ring3_wire::request::Detach;
+
+/// Calls `each` for every part that begins at or above `from`, in order of address, until it answers `false`: what `mappings::walk` would say of
+/// a process that changes its mappings by libc's functions alone. `Identity::attach` is held.
+pub(crate) fn walk(mut from: usize, mut each: impl FnMut(Mapping) -> bool) {
+    while let Some(part) = attachments::all().filter(|p| p.addr >= from).min_by_key(|p| p.addr) {
+        from = part.end();
+        let mapping = Mapping { start: part.addr, end: from, offset: part.offset, file: part.file };
+        if !each(mapping) {
+            return;
+        }
+    }
+}
 
 /// Accounts for a range that is not mapped any more. `Identity::attach` is held.
 pub(crate) fn gone(from: usize, to: usize) {

@@ -4,7 +4,8 @@
 //! asking for it and mapping it.
 
 use crate::object::attachments::{self, Part};
-use crate::object::{mappings, parts};
+use crate::object::mappings::{self, Mapping};
+use crate::object::parts;
 use crate::process::{self, connection};
 use crate::syscall::get;
 use crate::thread::section;
@@ -122,7 +123,7 @@ fn unmap_at(addr: usize) -> Result<bool, Errno> {
     let mut unmapped = Ok(());
     // Mappings side by side go at once.
     let (mut from, mut to) = (addr, addr);
-    mappings::walk(addr, |mapping| {
+    let mut visit = |mapping: Mapping| {
         if mapping.start.checked_sub(addr) != Some(mapping.offset) {
             return true;
         }
@@ -144,7 +145,11 @@ fn unmap_at(addr: usize) -> Result<bool, Errno> {
             to = mapping.end;
         }
         unmapped.is_ok()
-    })?;
+    };
+    if mappings::walk(addr, &mut visit).is_err() {
+        // The kernel cannot be asked: there is no /proc (chroot), no free descriptor, or no permission. What was written down must do.
+        parts::walk(addr, visit);
+    }
     if to > from {
         parts::gone(from, to);
     }
