@@ -37,6 +37,7 @@ doors! {
     cancel: pthread_cancel;
     memory: munmap mmap mmap64 mremap;
     credentials: setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups setfsuid setfsgid capset;
+    descriptors: close dup2 dup3 close_range closefrom chroot;
     exec: execve execv execvpe execvp fexecve execveat posix_spawn posix_spawnp execl execlp execle;
     procfs: creat creat64 open open64 __open __open64 __open_2 __open64_2 openat openat64 __openat_2 __openat64_2 fopen fopen64 freopen freopen64;
     procfs: access eaccess euidaccess faccessat stat stat64 lstat lstat64 __xstat __xstat64 __lxstat __lxstat64;

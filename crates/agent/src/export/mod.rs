@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub mod credentials;
+pub mod descriptors;
 pub mod exec;
 pub mod fork;
 pub mod ipc;

@@ -78,7 +78,11 @@ impl Line {
     /// Makes a socket the connection, under a high number, where programs that count descriptors do not meet it.
     fn keep(&self, line: Fd) -> Result<i32, Errno> {
         let floor = FLOOR.min(os::descriptor_limit() as i32 - 8).max(3);
-        let line = fd::duplicate_above(line.raw(), floor).unwrap_or(line);
+        self.keep_here(fd::duplicate_above(line.raw(), floor).unwrap_or(line))
+    }
+
+    /// Makes a socket the connection under the number that it has.
+    fn keep_here(&self, line: Fd) -> Result<i32, Errno> {
         let file = fd::identify(line.raw())?;
         self.fd.store(-1, Relaxed);
         self.dev.store(file.dev, Relaxed);
@@ -87,6 +91,32 @@ impl Line {
         // ORDERING: Release: see get().
         self.fd.store(raw, Release);
         Ok(raw)
+    }
+}
+
+/// The connection's number, if there may be one.
+#[inline]
+pub(crate) fn number() -> Option<i32> {
+    let fd = LINE.fd.load(Relaxed);
+    (fd >= 0).then_some(fd)
+}
+
+/// Whether a number is the connection's (B1).
+#[inline]
+pub(crate) fn holds(fd: i32) -> bool {
+    fd >= 0 && LINE.fd.load(Relaxed) == fd && LINE.get() == Some(fd)
+}
+
+/// Gives the connection another number, if it has this one: the program wants it. The old number stays open until the program replaces it.
+#[cold]
+pub(crate) fn make_way(fd: i32) {
+    let section = section::enter();
+    let Ok(page) = identity::own() else { return };
+    let _held = page.rpc.hold(&section);
+    if holds(fd)
+        && let Ok(line) = fd::duplicate_above(fd, fd + 1).or_else(|_| fd::duplicate_above(fd, 0))
+    {
+        let _ = LINE.keep_here(line);
     }
 }
 

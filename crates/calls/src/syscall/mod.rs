@@ -6,8 +6,10 @@
 //! | which calls does the broker do, and how | `proxy.rs` |
 //! | fork, exec, wait | `life.rs`, `exec.rs` |
 //! | mmap, munmap, mremap | `memory.rs` |
+//! | close, dup2, chroot | `descriptors.rs` |
 //! | files of /proc | `files.rs` |
 
+pub mod descriptors;
 pub mod exec;
 pub mod files;
 mod get;

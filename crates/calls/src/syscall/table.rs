@@ -4,7 +4,7 @@
 //! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
 
 use crate::process::credentials;
-use crate::syscall::{exec, life, memory, msg, msgctl, sem, semctl, shm};
+use crate::syscall::{descriptors, exec, life, memory, msg, msgctl, sem, semctl, shm};
 use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
@@ -61,6 +61,18 @@ pub fn dispatch(call: Call) -> isize {
         nr::MREMAP => raw(memory::mremap(word(0), word(1), word(2), word(3), word(4))),
 
         nr::RT_SIGACTION => raw(signal::rt_sigaction(int(0), word(1), word(2), word(3))),
+        nr::CLOSE if descriptors::is_hidden(int(0)) => Errno::EBADF.encode(),
+        nr::CLOSE_RANGE => {
+            descriptors::close_range(int(0) as u32, int(1) as u32, int(2)).unwrap_or_else(|| call.kernel())
+        }
+        nr::DUP2 | nr::DUP3 => {
+            descriptors::before_taking(int(1));
+            call.kernel()
+        }
+        nr::CHROOT | nr::PIVOT_ROOT => {
+            descriptors::before_leaving();
+            call.kernel()
+        }
 
         nr::FORK => life::forking(|| call.kernel()),
         nr::CLONE if word(0) & CLONE_VM == 0 => life::forking(|| call.kernel()),

@@ -14,8 +14,11 @@ numbers! {
     SHMGET = 194; SHMCTL = 195; SHMAT = 196; SHMDT = 197; SOCKET = 198; SOCKETPAIR = 199; BIND = 200; LISTEN = 201; CONNECT = 203; SENDTO = 206;
     RECVFROM = 207; SETSOCKOPT = 208; GETSOCKOPT = 209; SHUTDOWN = 210; SENDMSG = 211; RECVMSG = 212; MUNMAP = 215; MREMAP = 216; CLONE = 220;
     EXECVE = 221; MMAP = 222; MPROTECT = 226; MADVISE = 233; RT_TGSIGQUEUEINFO = 240; ACCEPT4 = 242; WAIT4 = 260; KCMP = 272; PRLIMIT64 = 261;
-    GETRANDOM = 278; MEMFD_CREATE = 279; STATX = 291;
+    DUP3 = 24; PIVOT_ROOT = 41; CHROOT = 51; CLOSE_RANGE = 436; GETRANDOM = 278; MEMFD_CREATE = 279; STATX = 291;
 }
+
+/// aarch64 has no dup2: a number that no call has.
+pub const DUP2: usize = usize::MAX - 1;
 
 /// aarch64 has no fork: a number that no call has.
 pub const FORK: usize = usize::MAX;
