@@ -36,6 +36,7 @@ doors! {
     wait: wait __wait waitpid __waitpid wait3 wait4 waitid system popen pclose;
     cancel: pthread_cancel;
     memory: munmap mmap mmap64 mremap;
+    memory: remap_file_pages mprotect pkey_mprotect madvise posix_madvise process_madvise mlock mlock2 munlock mlockall munlockall mseal;
     credentials: setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups setfsuid setfsgid capset;
     descriptors: close dup2 dup3 close_range closefrom chroot;
     exec: execve execv execvpe execvp fexecve execveat posix_spawn posix_spawnp execl execlp execle;

@@ -27,8 +27,21 @@ pub const MAP_NORESERVE: usize = 0x4000;
 /// Exactly at the address; EEXIST if something is there.
 pub const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
 
+/// mremap: exactly to the address.
+pub const MREMAP_FIXED: usize = 2;
 /// mremap: the old range stays mapped.
 pub const MREMAP_DONTUNMAP: usize = 4;
+
+/// How memory is kept from being swapped out. mlock2(2), mlockall(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locking {
+    /// It is not.
+    No,
+    /// All of it at once.
+    Now,
+    /// Each page from when it is there.
+    OnFault,
+}
 
 const MADV_WIPEONFORK: usize = 18;
 
@@ -112,4 +125,29 @@ pub unsafe fn remap(
 ) -> Result<usize, Errno> {
     // SAFETY: by the caller's promise.
     Errno::decode(unsafe { syscall(nr::MREMAP, [old, old_len, new_len, flags, to, 0]) })
+}
+
+/// Whether every page of a range is mapped. mincore(2).
+pub fn is_mapped(from: usize, to: usize) -> bool {
+    const PAGES: usize = 256;
+    let mut seen = [0u8; PAGES];
+    let mut at = from & !(PAGE - 1);
+    while at < to {
+        let len = (to - at).min(PAGES * PAGE);
+        // SAFETY: the kernel writes a byte for each of at most PAGES pages.
+        if unsafe { syscall(nr::MINCORE, [at, len, seen.as_mut_ptr() as usize, 0, 0, 0]) } < 0 {
+            return false;
+        }
+        at += len;
+    }
+    true
+}
+
+/// One of the calls that change how a range may be used (mprotect, madvise, mlock and their like), by its number.
+///
+/// # Safety
+/// The call changes what a range maps or how it may be used, as the program asks; nothing of ours lies there.
+pub unsafe fn change(number: usize, arguments: [usize; 6]) -> Result<usize, Errno> {
+    // SAFETY: by the caller's promise.
+    Errno::decode(unsafe { syscall(number, arguments) })
 }

@@ -80,4 +80,9 @@ ops! {
     Shutdown = 30,
     /// An attachment's mapping was cut, or mapped once more: [`crate::request::Detach`] names it → value: token of the new one.
     Split = 31,
+    /// A mapping of an attachment was replaced by a new one of the same segment: [`crate::request::Detach`] names the old one → value: token of the
+    /// new one; `EINVAL` if the segment went with the old one.
+    Renew = 32,
+    /// One-way, before Fork: tokens (u64) of attachments that the child does not get.
+    Keep = 33,
 }

@@ -66,6 +66,11 @@ fn route(op: Op) -> Route {
 
         Op::Attach => Known(|ns, creds, packet| shm::attach::attach(ns, creds, &packet.body()?)),
         Op::Detach => Known(|ns, creds, packet| shm::attach::detach(ns, creds, &packet.body()?)),
+        Op::Renew => Known(|ns, creds, packet| shm::attach::renew(ns, creds, &packet.body()?)),
+        Op::Keep => Note(|server, asked, packet| {
+            shm::attach::keep(&mut server.ns, asked.creds.pid, packet.body);
+            Ok(())
+        }),
         Op::Split => Known(|ns, creds, packet| shm::attach::split(ns, creds, &packet.body()?)),
         Op::ShmLock => Anybody(|ns, creds, packet| shm::lock::shm_lock(ns, creds, &packet.body()?)),
     }

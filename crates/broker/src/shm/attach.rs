@@ -13,7 +13,8 @@ use ring3_abi::shm::{SHM_EXEC, SHM_RDONLY};
 use ring3_abi::{Errno, IpcId, Pid};
 use ring3_wire::reply::Attached;
 use ring3_wire::request;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use zerocopy::FromBytes;
 
 /// Who has what attached.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ struct Held {
     segments: BTreeMap<u64, IpcId>,
     /// The last attach, for one that could not be mapped.
     last: Option<Undo>,
+    /// Those, by token, that the next fork does not give to the child.
+    kept: HashSet<u64>,
 }
 
 /// What undoes an attach.
@@ -78,13 +81,35 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
 
 /// Counts another mapping of what an attachment maps. No permission is asked for: the memory is mapped already. kernel: shm_open().
 pub(crate) fn split(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
+    let held = ns.states.shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
+    let id = *held.segments.get(&ask.token).ok_or(Errno::EINVAL)?;
+    again(ns, creds, id)
+}
+
+/// Counts a mapping that has taken another's place: the old one goes first, and the segment with it if it was the last of a removed one.
+/// kernel: shm_mmap().
+pub(crate) fn renew(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
+    let held = ns.states.shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
+    let id = held.segments.remove(&ask.token).ok_or(Errno::EINVAL)?;
+    held.last = None;
+    close(ns, id, creds.pid);
+    again(ns, creds, id)
+}
+
+fn again(ns: &mut Namespace, creds: &Creds, id: IpcId) -> Result<Answer, Trouble> {
     let now = ns.now();
     let shm = &mut ns.states.shm;
-    let held = shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
-    let id = *held.segments.get(&ask.token).ok_or(Errno::EINVAL)?;
     shm.segments.get_mut(&id).ok_or(Errno::EINVAL)?.opened(creds.pid, now);
     let (token, _) = shm.attachments.add(creds.pid, id);
     Ok(Answer::value(token.cast_signed()))
+}
+
+/// Notes what a process's next fork does not give to the child (MADV_DONTFORK).
+pub(crate) fn keep(ns: &mut Namespace, pid: Pid, tokens: &[u8]) {
+    let tokens = tokens.chunks_exact(8).filter_map(|bytes| u64::read_from_bytes(bytes).ok());
+    if let Some(held) = ns.states.shm.attachments.of(pid) {
+        held.kept.extend(tokens);
+    }
 }
 
 /// Takes an attachment back.
@@ -122,18 +147,20 @@ fn uncount(ns: &mut Namespace, id: IpcId) {
     destroy_if_due(ns, id);
 }
 
-/// A fork holds all that its parent does. kernel: shm_open(), run by the parent.
+/// A fork holds all that its parent does, but for what the parent keeps. kernel: dup_mmap(); shm_open(), run by the parent.
 pub(super) fn share(ns: &mut Namespace, parent: Pid, fork: Holder) {
     let now = ns.now();
     let shm = &mut ns.states.shm;
     let Some(held) = shm.attachments.of(parent) else { return };
-    let segments = held.segments.clone();
+    let kept = std::mem::take(&mut held.kept);
+    let mut segments = held.segments.clone();
+    segments.retain(|token, _| !kept.contains(token));
     for id in segments.values() {
         if let Some(segment) = shm.segments.get_mut(id) {
             segment.opened(parent, now);
         }
     }
-    shm.attachments.by_holder.insert(fork, Held { segments, last: None });
+    shm.attachments.by_holder.insert(fork, Held { segments, ..Held::default() });
 }
 
 /// A fork's child has what the fork holds; without a child it is given back.

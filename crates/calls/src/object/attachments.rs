@@ -1,13 +1,14 @@
 //! The segments this process has attached: where, how much of them, and by which of the broker's tokens. Forked children inherit it
 //! with the mappings.
 //!
-//! A record is what the kernel has one mapping for: an attachment, or a part of one that the program has cut (`parts.rs`).
+//! A record is what the kernel has one mapping for: an attachment, or a part of one that the program has cut (`parts.rs`, `cuts.rs`).
 //!
 //! # Invariants
 //! A1. A record is in use if `len` is not 0, which is stored last and cleared first. So a child forked in the middle of a
 //!     change sees a record or none.
 //! A2. Records change under `Identity::attach` only.
 
+use crate::object::flags::Flags;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
@@ -31,6 +32,8 @@ pub(crate) struct Part {
     pub(crate) origin: u64,
     /// The segment's length, whole pages.
     pub(crate) size: usize,
+    /// What the kernel keeps of the mapping's use (`flags.rs`).
+    pub(crate) flags: Flags,
     pub(crate) file: Identity,
 }
 
@@ -54,6 +57,7 @@ struct Record {
     addr: AtomicUsize,
     offset: AtomicUsize,
     size: AtomicUsize,
+    flags: AtomicU64,
     token: AtomicU64,
     origin: AtomicU64,
     dev: AtomicU64,
@@ -89,6 +93,7 @@ impl Record {
             token: self.token.load(Relaxed),
             origin: self.origin.load(Relaxed),
             size: self.size.load(Relaxed),
+            flags: Flags(self.flags.load(Relaxed)),
             file: Identity { dev: self.dev.load(Relaxed), ino: self.ino.load(Relaxed) },
         })
     }
@@ -97,6 +102,7 @@ impl Record {
         self.addr.store(new.addr, Relaxed);
         self.offset.store(new.offset, Relaxed);
         self.size.store(new.size, Relaxed);
+        self.flags.store(new.flags.0, Relaxed);
         self.origin.store(new.origin, Relaxed);
         self.token.store(new.token, Relaxed);
         self.dev.store(new.file.dev, Relaxed);
@@ -137,11 +143,31 @@ pub(crate) fn add(new: Part) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Writes down what the part at an address is now. `Identity::attach` is held.
+pub(crate) fn replace(addr: usize, new: Part) {
+    if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.addr == addr)) {
+        record.len.store(0, Release);
+        record.set(new);
+    }
+}
+
 /// Forgets the part at an address. `Identity::attach` is held.
 pub(crate) fn remove(addr: usize) {
     if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.addr == addr)) {
         record.len.store(0, Release);
         COUNT.store(COUNT.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+}
+
+/// Accounts, in a forked child, for what fork has not copied.
+pub(crate) fn forked() {
+    for record in records() {
+        let Some(part) = record.get() else { continue };
+        if part.flags.stays_behind() {
+            remove(part.addr);
+        } else if part.flags != part.flags.forked() {
+            replace(part.addr, Part { flags: part.flags.forked(), ..part });
+        }
     }
 }
 

@@ -7,9 +7,12 @@
 //! | when may its memory be let go, and used again | `pin.rs`, `reclaim.rs` |
 //! | what does a call do about an error of the engine | `recover.rs` |
 //! | how does a call sleep | `sleeping.rs` |
-//! | which segments are attached, and in which parts | `attachments.rs`, `parts.rs`, `mappings.rs` |
+//! | which segments are attached, and in which parts | `attachments.rs`, `parts.rs`, `cuts.rs`, `flags.rs`, `count.rs`, `mappings.rs` |
 
 pub(crate) mod attachments;
+pub(crate) mod count;
+pub(crate) mod cuts;
+pub(crate) mod flags;
 pub(crate) mod mappings;
 pub(crate) mod open;
 pub(crate) mod parts;

@@ -1,15 +1,13 @@
 //! What becomes of attachments when a program changes its mappings by other calls than shmdt. mmap(2), munmap(2), mremap(2).
 //!
 //! The kernel counts mappings, not calls of shmat: cutting one opens another, and each that goes is closed (kernel: shm_open(),
-//! shm_close(), __split_vma()). So does this, in the same order, so that nattch, times and lpid come out the same. Not seen are mappings that
-//! mprotect or madvise cut, and calls that reach the kernel without a libc function; shmdt asks the kernel what is mapped before it
-//! touches anything.
+//! shm_close(), __split_vma()). So does this, in the same order, so that nattch, times and lpid come out the same. Not seen are calls that reach
+//! the kernel without a libc function; shmdt asks the kernel what is mapped before it touches anything.
 
 use crate::object::attachments::{self, Part};
+use crate::object::count::{closed, opened, renew};
+use crate::object::cuts;
 use crate::object::mappings::Mapping;
-use crate::process::connection;
-use ring3_wire::Op;
-use ring3_wire::request::Detach;
 
 /// Calls `each` for every part that begins at or above `from`, in order of address, until it answers `false`: what `mappings::walk` would say of
 /// a process that changes its mappings by libc's functions alone. `Identity::attach` is held.
@@ -60,24 +58,37 @@ pub(crate) fn moved(old: usize, old_len: usize, new: usize, new_len: usize, stay
     }
     gone(new, new.saturating_add(new_len));
     let part = part.cut(old, usize::MAX);
-    let _ = attachments::add(Part { addr: new, len: new_len, token: opened(part.token), ..part });
+    let part = Part { addr: new, len: new_len, ..part };
+    if !cuts::absorbed(&part) {
+        let _ = attachments::add(Part { token: opened(part.token), ..part });
+    }
     // A length of 0 asks for a second mapping of the same pages.
     if !stays && old_len != 0 {
         gone(old, old.saturating_add(old_len.min(new_len)));
     }
 }
 
-/// Another mapping of what `token` names; 0 if the broker does not count it.
-fn opened(token: u64) -> u64 {
-    if token == 0 {
-        return 0;
+/// Accounts for a range of segments that remap_file_pages has mapped anew, at another offset. Answers whether the segment is there still: the
+/// last mapping of a removed one took it away. kernel: mmap_region(), shm_mmap(). `Identity::attach` is held.
+pub(crate) fn remapped(from: usize, to: usize, offset: usize) -> bool {
+    let Some(first) = cuts::first_in(from, to) else { return true };
+    let flags = first.flags.remapped();
+    // Its token stands for the segment until the new mapping is there; what else was in the range goes before.
+    let renewed = first.cut(from, to);
+    gone(renewed.end(), to);
+    let (below, above) = (from > first.addr, to < first.end());
+    attachments::remove(first.addr);
+    let rest = [below.then(|| first.cut(0, from)), above.then(|| first.cut(to, usize::MAX))];
+    for rest in rest.into_iter().flatten() {
+        let _ = attachments::add(Part { token: opened(first.token), ..rest });
     }
-    connection::ask(Op::Split, &Detach { token, undo: 0, pad: 0 }).map_or(0, i64::cast_unsigned)
-}
-
-/// A mapping fewer.
-fn closed(token: u64) {
-    if token != 0 {
-        let _ = connection::ask(Op::Detach, &Detach { token, undo: 0, pad: 0 });
+    let new = Part { addr: from, len: to - from, offset, flags, ..first };
+    if cuts::absorbed(&new) {
+        closed(first.token);
+        return true;
+    }
+    match renew(first.token) {
+        Ok(token) => attachments::add(Part { token, ..new }).is_ok(),
+        Err(_) => false,
     }
 }

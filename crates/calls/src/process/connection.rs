@@ -148,6 +148,11 @@ pub fn ask(op: Op, body: &(impl IntoBytes + Immutable)) -> Result<i64, Errno> {
 
 /// Sends a one-way request. A process that the broker does not know has nothing to say.
 pub fn notify(op: Op, body: &(impl IntoBytes + Immutable)) {
+    notify_with(op, body, &[]);
+}
+
+/// [`notify`] with something behind the body.
+pub(crate) fn notify_with(op: Op, body: &(impl IntoBytes + Immutable), rest: &[u8]) {
     let section = section::enter();
     let page = identity::current();
     if page.pid() == 0 {
@@ -155,7 +160,7 @@ pub fn notify(op: Op, body: &(impl IntoBytes + Immutable)) {
     }
     let _held = page.rpc.hold(&section);
     if let Ok(line) = establish(page) {
-        let _ = send(line, op, page.next_tag(), body.as_bytes(), &[], None);
+        let _ = send(line, op, page.next_tag(), body.as_bytes(), rest, None);
     }
 }
 

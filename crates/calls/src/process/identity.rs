@@ -13,7 +13,7 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use ring3_abi::{Errno, Pid};
-use ring3_os::map;
+use ring3_os::map::{self, Locking};
 
 /// The page.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Identity {
     pub(crate) creds_lock: Lock,
     /// The credentials of this epoch.
     pub(crate) creds: Kept,
+    /// How the kernel locks what this process maps (mlockall(2)): a [`Locking`]'s number. Fork wipes it, as the kernel does.
+    locking: AtomicU32,
 }
 
 static NOBODY: Identity = Identity {
@@ -45,6 +47,7 @@ static NOBODY: Identity = Identity {
     attach: Lock::new(),
     creds_lock: Lock::new(),
     creds: Kept::new(),
+    locking: AtomicU32::new(0),
 };
 
 static PAGE: AtomicPtr<Identity> = AtomicPtr::new((&raw const NOBODY).cast_mut());
@@ -115,6 +118,20 @@ impl Identity {
     /// A tag for the next request.
     pub(crate) fn next_tag(&self) -> u32 {
         self.tag.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// How the kernel locks what is mapped from now on.
+    pub(crate) fn locking(&self) -> Locking {
+        match self.locking.load(Relaxed) {
+            0 => Locking::No,
+            1 => Locking::Now,
+            _ => Locking::OnFault,
+        }
+    }
+
+    /// Notes what mlockall or munlockall has said of what is mapped later.
+    pub(crate) fn set_locking(&self, locking: Locking) {
+        self.locking.store(locking as u32, Relaxed);
     }
 
     /// Takes the name that the broker gave.

@@ -6,13 +6,14 @@
 //! P2. Whoever has reaped a child returns only after the broker has settled that death.
 
 use crate::object::attachments;
-use crate::process::{self, connection};
+use crate::process::{self, connection, identity};
 use crate::thread::memory::is_ours;
-use crate::thread::signal;
+use crate::thread::{section, signal};
 use ring3_abi::Pid;
 use ring3_os::process as os;
 use ring3_wire::Op;
 use ring3_wire::request::{Fork, Forked};
+use zerocopy::IntoBytes;
 
 /// Forks by `run`, which answers as fork does.
 pub fn forking(run: impl FnOnce() -> isize) -> isize {
@@ -40,8 +41,31 @@ fn before_fork() -> Forking {
         return Forking(None);
     }
     let token = os::random() | 1;
-    connection::notify(Op::Fork, &Fork { token });
+    announce(token);
     Forking(Some(token))
+}
+
+/// Tells of a fork, and which attachments the child will not have (MADV_DONTFORK).
+fn announce(token: u64) {
+    let section = section::enter();
+    let page = identity::current();
+    let _held = page.attach.hold(&section);
+    let mut kept = [0u64; 64];
+    let mut count = 0;
+    for part in attachments::all().filter(|part| part.flags.stays_behind() && part.token != 0) {
+        if let Some(place) = kept.get_mut(count) {
+            *place = part.token;
+            count += 1;
+        }
+        if count == kept.len() {
+            connection::notify(Op::Keep, &kept);
+            count = 0;
+        }
+    }
+    if count > 0 {
+        connection::notify_with(Op::Keep, &(), kept.get(..count).unwrap_or_default().as_bytes());
+    }
+    connection::notify(Op::Fork, &Fork { token });
 }
 
 impl Forking {
@@ -49,6 +73,7 @@ impl Forking {
     fn after(self, returned: i32) {
         let Some(token) = self.0 else { return };
         if returned == 0 {
+            attachments::forked();
             connection::notify_inherited(Op::Born, &Fork { token });
         } else {
             connection::notify(Op::Forked, &Forked { token, pid: returned.max(0) as Pid, pad: 0 });

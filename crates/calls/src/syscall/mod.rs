@@ -5,7 +5,7 @@
 //! | which errno, in which order | `msg.rs`, `msgctl.rs`, `sem.rs`, `semctl.rs`, `shm.rs`; `get.rs` for what they share |
 //! | which calls does the broker do, and how | `proxy.rs` |
 //! | fork, exec, wait | `life.rs`, `exec.rs` |
-//! | mmap, munmap, mremap | `memory.rs` |
+//! | mmap, munmap, mremap; mprotect, madvise, mlock | `memory.rs`; `usage.rs` |
 //! | close, dup2, chroot | `descriptors.rs` |
 //! | files of /proc | `files.rs` |
 
@@ -22,5 +22,6 @@ pub mod sem;
 pub mod semctl;
 pub mod shm;
 mod table;
+pub mod usage;
 
 pub use table::{Call, dispatch};

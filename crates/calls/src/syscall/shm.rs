@@ -4,6 +4,7 @@
 //! asking for it and mapping it.
 
 use crate::object::attachments::{self, Part};
+use crate::object::flags::Flags;
 use crate::object::mappings::{self, Mapping};
 use crate::object::parts;
 use crate::process::{self, connection};
@@ -63,12 +64,14 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
         let unit = (attached.page as usize).max(map::PAGE);
         let size = usize::try_from(attached.size).map_err(|_| Errno::ENOMEM)?;
         let len = size.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
-        let at = map_segment(file.raw(), exactly.then_some(addr), len, flags)?;
+        let prot = protection(flags);
+        let at = map_segment(file.raw(), exactly.then_some(addr), len, prot, flags & SHM_REMAP != 0)?;
         if flags & SHM_REMAP != 0 {
             parts::gone(at, at.saturating_add(len));
         }
         let file = fd::identify(file.raw())?;
-        let part = Part { addr: at, len, offset: 0, token, origin: token, size: len, file };
+        let flags = Flags::attached(prot, flags & SHM_RDONLY != 0, page.locking());
+        let part = Part { addr: at, len, offset: 0, token, origin: token, size: len, flags, file };
         attachments::add(part).inspect_err(|_| {
             // SAFETY: mapped above; nobody knows it yet.
             let _ = unsafe { map::unmap(at, len) };
@@ -81,19 +84,25 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
     mapped
 }
 
-fn map_segment(file: i32, exactly: Option<usize>, len: usize, flags: i32) -> Result<usize, Errno> {
-    let mut prot = map::PROT_READ;
-    if flags & SHM_RDONLY == 0 {
-        prot |= map::PROT_WRITE;
-    }
-    if flags & SHM_EXEC != 0 {
-        prot |= map::PROT_EXEC;
-    }
+/// How shmat's flags let a segment be used.
+fn protection(flags: i32) -> usize {
+    let write = if flags & SHM_RDONLY == 0 { map::PROT_WRITE } else { 0 };
+    let exec = if flags & SHM_EXEC != 0 { map::PROT_EXEC } else { 0 };
+    map::PROT_READ | write | exec
+}
+
+fn map_segment(
+    file: i32,
+    exactly: Option<usize>,
+    len: usize,
+    prot: usize,
+    replace: bool,
+) -> Result<usize, Errno> {
     let Some(addr) = exactly else {
         // SAFETY: no MAP_FIXED.
         return unsafe { map::map(0, len, prot, map::MAP_SHARED, file, 0) };
     };
-    if flags & SHM_REMAP != 0 {
+    if replace {
         // SAFETY: the program asked for what is there to be replaced; that is what SHM_REMAP means.
         return unsafe { map::map(addr, len, prot, map::MAP_SHARED | map::MAP_FIXED, file, 0) };
     }
@@ -113,14 +122,13 @@ pub fn shmdt(addr: usize) -> Result<usize, Errno> {
     let page = process::ready()?;
     let section = section::enter();
     let _held = page.attach.hold(&section);
-    if unmap_at(addr)? { Ok(0) } else { Err(Errno::EINVAL) }
+    if unmap_at(addr) { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
 /// Unmaps the first mapping at or above `addr` that is as far above it as into its segment, and all others of the same shmat of
 /// which that is true. Answers whether there was one.
-fn unmap_at(addr: usize) -> Result<bool, Errno> {
+fn unmap_at(addr: usize) -> bool {
     let mut found: Option<Part> = None;
-    let mut unmapped = Ok(());
     // Mappings side by side go at once.
     let (mut from, mut to) = (addr, addr);
     let mut visit = |mapping: Mapping| {
@@ -135,7 +143,10 @@ fn unmap_at(addr: usize) -> Result<bool, Errno> {
         }
         if part.origin == first.origin {
             // SAFETY: a mapping of the segment that the program asks to be unmapped.
-            unmapped = unsafe { map::unmap(mapping.start, mapping.end - mapping.start) };
+            if unsafe { map::unmap(mapping.start, mapping.end - mapping.start) }.is_err() {
+                // It is sealed, and stays; the kernel goes on as well.
+                return true;
+            }
             if mapping.start != to {
                 if to > from {
                     parts::gone(from, to);
@@ -144,7 +155,7 @@ fn unmap_at(addr: usize) -> Result<bool, Errno> {
             }
             to = mapping.end;
         }
-        unmapped.is_ok()
+        true
     };
     if mappings::walk(addr, &mut visit).is_err() {
         // The kernel cannot be asked: there is no /proc (chroot), no free descriptor, or no permission. What was written down must do.
@@ -153,7 +164,7 @@ fn unmap_at(addr: usize) -> Result<bool, Errno> {
     if to > from {
         parts::gone(from, to);
     }
-    unmapped.map(|()| found.is_some())
+    found.is_some()
 }
 
 /// shmctl(2).

@@ -4,7 +4,7 @@
 //! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
 
 use crate::process::credentials;
-use crate::syscall::{descriptors, exec, life, memory, msg, msgctl, sem, semctl, shm};
+use crate::syscall::{descriptors, exec, life, memory, msg, msgctl, sem, semctl, shm, usage};
 use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
@@ -60,7 +60,21 @@ pub fn dispatch(call: Call) -> isize {
         nr::MUNMAP => raw(memory::munmap(word(0), word(1))),
         nr::MREMAP => raw(memory::mremap(word(0), word(1), word(2), word(3), word(4))),
 
+        nr::REMAP_FILE_PAGES => raw(memory::remap_file_pages(word(0), word(1), word(2), word(3), word(4))),
+        nr::MPROTECT => raw(usage::mprotect(word(0), word(1), word(2))),
+        nr::PKEY_MPROTECT => raw(usage::pkey_mprotect(word(0), word(1), word(2), int(3))),
+        nr::MADVISE => raw(usage::madvise(word(0), word(1), int(2))),
+        nr::PROCESS_MADVISE => raw(usage::process_madvise(int(0), word(1), word(2), int(3), word(4))),
+        nr::MLOCK => raw(usage::mlock(word(0), word(1))),
+        nr::MLOCK2 => raw(usage::mlock2(word(0), word(1), int(2) as usize)),
+        nr::MUNLOCK => raw(usage::munlock(word(0), word(1))),
+        nr::MLOCKALL => raw(usage::mlockall(int(0) as usize)),
+        nr::MUNLOCKALL => raw(usage::munlockall()),
+        nr::MSEAL => raw(usage::mseal(word(0), word(1), word(2))),
+        nr::MBIND => raw(usage::mbind(call.args)),
+
         nr::RT_SIGACTION => raw(signal::rt_sigaction(int(0), word(1), word(2), word(3))),
+
         nr::CLOSE if descriptors::is_hidden(int(0)) => Errno::EBADF.encode(),
         nr::CLOSE_RANGE => {
             descriptors::close_range(int(0) as u32, int(1) as u32, int(2)).unwrap_or_else(|| call.kernel())
