@@ -10,6 +10,13 @@ pub(crate) fn base() -> usize {
     ring3_os::late_image!().base
 }
 
+/// Where the library lies, and how long it is: its relocations are its end (`layout.ld`). Length 0 where the dynamic linker has them.
+pub(crate) fn extent() -> (usize, usize) {
+    let image = ring3_os::late_image!();
+    let end = image.relocations.as_ptr_range().end as usize;
+    (image.base, if image.relocations.is_empty() { 0 } else { end - image.base })
+}
+
 /// <link.h>'s `struct dl_phdr_info`.
 #[repr(C)]
 struct Info {

@@ -19,6 +19,7 @@ use core::sync::atomic::{
     Ordering::{Relaxed, Release},
 };
 use ring3_calls::process::{environment, trace};
+use ring3_calls::syscall::usage;
 use ring3_calls::thread::{cancel, signal};
 use ring3_os::arch::late::AT_LOAD;
 use ring3_os::loaded::{self, Object};
@@ -34,6 +35,8 @@ pub(crate) extern "C" fn begin() {
         say(b"ring3: this program's libraries cannot be found, so it cannot be served\n");
         end(127);
     }
+    let (image, len) = relocations::extent();
+    usage::IMAGE.lies_at(image, len);
     libc::find(&objects);
     // The path first: the environment may already be the one that the program has made for another (env(1), a shell).
     if let Some(path) = own_path(objects.clone()) {

@@ -2,6 +2,7 @@
 
 use crate::arch::{nr, syscall};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use ring3_abi::Errno;
 
 /// Page size. Regions and segments are multiples of it.
@@ -27,6 +28,8 @@ pub const MAP_NORESERVE: usize = 0x4000;
 /// Exactly at the address; EEXIST if something is there.
 pub const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
 
+/// mremap: elsewhere, if need be.
+pub const MREMAP_MAYMOVE: usize = 1;
 /// mremap: exactly to the address.
 pub const MREMAP_FIXED: usize = 2;
 /// mremap: the old range stays mapped.
@@ -62,19 +65,58 @@ pub unsafe fn map(
     Errno::decode(raw)
 }
 
-/// Maps a range of a file for all to see, anywhere.
+/// Maps a range of a file for all to see, anywhere, not locked.
 pub fn shared(fd: i32, offset: u64, len: usize, prot: usize) -> Result<NonNull<u8>, Errno> {
+    unlocked(len, prot, MAP_SHARED, fd, offset)
+}
+
+/// Maps zeroed memory of our own, which costs nothing until touched, not locked.
+pub fn anonymous(len: usize) -> Result<NonNull<u8>, Errno> {
+    unlocked(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+}
+
+/// Whether the kernel locks, and so fills, what is mapped (mlockall(2), MCL_FUTURE). Our own memory is the program's business as little as
+/// the kernel's is, and would be megabytes of its RLIMIT_MEMLOCK.
+static KERNEL_LOCKS: AtomicBool = AtomicBool::new(false);
+
+/// Notes what mlockall or munlockall has said of what is mapped later.
+pub fn set_kernel_locks(yes: bool) {
+    KERNEL_LOCKS.store(yes, Relaxed);
+}
+
+/// Takes a range out of what is locked. munlock(2).
+pub fn unlock(addr: usize, len: usize) {
+    // SAFETY: changes no contents.
+    unsafe { syscall(nr::MUNLOCK, [addr, len, 0, 0, 0, 0]) };
+}
+
+fn unlocked(len: usize, prot: usize, flags: usize, fd: i32, offset: u64) -> Result<NonNull<u8>, Errno> {
     // SAFETY: no MAP_FIXED.
-    let at = unsafe { map(0, len, prot, MAP_SHARED, fd, offset)? };
+    let map = |len| unsafe { map(0, len, prot, flags, fd, offset) };
+    let at = if KERNEL_LOCKS.load(Relaxed) { Err(Errno::EAGAIN) } else { map(len) };
+    let at = match at {
+        // A page at most is locked, and not for long: a mapping that is not locked grows as such.
+        Err(Errno::EAGAIN) => {
+            let first = map(len.min(PAGE))?;
+            unlock(first, len.min(PAGE));
+            grown(first, len)?
+        }
+        other => other?,
+    };
     NonNull::new(at as *mut u8).ok_or(Errno::ENOMEM)
 }
 
-/// Maps zeroed memory of our own, which costs nothing until touched.
-pub fn anonymous(len: usize) -> Result<NonNull<u8>, Errno> {
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    // SAFETY: no MAP_FIXED.
-    let at = unsafe { map(0, len, PROT_READ | PROT_WRITE, flags, -1, 0)? };
-    NonNull::new(at as *mut u8).ok_or(Errno::ENOMEM)
+/// Makes a mapping of one page that nobody knows as long as `len`, or takes it back.
+fn grown(first: usize, len: usize) -> Result<usize, Errno> {
+    if len <= PAGE {
+        return Ok(first);
+    }
+    // SAFETY: nobody knows it yet.
+    unsafe {
+        remap(first, PAGE, len, MREMAP_MAYMOVE, 0).inspect_err(|_| {
+            let _ = unmap(first, PAGE);
+        })
+    }
 }
 
 /// Maps zeroed memory that a forked child sees as zero again.
@@ -92,14 +134,29 @@ pub fn wiped_on_fork(len: usize) -> Result<NonNull<u8>, Errno> {
     }
 }
 
+/// Maps a file once more, from the place in it where the mapping at `old` begins, as that one is used.
+///
+/// # Safety
+/// `old` is a page-aligned address in a shared mapping of a file; `len` goes no further than the file.
+pub unsafe fn again(old: usize, len: usize) -> Result<NonNull<u8>, Errno> {
+    // SAFETY: an old length of 0 leaves the old mapping as it is.
+    let at = unsafe { remap(old, 0, len, MREMAP_MAYMOVE, 0)? };
+    NonNull::new(at as *mut u8).ok_or(Errno::ENOMEM)
+}
+
 /// Puts zeroed private memory over a range that was ours: whoever still reads there finds nothing, and no fault.
 ///
 /// # Safety
 /// The range is a mapping of our own that nobody relies on.
 pub unsafe fn blank(addr: usize, len: usize) -> Result<(), Errno> {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-    // SAFETY: by the caller's promise.
-    unsafe { map(addr, len, PROT_READ | PROT_WRITE, flags, -1, 0) }.map(|_| ())
+    if !KERNEL_LOCKS.load(Relaxed) {
+        // SAFETY: by the caller's promise.
+        return unsafe { map(addr, len, PROT_READ | PROT_WRITE, flags, -1, 0) }.map(|_| ());
+    }
+    let memory = anonymous(len)?.as_ptr() as usize;
+    // SAFETY: what goes there was mapped in the line above; for the rest by the caller's promise.
+    unsafe { remap(memory, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, addr) }.map(|_| ())
 }
 
 /// munmap.

@@ -8,7 +8,7 @@
 //!
 //! O1, O2 and O4 are in `record.rs`.
 
-use crate::object::record::{Cell, Handle, Object, cell, find, make_table};
+use crate::object::record::{Cell, Handle, Object, cell, find, make_room};
 use crate::object::{pin, reclaim};
 use crate::process::{self, connection, credentials, directory, identity};
 use crate::thread::section::{self, Section};
@@ -49,9 +49,9 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     let page = process::ready()?;
     let section = section::enter();
     let _held = page.objects.hold(&section);
-    make_table(kind)?;
+    make_room(kind, index)?;
     let cell = cell(kind, index).ok_or(Errno::EINVAL)?;
-    let directory = directory::directory()?;
+    let directory = directory::reach(index)?;
     for n in 0..OPENINGS {
         if n > 0 {
             os::nap();
@@ -164,7 +164,12 @@ fn map_region(kind: Kind, new: &mut Object, _section: &Section) -> Result<bool, 
     let Some(fd) = answer.fd else { return Ok(true) };
     let prot = if opened.access & WRITE != 0 { map::PROT_READ | map::PROT_WRITE } else { map::PROT_READ };
     let len = usize::try_from(opened.len).map_err(|_| Errno::ENOMEM)?;
-    let base = map::shared(fd.raw(), opened.offset, len, prot)?;
+    let base = match map::shared(fd.raw(), opened.offset, len, prot) {
+        Ok(base) => base,
+        // No room (RLIMIT_AS, RLIMIT_MEMLOCK): the broker does the calls.
+        Err(Errno::ENOMEM | Errno::EAGAIN) => return Ok(true),
+        Err(errno) => return Err(errno),
+    };
     new.mapped = opened.access & (READ | WRITE);
     (new.base, new.len) = (base.as_ptr() as usize, len);
     // SAFETY: R1: mapped above and never unmapped, only overlaid with zeroes (O3); its file is sealed against shrinking. R3: `mapped` says

@@ -75,18 +75,26 @@ pub(crate) fn retire(record: usize, base: usize, len: usize) {
 /// A record's memory to use again.
 fn reuse() -> Option<usize> {
     if REUSABLE_COUNT.load(Relaxed) == 0 {
-        reclaim();
+        reclaim(WORTH);
     }
     let n = REUSABLE_COUNT.load(Relaxed).checked_sub(1)?;
     REUSABLE_COUNT.store(n, Relaxed);
     REUSABLE.get(n).map(|record| record.load(Relaxed))
 }
 
-fn reclaim() {
+/// Gives back what addresses it can, for a program that has none left. `Identity::objects` is held.
+pub(crate) fn make_room() {
+    // A batch of records to use again is used up before there is another.
+    if REUSABLE_COUNT.load(Relaxed) == 0 {
+        reclaim(1);
+    }
+}
+
+fn reclaim(worth: usize) {
     let retired = RETIRED_COUNT.load(Relaxed);
     // ORDERING: Acquire pairs with Asleep's drop (R2).
     let in_use = ASLEEP.load(Acquire) != 0 || pin::some_kept();
-    if retired < WORTH || in_use || !process::is_single_threaded() {
+    if retired < worth || in_use || !process::is_single_threaded() {
         return;
     }
     for (retired, spare) in RETIRED.iter().zip(&REUSABLE).take(retired) {
@@ -104,8 +112,8 @@ fn reclaim() {
 /// Where the next record goes, and how many more fit. Changed under `Identity::objects` (O4); atomics because fork may copy them at any time.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 static LEFT: AtomicUsize = AtomicUsize::new(0);
-/// Records mapped at one time.
-const BATCH: usize = 256;
+/// Records mapped at one time: a page of them.
+const BATCH: usize = map::PAGE / size_of::<Object>();
 
 pub(super) fn place() -> Result<NonNull<MaybeUninit<Object>>, Errno> {
     if let Some(record) = reuse().and_then(|at| NonNull::new(at as *mut MaybeUninit<Object>)) {

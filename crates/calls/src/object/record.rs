@@ -58,10 +58,16 @@ pub(super) struct Cell {
     pub(super) pins: AtomicU32,
 }
 
-type Table = [Cell; IPCMNI];
+/// How many cells are made at one time: a page of them.
+const CELLS: usize = map::PAGE / size_of::<Cell>();
 
-/// One table a mechanism, null until an object of it is opened.
-static TABLES: [AtomicPtr<Table>; Kind::ALL.len()] = [const { AtomicPtr::new(null_mut()) }; Kind::ALL.len()];
+type Cells = [Cell; CELLS];
+
+/// The cells of a mechanism's indexes, null until an object is opened whose cell is among them.
+type Table = [AtomicPtr<Cells>; IPCMNI / CELLS];
+
+static TABLES: [Table; Kind::ALL.len()] =
+    [const { [const { AtomicPtr::new(null_mut()) }; IPCMNI / CELLS] }; Kind::ALL.len()];
 
 impl Object {
     /// Whether both ways of use are mapped.
@@ -92,10 +98,10 @@ impl Object {
 
 #[inline]
 pub(super) fn cell(kind: Kind, index: usize) -> Option<&'static Cell> {
-    // ORDERING: Acquire pairs with make_table().
-    // SAFETY: null, or what make_table() mapped for ever.
-    let table = unsafe { TABLES.get(kind as usize)?.load(Acquire).as_ref()? };
-    table.get(index)
+    let cells = TABLES.get(kind as usize)?.get(index / CELLS)?;
+    // ORDERING: Acquire pairs with make_room().
+    // SAFETY: null, or what make_room() mapped for ever.
+    unsafe { cells.load(Acquire).as_ref()? }.get(index % CELLS)
 }
 
 /// How many calls pin the regions of an identifier's index (`pin.rs`).
@@ -103,14 +109,14 @@ pub(super) fn pins_at(kind: Kind, id: IpcId) -> Option<&'static AtomicU32> {
     index_of(id).and_then(|index| cell(kind, index)).map(|cell| &cell.pins)
 }
 
-/// Makes a mechanism's table, if nobody has (O4). # Errors: `ENOMEM`.
-pub(super) fn make_table(kind: Kind) -> Result<(), Errno> {
-    let Some(table) = TABLES.get(kind as usize) else { return Err(Errno::ENOMEM) };
-    if table.load(Relaxed).is_null() {
+/// Makes an index's cell, if nobody has (O4). # Errors: `ENOMEM`.
+pub(super) fn make_room(kind: Kind, index: usize) -> Result<(), Errno> {
+    let cells = TABLES.get(kind as usize).and_then(|table| table.get(index / CELLS)).ok_or(Errno::EINVAL)?;
+    if cells.load(Relaxed).is_null() {
         // Zero is what a null pointer is.
-        let memory = map::anonymous(size_of::<Table>())?;
+        let memory = map::anonymous(size_of::<Cells>())?;
         // ORDERING: Release publishes the mapping.
-        table.store(memory.as_ptr().cast(), Release);
+        cells.store(memory.as_ptr().cast(), Release);
     }
     Ok(())
 }
@@ -124,4 +130,19 @@ pub(crate) fn find(kind: Kind, id: IpcId, page: &Identity) -> Option<&'static Ob
     // SAFETY: null, or a published record, which stays (O1).
     let object = unsafe { record.as_ref()? };
     object.is_good(index, id, page).then_some(object)
+}
+
+/// Takes the regions of opened objects, and their cells, out of what mlockall has locked. `Identity::objects` is held.
+pub(crate) fn unlock() {
+    for cells in TABLES.iter().flatten() {
+        // SAFETY: null, or what make_room() mapped for ever.
+        let Some(all) = (unsafe { cells.load(Acquire).as_ref() }) else { continue };
+        map::unlock(core::ptr::from_ref(all) as usize, size_of::<Cells>());
+        for cell in all {
+            // SAFETY: null, or a published record, which stays (O1).
+            if let Some(object) = unsafe { cell.record.load(Acquire).as_ref() } {
+                map::unlock(object.base, object.len);
+            }
+        }
+    }
 }

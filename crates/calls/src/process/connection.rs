@@ -252,7 +252,7 @@ fn hello(page: &Identity, line: Fd, image: u64) -> Result<i32, Errno> {
     let answer = receive(line.raw(), tag, &mut buf)?;
     let welcome: Welcome = answer.body(&buf)?;
     let directory = answer.fd.as_ref().ok_or(Errno::EPROTO)?;
-    directory::keep_directory(directory.raw(), welcome.directory_len)?;
+    directory::keep(directory.raw(), welcome.directory_len)?;
     let line = LINE.keep(line)?;
     if page.pid() == 0 {
         page.welcome(welcome.pid, image);

@@ -1,42 +1,92 @@
-//! The namespace's directory, mapped once for ever.
+//! The namespace's directory, as far as this process has had to do with it.
+//!
+//! A process maps the beginning, with the first indexes of each kind, and more when it meets an index that is not in it. Old mappings stay: a
+//! reader may have one in its hand.
+//!
+//! # Invariants
+//! Y1. `BASE` has at least `LEN` bytes mapped: a longer mapping is published by `BASE` first, then by `LEN`; a reader takes `LEN` first.
+//! Y2. Both change in [`keep`] and [`reach`] alone: at registration, under `Identity::rpc`, and under `Identity::objects` later.
 
-use core::ptr::NonNull;
+use crate::process::identity::Identity;
+use crate::thread::section;
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
-    AtomicPtr,
-    Ordering::{AcqRel, Acquire},
+    AtomicPtr, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use ring3_abi::Errno;
+use ring3_abi::{Errno, Kind};
 use ring3_engine::Region;
 use ring3_engine::directory::Directory;
 use ring3_os::map;
 
-/// The directory's first byte; null before the first registration of this memory. Valid for ever after: never unmapped.
-static DIRECTORY: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+/// The directory's first byte; null before the first registration of this memory.
+static BASE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+static LEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many indexes of each kind are mapped at first.
+const FIRST: usize = 64;
 
 /// The namespace's directory, if this memory has it. # Errors: `ENOSYS` before registration.
 #[inline]
 pub(crate) fn directory() -> Result<Directory<'static>, Errno> {
-    // ORDERING: Acquire pairs with keep_directory().
-    let base = NonNull::new(DIRECTORY.load(Acquire)).ok_or(Errno::ENOSYS)?;
-    // SAFETY: R1: keep_directory() mapped Directory::len() bytes of a sealed file there, for ever; R3: we only read.
-    let region = unsafe { Region::new(base, Directory::len()) };
+    // ORDERING: Acquire pairs with publish(): a base that is read after a length is at least as long (Y1).
+    let len = LEN.load(Acquire);
+    let base = NonNull::new(BASE.load(Acquire)).ok_or(Errno::ENOSYS)?;
+    // SAFETY: R1: `len` bytes of a sealed file are mapped there for ever (Y1); R3: we only read.
+    let region = unsafe { Region::new(base, len) };
     Directory::new(region).map_err(|_| Errno::ENOSYS)
 }
 
+/// The directory with every object that there is of a kind. # Errors: `ENOSYS`, `ENOMEM`.
+#[inline]
+pub(crate) fn whole(kind: Kind, page: &Identity) -> Result<Directory<'static>, Errno> {
+    let directory = directory()?;
+    match directory.usage(kind).1 {
+        Some(highest) if highest as usize >= directory.indices() => {
+            let section = section::enter();
+            let _held = page.objects.hold(&section);
+            reach(highest as usize)
+        }
+        _ => Ok(directory),
+    }
+}
+
+/// The directory with an index of each kind. `Identity::objects` is held. # Errors: `ENOSYS`, `ENOMEM`.
+pub(crate) fn reach(index: usize) -> Result<Directory<'static>, Errno> {
+    let old = directory()?;
+    if index < old.indices() {
+        return Ok(old);
+    }
+    let indices = index.saturating_add(1).max(old.indices() * 2);
+    let len = Directory::len_for(indices).min(Directory::len());
+    let base = BASE.load(Acquire);
+    // SAFETY: a second mapping of a file of ours, anywhere; the first stays.
+    let base = unsafe { map::again(base as usize, len)? };
+    publish(base, len);
+    directory()
+}
+
 /// Maps the directory that Hello answered, once.
-pub(crate) fn keep_directory(fd: i32, len: u64) -> Result<(), Errno> {
-    if !DIRECTORY.load(Acquire).is_null() {
+pub(crate) fn keep(fd: i32, len: u64) -> Result<(), Errno> {
+    if !BASE.load(Acquire).is_null() {
         return Ok(());
     }
     if len < Directory::len() as u64 {
         return Err(Errno::EPROTO);
     }
-    let base = map::shared(fd, 0, Directory::len(), map::PROT_READ)?;
-    // ORDERING: Release publishes the mapping.
-    let old = DIRECTORY.compare_exchange(core::ptr::null_mut(), base.as_ptr(), AcqRel, Acquire);
-    if old.is_err() {
-        // SAFETY: mapped above, known to nobody.
-        let _ = unsafe { map::unmap(base.as_ptr() as usize, Directory::len()) };
-    }
+    let len = Directory::len_for(FIRST);
+    publish(map::shared(fd, 0, len, map::PROT_READ)?, len);
     Ok(())
+}
+
+/// Takes it out of what mlockall has locked.
+pub(crate) fn unlock() {
+    let len = LEN.load(Acquire);
+    map::unlock(BASE.load(Acquire) as usize, len);
+}
+
+fn publish(base: NonNull<u8>, len: usize) {
+    // ORDERING: AcqRel and Release publish the mapping (Y1).
+    BASE.swap(base.as_ptr(), AcqRel);
+    LEN.store(len.max(LEN.load(Relaxed)), Release);
 }

@@ -6,10 +6,11 @@
 use crate::object::attachments::{self, Part};
 use crate::object::flags::Flags;
 use crate::object::mappings::{self, Mapping};
-use crate::object::parts;
+use crate::object::{parts, reclaim};
+use crate::process::identity::Identity;
 use crate::process::{self, connection};
 use crate::syscall::get;
-use crate::thread::section;
+use crate::thread::section::{self, Section};
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT};
 use ring3_abi::shm::{
     SHM_EXEC, SHM_INFO, SHM_LOCK, SHM_RDONLY, SHM_REMAP, SHM_RND, SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK, SHMLBA,
@@ -65,14 +66,17 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
         let size = usize::try_from(attached.size).map_err(|_| Errno::ENOMEM)?;
         let len = size.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
         let prot = protection(flags);
-        let at = map_segment(file.raw(), exactly.then_some(addr), len, prot, flags & SHM_REMAP != 0)?;
+        let replace = flags & SHM_REMAP != 0;
+        let at = with_room(page, &section, || {
+            map_segment(file.raw(), exactly.then_some(addr), len, prot, replace)
+        })?;
         if flags & SHM_REMAP != 0 {
             parts::gone(at, at.saturating_add(len));
         }
         let file = fd::identify(file.raw())?;
         let flags = Flags::attached(prot, flags & SHM_RDONLY != 0, page.locking());
         let part = Part { addr: at, len, offset: 0, token, origin: token, size: len, flags, file };
-        attachments::add(part).inspect_err(|_| {
+        with_room(page, &section, || attachments::add(part)).inspect_err(|_| {
             // SAFETY: mapped above; nobody knows it yet.
             let _ = unsafe { map::unmap(at, len) };
         })?;
@@ -82,6 +86,18 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
         let _ = connection::ask(Op::Detach, &Detach { token, undo: 1, pad: 0 });
     }
     mapped
+}
+
+/// Does something that takes memory, once more if there was too little and something of ours can be given back.
+fn with_room<T>(page: &Identity, section: &Section, take: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+    match take() {
+        Err(Errno::ENOMEM) => {
+            let _held = page.objects.hold(section);
+            reclaim::make_room();
+            take()
+        }
+        other => other,
+    }
 }
 
 /// How shmat's flags let a segment be used.

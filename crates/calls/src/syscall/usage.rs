@@ -2,10 +2,11 @@
 //! mseal(2). Each may cut an attachment in two (`object/cuts.rs`).
 
 use crate::object::flags::Change;
-use crate::object::{attachments, cuts};
-use crate::process::identity;
+use crate::object::{attachments, cuts, record};
+use crate::process::{directory, identity};
 use crate::syscall::memory::{changing, rounded};
-use crate::thread::memory;
+use crate::thread::{memory, section};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use ring3_abi::Errno;
 use ring3_os::arch::nr;
 use ring3_os::map::{self, Locking};
@@ -130,12 +131,45 @@ fn all(number: usize, flags: usize, current: Option<Locking>, later: Locking) ->
         },
     )
     .inspect(|_| {
-        if memory::is_ours()
-            && let Ok(page) = identity::own()
-        {
-            page.set_locking(later);
+        if memory::is_ours() {
+            keep_out(current.is_some_and(|locking| locking != Locking::No), later);
         }
     })
+}
+
+/// Keeps our own memory out of what is locked, as the kernel's is.
+fn keep_out(locked: bool, later: Locking) {
+    map::set_kernel_locks(later != Locking::No);
+    let section = section::enter();
+    let Ok(page) = identity::own() else { return };
+    let _held = page.objects.hold(&section);
+    page.set_locking(later);
+    if locked {
+        IMAGE.unlock();
+        directory::unlock();
+        record::unlock();
+    }
+}
+
+/// Where the agent itself lies, once it is known.
+pub struct Image {
+    addr: AtomicUsize,
+    len: AtomicUsize,
+}
+
+/// The agent's.
+pub static IMAGE: Image = Image { addr: AtomicUsize::new(0), len: AtomicUsize::new(0) };
+
+impl Image {
+    /// Notes where it lies.
+    pub fn lies_at(&self, addr: usize, len: usize) {
+        self.addr.store(addr, Relaxed);
+        self.len.store(len, Relaxed);
+    }
+
+    fn unlock(&self) {
+        map::unlock(self.addr.load(Relaxed), self.len.load(Relaxed));
+    }
 }
 
 /// mseal(2) for the program.

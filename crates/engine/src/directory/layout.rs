@@ -1,16 +1,18 @@
-//! The directory's layout: one page of settings, one of process bits, then for each kind key heads and entries.
+//! The directory's layout: one page of settings, one of process bits, for each kind the heads of its keys, then the slots: a page of each kind's
+//! first ones, a page of each kind's next ones, and so on.
 //!
 //! All numbers are atomics; all links are index + 1, so that zeroed memory is an empty directory.
 
 use crate::atomic::{AtomicU32, AtomicU64};
+use crate::error::{Error, Result};
 use crate::layout;
-use crate::region::Table;
+use crate::region::{Region, Table};
 use ring3_abi::Kind;
 use ring3_abi::ipc::IPCMNI;
 use ring3_abi::limits::Limit;
 
 /// First word of a directory: "R3d" and the format's version.
-pub const MAGIC: u32 = 0x5233_6401;
+pub const MAGIC: u32 = 0x5233_6402;
 
 /// How many fields `Limits` has.
 pub const LIMITS: usize = Limit::ALL.len();
@@ -19,7 +21,7 @@ pub const LIMITS: usize = Limit::ALL.len();
 pub const PID_WORDS: usize = IPCMNI / 64;
 
 /// How many chains the keys of a kind are spread over.
-pub const CHAINS: u32 = 16384;
+pub const CHAINS: u32 = 4096;
 
 layout! {
     /// The first 256 bytes.
@@ -73,27 +75,46 @@ layout! {
 }
 
 const PAGE: usize = 4096;
+const KINDS: usize = Kind::ALL.len();
 const HEADS: usize = CHAINS as usize * 4;
-const SLOTS: usize = IPCMNI * 64;
+/// Where the slots begin: behind everything that each process maps.
+const SLOTS: usize = 2 * PAGE + KINDS * HEADS;
+/// How many slots of one kind lie side by side: a page of them.
+const BLOCK: usize = PAGE / size_of::<Slot>();
 
 /// Length of a directory, bytes.
-pub const LEN: usize = 2 * PAGE + 3 * (HEADS + SLOTS);
+pub const LEN: usize = len_for(IPCMNI);
+
+/// How much of a directory has the objects with the first `indices` indexes, bytes. Indexes in use are low, so a process need not map it all.
+pub const fn len_for(indices: usize) -> usize {
+    SLOTS + indices.div_ceil(BLOCK) * KINDS * PAGE
+}
+
+/// How many indexes of each kind lie in the first `len` bytes.
+pub(super) const fn indices_in(len: usize) -> usize {
+    len.saturating_sub(SLOTS) / (KINDS * PAGE) * BLOCK
+}
 
 /// The bits of processes.
 pub(super) const PIDS: Table<AtomicU64> = Table::new(PAGE, PID_WORDS as u32);
 
 /// The heads of a kind's key chains.
 pub(super) const fn heads(kind: Kind) -> Table<AtomicU32> {
-    Table::new(2 * PAGE + kind as usize * (HEADS + SLOTS), CHAINS)
+    Table::new(2 * PAGE + kind as usize * HEADS, CHAINS)
 }
 
-/// A kind's entries.
-pub(super) const fn slots(kind: Kind) -> Table<Slot> {
-    Table::new(heads(kind).end(), IPCMNI as u32)
+/// The slot at an index of a kind.
+#[inline]
+pub(super) fn slot(region: Region<'_>, kind: Kind, index: usize) -> Result<&Slot> {
+    if index >= IPCMNI {
+        return Err(Error::Spoiled);
+    }
+    let page = index / BLOCK * KINDS + kind as usize;
+    region.at(SLOTS + page * PAGE + index % BLOCK * size_of::<Slot>())
 }
 
 /// The chain that a key is in.
 pub(super) fn chain(key: i32) -> u32 {
-    // Fibonacci hashing: the top 14 bits of the product.
-    (key as u32).wrapping_mul(0x9E37_79B9) >> 18
+    // Fibonacci hashing: the top bits of the product.
+    (key as u32).wrapping_mul(0x9E37_79B9) >> (32 - CHAINS.ilog2())
 }

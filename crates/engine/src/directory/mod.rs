@@ -23,7 +23,9 @@ pub use writer::Writer;
 use crate::atomic::{Acquire, AtomicU64, Relaxed, fence};
 use crate::error::{Error, Result};
 use crate::region::Region;
-use layout::{CHAINS, Head, LEN, LIMITS, MAGIC, PID_WORDS, PIDS, Slot, chain, heads, slots};
+use layout::{
+    CHAINS, Head, LEN, LIMITS, MAGIC, PID_WORDS, PIDS, Slot, chain, heads, indices_in, len_for, slot,
+};
 use ring3_abi::ipc::IPCMNI;
 use ring3_abi::limits::{Limit, Limits};
 use ring3_abi::{Gid, IpcId, Key, Kind, Pid, Uid};
@@ -63,22 +65,32 @@ pub struct Directory<'r> {
 }
 
 impl<'r> Directory<'r> {
-    /// Takes a mapping for a directory.
+    /// Takes a mapping for a directory, or for the beginning of one ([`Directory::len_for`]).
     ///
     /// # Errors
-    /// `Spoiled` if it is none, or shorter than one.
+    /// `Spoiled` if it is none, or too short to hold an index.
     pub fn new(region: Region<'r>) -> Result<Directory<'r>> {
         let head = region.at::<Head>(0)?;
         // ORDERING: Acquire pairs with Writer::new's Release: who sees the magic sees a directory.
-        if region.len() < LEN || head.magic.load(Acquire) != MAGIC {
+        if region.len() < len_for(1) || head.magic.load(Acquire) != MAGIC {
             return Err(Error::Spoiled);
         }
         Ok(Directory { region })
     }
 
-    /// Length of the mapping that a directory needs.
+    /// Length of a directory.
     pub const fn len() -> usize {
         LEN
+    }
+
+    /// How much of a directory has the first `indices` indexes.
+    pub const fn len_for(indices: usize) -> usize {
+        len_for(indices)
+    }
+
+    /// How many indexes this mapping has. What lies behind them is not found here.
+    pub fn indices(self) -> usize {
+        indices_in(self.region.len())
     }
 
     fn head(self) -> Option<&'r Head> {
@@ -86,7 +98,7 @@ impl<'r> Directory<'r> {
     }
 
     fn slot(self, kind: Kind, index: usize) -> Option<&'r Slot> {
-        slots(kind).get(self.region, u32::try_from(index).ok()?).ok()
+        slot(self.region, kind, index).ok()
     }
 
     /// The version of a slot, for comparing with that of an entry read earlier.

@@ -1,6 +1,6 @@
 //! The broker's side of the directory.
 
-use super::layout::{CHAINS, Head, MAGIC, Slot, chain, heads, slots};
+use super::layout::{self, CHAINS, Head, MAGIC, Slot, chain, heads};
 use super::{Directory, Entry, limit_words};
 use crate::atomic::{Relaxed, Release, fence};
 use crate::error::Result;
@@ -49,7 +49,7 @@ impl<'r> Writer<'r> {
     /// `Spoiled` if there is no such index.
     pub fn put(self, kind: Kind, index: usize, entry: Option<&Entry>) -> Result<u64> {
         let at = u32::try_from(index).unwrap_or(u32::MAX);
-        let slot = slots(kind).get(self.directory.region, at)?;
+        let slot = layout::slot(self.directory.region, kind, index)?;
         let before = (slot.present.load(Relaxed) == 1).then(|| slot.key.load(Relaxed) as i32);
         let after = entry.map(|entry| entry.key);
         if before != after {
@@ -82,7 +82,7 @@ impl<'r> Writer<'r> {
                     link.store(slot.next.load(Relaxed), Release);
                     break;
                 }
-                n => link = &slots(kind).get(self.directory.region, n.wrapping_sub(1))?.next,
+                n => link = &layout::slot(self.directory.region, kind, n.wrapping_sub(1) as usize)?.next,
             }
         }
         Ok(())
