@@ -27,7 +27,7 @@ mod tls;
 pub use freestanding::REGISTER_ARGUMENTS;
 pub use park::{park, unpark};
 pub use stack::with_stack;
-pub use stat::{STAT_LEN, stat_of};
+pub use stat::{STAT_LEN, stat_mode_and_links, stat_of};
 pub use syscalls::syscall;
 pub use tls::{THREAD_BLOCK_LEN, thread_block};
 

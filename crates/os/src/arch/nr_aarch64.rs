@@ -6,6 +6,7 @@ macro_rules! numbers {
 }
 
 numbers! {
+    GETCWD = 17; DUP3 = 24; FSTATFS = 44; READLINKAT = 78; NEWFSTATAT = 79; OPENAT2 = 437;
     FCNTL = 25; IOCTL = 29; OPENAT = 56; CLOSE = 57; READ = 63; WRITE = 64; PREAD64 = 67; PPOLL = 73; FSTAT = 80; CAPGET = 90; CAPSET = 91;
     EXIT_GROUP = 94; WAITID = 95; FUTEX = 98; CLOCK_GETTIME = 113; SCHED_YIELD = 124; TGKILL = 131; RT_SIGACTION = 134; RT_SIGPROCMASK = 135;
     SETREGID = 143; SETGID = 144; SETREUID = 145; SETUID = 146; SETRESUID = 147; SETRESGID = 149; SETFSUID = 151; SETFSGID = 152;
@@ -24,6 +25,10 @@ pub const DUP2: usize = usize::MAX - 1;
 
 /// aarch64 has no fork: a number that no call has.
 pub const FORK: usize = usize::MAX;
+/// Nor open.
+pub const OPEN: usize = usize::MAX - 1;
+/// Nor creat.
+pub const CREAT: usize = usize::MAX - 2;
 
 /// The vDSO's names of clock_gettime and getcpu; it has no getcpu.
 pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 2] = [c"__kernel_clock_gettime", c"__kernel_getcpu"];

@@ -10,3 +10,8 @@ pub fn stat_of(mode: u32, inode: u64) -> [u64; STAT_LEN / 8] {
     [stat[0], stat[1], stat[2], stat[3], stat[7]] = [0x15, inode, 1, u64::from(mode), 1024];
     stat
 }
+
+/// st_mode and st_nlink.
+pub fn stat_mode_and_links(stat: &[u64; STAT_LEN / 8]) -> (u32, u64) {
+    (stat[3] as u32, stat[2])
+}
