@@ -42,7 +42,7 @@ doors! {
     exec: execve execv execvpe execvp fexecve execveat posix_spawn posix_spawnp execl execlp execle;
     procfs: creat creat64 open open64 __open __open64 __open_2 __open64_2 openat openat64 __openat_2 __openat64_2 fopen fopen64 freopen freopen64;
     procfs: access eaccess euidaccess faccessat stat stat64 lstat lstat64 __xstat __xstat64 __lxstat __lxstat64;
-    procfs: fstatat fstatat64 __fxstatat __fxstatat64 statx;
+    procfs: fstat fstat64 __fxstat __fxstat64 fstatat fstatat64 __fxstatat __fxstatat64 statx;
 }
 
 lookups! {

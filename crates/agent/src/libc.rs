@@ -50,6 +50,8 @@ words! {
     cleanup_pop = b"_pthread_cleanup_pop";
     /// `FILE *fdopen(int, const char *)`.
     fdopen = b"fdopen";
+    /// `int fileno(FILE *)`.
+    fileno = b"fileno";
     /// `const char *gnu_get_libc_version(void)`.
     version = b"gnu_get_libc_version";
 }
@@ -112,6 +114,18 @@ pub(crate) fn fail(errno: ring3_abi::Errno) -> isize {
         }
     }
     -1
+}
+
+/// The thread's errno.
+pub(crate) fn last_error() -> ring3_abi::Errno {
+    match LIBC.errno_location() {
+        0 => ring3_abi::Errno::ENOSYS,
+        // SAFETY: libc's function of this form.
+        at => unsafe {
+            let location: extern "C" fn() -> *mut i32 = core::mem::transmute(at);
+            ring3_abi::Errno(location().read() as u16)
+        },
+    }
 }
 
 /// The value, or -1 with errno set.

@@ -13,7 +13,7 @@
 //! | what does a death leave behind | `life/death.rs` |
 //! | where does an object's memory come from | `object/arena.rs`, `shm/segment.rs`; `regions.rs` maps it |
 //! | what becomes of an engine's error | `attempt.rs` |
-//! | what do the files of /proc say | `procfs.rs`, and `policy/limits.rs` for their writing |
+//! | what do the files of /proc say | `procfs.rs`; `policy/kernel_limits.rs` and `policy/limits.rs` for their writing |
 //!
 //! # Invariants
 //! B1. Everything that a client says is a claim, except what the kernel vouches for: its process, user and group.

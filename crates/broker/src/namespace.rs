@@ -10,6 +10,7 @@ use crate::mechanism::{self, States};
 use crate::object::arena::Arenas;
 use crate::object::names::Names;
 use crate::object::{Geometry, Object};
+use crate::policy::kernel_limits::KernelLimits;
 use crate::regions::{Mapping, memory_file, read_only, seal};
 use ring3_abi::ipc::index_of;
 use ring3_abi::limits::Limits;
@@ -54,6 +55,8 @@ pub(crate) struct Namespace {
     pub(crate) host: BrokerHost,
     pub(crate) owner: Uid,
     limits: Limits,
+    /// Made when a program first opens a file of limits; `None` then if the machine cannot have them.
+    kernel_limits: Option<Option<KernelLimits>>,
     directory: Mapping,
     directory_file: OwnedFd,
     directory_inode: u64,
@@ -82,6 +85,7 @@ impl Namespace {
             host: BrokerHost::new(),
             owner,
             limits,
+            kernel_limits: None,
             directory,
             directory_file: read_only(&file)?,
             directory_inode,
@@ -115,9 +119,33 @@ impl Namespace {
         &self.limits
     }
 
+    /// The kernel's files of limits, if the machine can have them.
+    pub(crate) fn kernel_limits(&mut self) -> Option<&mut KernelLimits> {
+        let (owner, limits) = (self.owner, &self.limits);
+        self.kernel_limits.get_or_insert_with(|| KernelLimits::new(owner, limits).ok()).as_mut()
+    }
+
+    /// The same, if they were opened.
+    pub(crate) fn opened_limits(&mut self) -> Option<&mut KernelLimits> {
+        self.kernel_limits.as_mut()?.as_mut()
+    }
+
+    /// Puts in force what was written to the kernel's files of limits.
+    pub(crate) fn take_up_limits(&mut self) {
+        let limits = self.limits;
+        if let Some(new) = self.opened_limits().and_then(|files| files.changed(&limits)) {
+            // They stand in the files: nothing is to be stored there.
+            self.limits = new;
+            self.apply_limits(new);
+        }
+    }
+
     /// Sets limits and tells everybody.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        let old = std::mem::replace(&mut self.limits, limits);
+        if self.opened_limits().is_some_and(|files| files.store(&old, &limits).is_err()) {
+            self.kernel_limits = Some(None);
+        }
         if let Some(directory) = self.directory() {
             directory.set_limits(&limits);
         }

@@ -1,7 +1,8 @@
 //! The files of /proc that a namespace has of its own. proc(5); kernel: sysvipc_msg_proc_show() and its sisters, ipc/ipc_sysctl.c.
 //!
-//! Reading gives a sealed memory file with the text of this moment. Writing goes through a pipe (or a socket, if the file is to be read too)
-//! that the broker empties before it handles any request. Only the first write of an open counts, as in the kernel's strict mode.
+//! A limit is one of the kernel's own files wherever the machine lets us have it (`policy/kernel_limits.rs`). Otherwise, and for a table, reading
+//! gives a sealed memory file with the text of this moment; writing goes through a pipe (or a socket, if the file is to be read too) that
+//! the broker empties before it handles any request. Only the first write of an open counts, as in the kernel's strict mode.
 
 use crate::failure::errno;
 use crate::mechanism;
@@ -14,7 +15,7 @@ use crate::serve::client::{Answer, Request};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_wire::Packet;
 use ring3_wire::request::{Proc, ProcFile};
-use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::os::fd::OwnedFd;
@@ -30,18 +31,22 @@ pub(crate) struct Written {
 /// Opens a file.
 fn open(ns: &mut Namespace, creds: &Creds, ask: &Proc) -> Result<(Answer, Option<Written>), Trouble> {
     let file = ProcFile::from_u32(ask.file).ok_or(Errno::ENOENT)?;
-    let table = mechanism::all().find(|(_, mechanism)| mechanism.facts().table == file);
-    if ask.access != 0 && (table.is_some() || !limits::may_set_file(ns, creds, file)) {
+    let flags = OFlags::from_bits_retain(ask.flags) & (OFlags::ACCMODE | OFlags::APPEND | OFlags::NONBLOCK);
+    let access = flags & OFlags::ACCMODE;
+    if let Some((kind, _)) = mechanism::all().find(|(_, mechanism)| mechanism.facts().table == file) {
+        return Ok((table(ns, creds, kind, access)?, None));
+    }
+    if access != OFlags::RDONLY && !limits::may_set_file(ns, creds, file) {
         return Err(Errno::EACCES.into());
     }
-    let text = match table {
-        Some((kind, _)) => table_text(ns, kind)?,
-        None => limits::text(ns.limits(), file),
-    };
-    let (theirs, ours) = match ask.access {
-        0 => return Ok((Answer::default().passing(snapshot(&text)?), None)),
-        1 => write_end()?,
-        2 => both_ways(&text)?,
+    if let Some(opened) = ns.kernel_limits().and_then(|files| files.open(file, creds.uid, flags)) {
+        return Ok((Answer::default().passing(opened), None));
+    }
+    let text = limits::text(ns.limits(), file);
+    let (theirs, ours) = match access {
+        OFlags::RDONLY => return Ok((Answer::default().passing(snapshot(file, &text, access)?), None)),
+        OFlags::WRONLY => write_end()?,
+        OFlags::RDWR => both_ways(&text)?,
         _ => return Err(Errno::EINVAL.into()),
     };
     Ok((Answer::default().passing(theirs), Some(Written { fd: ours, file, used: false })))
@@ -50,19 +55,39 @@ fn open(ns: &mut Namespace, creds: &Creds, ask: &Proc) -> Result<(Answer, Option
 impl Server {
     /// Proc: opens a file, and watches what is written to it.
     pub(crate) fn proc(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<Answer, Trouble> {
+        let unopened = self.ns.opened_limits().is_none();
         let (answer, written) = open(&mut self.ns, &asked.creds, &packet.body()?)?;
         if let Some(written) = written {
             self.watch_written(written);
         }
+        if unopened {
+            self.watch_limits();
+        }
+        self.publish_writers();
         Ok(answer)
     }
 }
 
-fn snapshot(text: &str) -> Result<OwnedFd, Errno> {
-    let file = memory_file("ring3-proc", MemfdFlags::empty())?;
+/// Opens a table. Root may open it for writing, too, but not write.
+fn table(ns: &mut Namespace, creds: &Creds, kind: Kind, access: OFlags) -> Result<Answer, Trouble> {
+    if access != OFlags::RDONLY && creds.uid != 0 {
+        return Err(Errno::EACCES.into());
+    }
+    let text = table_text(ns, kind)?;
+    Ok(Answer::default().passing(snapshot(mechanism::of(kind).facts().table, &text, access)?))
+}
+
+/// A memory file that nobody can change. The agent knows it by its mode and its name (`calls/src/syscall/files.rs`).
+fn snapshot(which: ProcFile, text: &str, access: OFlags) -> Result<OwnedFd, Errno> {
+    let file = memory_file(&which.path().to_string_lossy(), MemfdFlags::empty())?;
     rustix::io::write(&file, text.as_bytes()).map_err(errno)?;
+    rustix::fs::fchmod(&file, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(errno)?;
     seal(&file, SealFlags::GROW | SealFlags::WRITE)?;
-    read_only(&file)
+    if access == OFlags::RDONLY {
+        return read_only(&file);
+    }
+    rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(errno)?;
+    Ok(file)
 }
 
 /// A pipe that keeps writes apart.

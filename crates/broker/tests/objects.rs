@@ -170,7 +170,7 @@ fn who_may_do_what() {
     assert!(!flags.contains(rustix::fs::OFlags::RDWR));
     assert_eq!(third.attach(segment, 0o110000).map(drop), Err(Errno::EACCES), "SHM_EXEC wants x");
     assert_eq!(third.set_limit(Limit::Msgmax, 1), Err(Errno::EPERM));
-    let write = request::Proc { file: ProcFile::Msgmax as u32, access: 1 };
+    let write = request::Proc { file: ProcFile::Msgmax as u32, flags: 1 };
     assert_eq!(third.call(Op::Proc, &write).map(drop), Err(Errno::EACCES));
     assert_eq!(me.get(Kind::Shm, 0, 0o4600, 1), Err(Errno::EPERM), "huge pages");
 }
@@ -238,17 +238,18 @@ fn proc_files_read_and_written() {
     );
     assert_eq!(text.lines().nth(1), Some(want.as_str()));
     assert_eq!(me.proc_text(ProcFile::Sem), "32000\t1024000000\t500\t32000\n");
-    let file =
-        |access| me.call(Op::Proc, &request::Proc { file: ProcFile::Msgmax as u32, access }).expect("ours");
+    // The limits that are never the kernel's own files.
+    let wish = ProcFile::MsgNextId;
+    let file = |flags| me.call(Op::Proc, &request::Proc { file: wish as u32, flags }).expect("ours");
     let pipe = file(1).fd.expect("a pipe");
     rustix::io::write(&pipe, b"4096\n").expect("written");
-    assert_eq!(me.proc_text(ProcFile::Msgmax), "4096\n");
+    assert_eq!(me.proc_text(wish), "4096\n");
     rustix::io::write(&pipe, b"1\n").expect("taken");
-    assert_eq!(me.proc_text(ProcFile::Msgmax), "4096\n", "the first write of an open counts");
+    assert_eq!(me.proc_text(wish), "4096\n", "the first write of an open counts");
     let both = std::fs::File::from(file(2).fd.expect("a socket"));
     assert_eq!(std::io::read_to_string(&both).expect("text"), "4096\n");
     rustix::io::write(&both, b"77").expect("written");
-    assert_eq!(me.proc_text(ProcFile::Msgmax), "77\n");
+    assert_eq!(me.proc_text(wish), "77\n");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The bodies of requests. Field order leaves no padding, which `IntoBytes` checks.
 
+use core::ffi::CStr;
 pub use ring3_abi::limits::Limit;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -147,8 +148,8 @@ bodies! {
     Proc {
         /// A [`ProcFile`].
         file: u32,
-        /// 0 to read, 1 to write, 2 both.
-        access: u32,
+        /// Status flags, as of open(2): the access mode, O_APPEND, O_NONBLOCK.
+        flags: u32,
     }
     /// semop by the broker. `nsops` operations follow.
     SemOp {
@@ -248,6 +249,21 @@ numbers! {
     }
 }
 
+macro_rules! path {
+    (Sysvipc, $file:literal) => {
+        path!(concat!("/proc/sysvipc/", $file, "\0"))
+    };
+    (Kernel, $file:literal) => {
+        path!(concat!("/proc/sys/kernel/", $file, "\0"))
+    };
+    ($text:expr) => {
+        match CStr::from_bytes_with_nul($text.as_bytes()) {
+            Ok(path) => path,
+            Err(_) => c"",
+        }
+    };
+}
+
 macro_rules! files {
     ($($name:ident = $n:literal, $folder:ident, $file:literal;)*) => {
         /// The files of /proc that a namespace has of its own.
@@ -267,6 +283,11 @@ macro_rules! files {
             /// The folder that it is in.
             pub const fn folder(self) -> ProcFolder {
                 match self { $(ProcFile::$name => ProcFolder::$folder,)* }
+            }
+
+            /// Its path, where /proc is mounted at its usual place.
+            pub const fn path(self) -> &'static CStr {
+                match self { $(ProcFile::$name => path!($folder, $file),)* }
             }
 
             /// Its name in that folder.
@@ -305,10 +326,9 @@ files! {
 }
 
 impl ProcFile {
-    /// The file with a name in a folder.
-    pub fn find(folder: ProcFolder, name: &[u8]) -> Option<ProcFile> {
-        let mut all = ProcFile::ALL.iter().copied();
-        all.find(|file| file.folder() == folder && file.name().as_bytes() == name)
+    /// Whether it is of limits. The others are tables of objects.
+    pub fn is_limit(self) -> bool {
+        self.folder() == ProcFolder::Kernel
     }
 
     /// The limits that stand in it, in their order there.

@@ -353,12 +353,17 @@ fn files(op: Op, args: &Args) -> Outcome {
         Op::Ftok => Outcome::plain(i64::from(unsafe { libc::ftok(path.as_ptr(), args.int(1)) })),
         // SAFETY: the path is a C string.
         Op::Access => Outcome::plain(i64::from(unsafe { libc::access(path.as_ptr(), args.int(1)) })),
+        Op::Cat if args.count > 1 => match (path.to_bytes(), args.text(1).to_bytes()) {
+            (b"/proc/self/maps", _) => show::mapped(&args.text(1).to_string_lossy()),
+            (_, b"kept") => show::kept(&path.to_string_lossy()),
+            _ => show::by_link(&path.to_string_lossy(), &args.text(1).to_string_lossy()),
+        },
         Op::Cat => show::file(&path.to_string_lossy()),
-        Op::Write => show::write(&path.to_string_lossy(), &args.text(1).to_string_lossy()),
+        Op::Write => show::write(&path.to_string_lossy(), &args.text(1).to_string_lossy(), args.count > 2),
         _ => {
             let path = format!("/proc/sys/kernel/{}", path.to_string_lossy());
             if args.count > 1 {
-                show::write(&path, &args.text(1).to_string_lossy())
+                show::write(&path, &args.text(1).to_string_lossy(), false)
             } else {
                 show::file(&path)
             }

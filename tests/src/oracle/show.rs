@@ -190,10 +190,11 @@ fn failed(error: &std::io::Error) -> Outcome {
     Outcome { ret: -1, errno: error.raw_os_error().unwrap_or(0), text: String::new() }
 }
 
-pub(crate) fn write(path: &str, text: &str) -> Outcome {
+/// Writes to a file, which is opened to be read, too, if `reads`.
+pub(crate) fn write(path: &str, text: &str, reads: bool) -> Outcome {
     use std::io::Write;
-    let done =
-        std::fs::OpenOptions::new().write(true).open(path).and_then(|mut f| f.write_all(text.as_bytes()));
+    let opened = std::fs::OpenOptions::new().write(true).read(reads).open(path);
+    let done = opened.and_then(|mut file| file.write_all(text.as_bytes()));
     match done {
         Ok(()) => Outcome { ret: 0, errno: 0, text: String::new() },
         Err(e) => failed(&e),
@@ -205,6 +206,44 @@ pub(crate) fn file(path: &str) -> Outcome {
         Ok(text) => Outcome { ret: 0, errno: 0, text: table(&text) },
         Err(e) => failed(&e),
     }
+}
+
+/// Reads a file by a symbolic link of another name.
+pub(crate) fn by_link(path: &str, name: &str) -> Outcome {
+    let link = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+    if let Err(e) = std::os::unix::fs::symlink(path, &link) {
+        return failed(&e);
+    }
+    let outcome = file(&link.to_string_lossy());
+    let _ = std::fs::remove_file(&link);
+    outcome
+}
+
+/// What /proc/self/maps calls the mappings whose name has this part.
+pub(crate) fn mapped(part: &str) -> Outcome {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let names = maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..)));
+    let text = names.filter(|name| name.contains(part)).collect::<Vec<_>>().join(" ");
+    Outcome { ret: 0, errno: 0, text }
+}
+
+/// How many lines a table has more when it is read again by the same descriptor, after a segment was made.
+pub(crate) fn kept(path: &str) -> Outcome {
+    use std::io::{Read, Seek};
+    let lines = |file: &mut std::fs::File| {
+        let mut text = String::new();
+        file.rewind().and_then(|()| file.read_to_string(&mut text)).map(|_| text.lines().count() as i64)
+    };
+    let counted = std::fs::File::open(path).and_then(|mut file| {
+        let before = lines(&mut file)?;
+        // SAFETY: numbers only.
+        let id = unsafe { libc::shmget(libc::IPC_PRIVATE, 1, 0o600) };
+        let after = lines(&mut file);
+        // SAFETY: no structure is asked for.
+        unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+        Ok(after? - before)
+    });
+    counted.map_or_else(|e| failed(&e), |more| Outcome { ret: 0, errno: 0, text: format!("{more} more") })
 }
 
 /// A table of /proc/sysvipc with its process numbers and times marked; other files as they are.

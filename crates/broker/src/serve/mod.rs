@@ -279,18 +279,20 @@ impl Server {
 
     /// Puts in force what was written to files of limits.
     fn drain_written(&mut self) {
-        if self.written.is_empty() {
+        if self.written.is_empty() && self.ns.opened_limits().is_none() {
             return;
         }
         let ns = &mut self.ns;
+        ns.take_up_limits();
         self.written.retain_mut(|written| written.drain(ns));
         self.publish_writers();
     }
 
     /// Tells everybody whether limits may be changing without a request.
-    fn publish_writers(&self) {
+    pub(crate) fn publish_writers(&mut self) {
+        let writers = self.written.len() + self.ns.opened_limits().map_or(0, |files| files.writers());
         if let Some(directory) = self.ns.directory() {
-            directory.set_limit_writers(self.written.len());
+            directory.set_limit_writers(writers);
         }
     }
 
@@ -300,6 +302,13 @@ impl Server {
         let _ = self.watch(&written.fd, Source::Pipe);
         self.written.push(written);
         self.publish_writers();
+    }
+
+    /// Watches the kernel's files of limits, if they were opened.
+    pub(crate) fn watch_limits(&mut self) {
+        let Some(files) = self.ns.opened_limits() else { return };
+        // Not watched, they are still looked at before each request.
+        let _ = epoll::add(&self.events, files.events(), Source::Pipe.encode(), EventFlags::IN);
     }
 
     /// Sends a request's answer, or puts it off.

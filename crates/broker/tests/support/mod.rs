@@ -284,7 +284,7 @@ impl Client {
     }
 
     pub fn proc_text(&self, file: request::ProcFile) -> String {
-        let got = self.call(Op::Proc, &request::Proc { file: file as u32, access: 0 }).expect("readable");
+        let got = self.call(Op::Proc, &request::Proc { file: file as u32, flags: 0 }).expect("readable");
         std::io::read_to_string(std::fs::File::from(got.fd.expect("a file"))).expect("text")
     }
 

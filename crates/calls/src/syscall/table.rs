@@ -4,10 +4,12 @@
 //! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
 
 use crate::process::credentials;
-use crate::syscall::{descriptors, exec, life, memory, msg, msgctl, sem, semctl, shm, usage};
+use crate::syscall::{descriptors, exec, files, life, memory, msg, msgctl, sem, semctl, shm, usage};
 use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
+use ring3_os::file::HERE;
+use ring3_os::user;
 
 /// A system call as it comes in registers of 64 bits, of which the kernel takes as many bits as the parameter has.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,17 @@ pub fn dispatch(call: Call) -> isize {
         nr::MSEAL => raw(usage::mseal(word(0), word(1), word(2))),
         nr::MBIND => raw(usage::mbind(call.args)),
 
+        nr::OPEN => opening(call, HERE, word(0), word(1)),
+        nr::CREAT => opening(call, HERE, word(0), files::O_WRONLY as usize),
+        nr::OPENAT => opening(call, int(0), word(1), word(2)),
+        // Its third argument begins with the flags.
+        nr::OPENAT2 => opening(call, int(0), word(1), user::read::<u64>(word(2)).unwrap_or(0) as usize),
+        nr::FSTAT => {
+            let done = call.kernel();
+            let file = if done == 0 { files::stands_for(int(0), word(1)) } else { None };
+            file.map_or(done, |file| raw(files::describe(file, word(1))))
+        }
+
         nr::RT_SIGACTION => raw(signal::rt_sigaction(int(0), word(1), word(2), word(3))),
 
         nr::CLOSE if descriptors::is_hidden(int(0)) => Errno::EBADF.encode(),
@@ -118,6 +131,12 @@ pub fn dispatch(call: Call) -> isize {
 
         _ => call.kernel(),
     }
+}
+
+/// An open, and what follows from what it opened.
+fn opening(call: Call, dir: i32, path: usize, flags: usize) -> isize {
+    // SAFETY: the path that the kernel is given.
+    unsafe { files::opened_by_number(call.kernel(), dir, path as *const u8, flags as i32) }
 }
 
 /// A result as the kernel gives it.

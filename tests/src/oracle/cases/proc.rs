@@ -13,8 +13,35 @@ case /proc/sysvipc when nothing is there
 1: write(|/proc/sysvipc/msg|, |1|)
 
 case /proc/sysvipc: who writes to it
-deviates proc-write
 0: write(|/proc/sysvipc/msg|, |1|)
+0: write(|/proc/sysvipc/sem|, |1|)
+0: write(|/proc/sysvipc/shm|, |1|)
+1: become(1000, 1000)
+1: write(|/proc/sysvipc/shm|, |1|)
+1: write(|/proc/sysvipc/shm|, |1|, |reads|)
+
+case /proc/sysvipc: who writes to what is to be read, too
+deviates proc-write
+0: write(|/proc/sysvipc/msg|, |1|, |reads|)
+
+case /proc/sysvipc: read by other paths
+0: m = shmget(IPC_PRIVATE, 77, 0640)
+0: cat(|/proc//sysvipc/../sysvipc/shm|)
+0: cat(|/proc/self/root/proc/sysvipc/shm|)
+0: cat(|/proc/self/../thread-self/root/proc/./sysvipc/shm|)
+0: write(|/proc/self/root/proc/sys/kernel/shmmni|, |4095|)
+0: cat(|/proc/sys/../sys/kernel//shmmni|)
+0: sysctl(|../../sys/kernel/shmmni|, |4094|)
+0: sysctl(|shmmni|)
+
+case /proc/sysvipc: read again by one descriptor
+deviates proc-kept
+0: cat(|/proc/sysvipc/shm|, |kept|)
+
+case /proc/sysvipc: read by a link of another name
+deviates proc-link
+0: shmget(IPC_PRIVATE, 77, 0640)
+0: cat(|/proc/sysvipc/shm|, |link|)
 
 case /proc/sysvipc
 0: q = msgget(-5, IPC_CREAT|0640)
@@ -40,6 +67,12 @@ case /proc/sysvipc
 1: cat(|/proc/sysvipc/msg|)
 1: cat(|/proc/sysvipc/sem|)
 1: cat(|/proc/sysvipc/shm|)
+
+case /proc/self/maps: what a segment is called
+deviates maps-name
+0: m = shmget(0x1234abcd, 4096, IPC_CREAT|0600)
+0: shmat(m, NULL, 0)
+0: cat(|/proc/self/maps|, |SYSV|)
 
 case limits: defaults
 0: sysctl(|msgmax|)
@@ -89,7 +122,6 @@ case limits: set and read again
 0: sysctl(|auto_msgmni|, |0|)
 
 case limits: what is refused
-deviates sysctl-einval
 0: sysctl(|msgmni|, |32769|)
 0: sysctl(|msgmni|)
 0: sysctl(|msgmni|, |-1|)
@@ -103,9 +135,17 @@ deviates sysctl-einval
 0: sysctl(|sem|, |-1 1 1 1|)
 0: sysctl(|sem|, |1 2 3 50000|)
 0: sysctl(|sem|)
+0: sysctl(|auto_msgmni|, |2|)
+0: sysctl(|shmmax|, |-1|)
+0: sysctl(|shmmax|, |18446744073709551616|)
+0: sysctl(|msgmnb|, |8x|)
+0: sysctl(|sem|, |-1 5 x 6|)
+0: sysctl(|sem|)
+
+case limits: a wish that is refused
+deviates sysctl-einval
 0: sysctl(|msg_next_id|, |-2|)
 0: sysctl(|msg_next_id|)
-0: sysctl(|auto_msgmni|, |2|)
 
 case limits: access
 0: access(|/proc/sys/kernel/msgmax|, R_OK)
