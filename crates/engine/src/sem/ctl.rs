@@ -105,7 +105,7 @@ impl<'r> Set<'r> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let mut tx = self.change();
-        self.forgive(&mut tx, num)?;
+        self.clear_adjustments(&mut tx, num)?;
         let word = self.take(locked.held(), num)?;
         let new = word.seen().with_value(value).with_pid(who.pid);
         word.put(&mut tx, new)?;
@@ -122,7 +122,7 @@ impl<'r> Set<'r> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let mut tx = self.change();
-        self.forgive_all(&mut tx)?;
+        self.clear_all_adjustments(&mut tx)?;
         for num in 0..self.geometry.nsems {
             let word = self.take(locked.held(), num)?;
             let new = word.seen().with_value(i32::from(values(num))).with_pid(who.pid);

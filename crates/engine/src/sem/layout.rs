@@ -61,7 +61,7 @@ impl crate::ticket::Half for Sleeper {}
 pub struct Geometry {
     /// Semaphores.
     pub nsems: u32,
-    /// Undo rows: processes that may owe the set something at one time. A power of two.
+    /// Undo rows: processes that may have adjustments at one time. A power of two.
     pub rows: u32,
     /// Tickets: threads that may sleep on the set at one time.
     pub tickets: u32,

@@ -50,7 +50,7 @@ impl<'r> Set<'r> {
                 // consequences, and a look at the sleepers that the kernel does not take would show in GETZCNT.
                 self.scan(held, host, &mut served, Touched::All)?;
             }
-            if undo == Undo::Apply && self.pay(held, dead, host.now())? {
+            if undo == Undo::Apply && self.apply_adjustments(held, dead, host.now())? {
                 self.scan(held, host, &mut served, Touched::All)?;
             }
         }
@@ -59,17 +59,17 @@ impl<'r> Set<'r> {
     }
 
     /// Applies a process's adjustments and frees its row, in one change. Answers whether it had one.
-    fn pay(self, held: Held<'_>, dead: Pid, now: i64) -> Result<bool> {
+    fn apply_adjustments(self, held: Held<'_>, dead: Pid, now: i64) -> Result<bool> {
         let Some(row) = self.find_row(dead)? else { return Ok(false) };
         let time = self.time_for(held, now)?;
         let mut tx = self.change();
         if self.counts_row(row)? {
             for num in 0..self.geometry.nsems {
-                let owed = self.owed(row, num)?;
-                if owed != 0 {
+                let adjustment = self.adjustment(row, num)?;
+                if adjustment != 0 {
                     let word = self.take(held, num)?;
                     let seen = word.seen();
-                    let value = (seen.value() + owed).clamp(0, SEMVMX);
+                    let value = (seen.value() + adjustment).clamp(0, SEMVMX);
                     word.put(&mut tx, seen.with_value(value).with_pid(dead))?;
                 }
             }

@@ -60,7 +60,7 @@ impl<'r> Set<'r> {
         }
         for num in 0..self.geometry.nsems {
             let mut tx = new.change();
-            if !new.adjust(&mut tx, there, num, self.owed(row, num)?)? {
+            if !new.adjust(&mut tx, there, num, self.adjustment(row, num)?)? {
                 return Err(Error::Spoiled);
             }
             tx.commit();

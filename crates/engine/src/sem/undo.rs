@@ -1,4 +1,4 @@
-//! Undo rows: what a process owes the set when it ends. SEM_UNDO in semop(2); kernel: struct sem_undo, exit_sem().
+//! Undo rows: the adjustments that the set gets when a process ends. SEM_UNDO in semop(2); kernel: struct sem_undo, exit_sem().
 //!
 //! # Invariants
 //! U1. A value and its adjustment change in one change of the journal.
@@ -114,14 +114,14 @@ impl<'r> Set<'r> {
     }
 
     /// A row's adjustment of a semaphore.
-    pub(super) fn owed(self, row: u32, num: u32) -> Result<i32> {
+    pub(super) fn adjustment(self, row: u32, num: u32) -> Result<i32> {
         Ok(if self.counts_row(row)? { self.cell(row, num)?.load(Relaxed) as i32 } else { 0 })
     }
 
     /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
     pub(super) fn adjust(self, tx: &mut Tx<'r>, row: u32, num: u32, by: i32) -> Result<bool> {
-        let owed = self.owed(row, num)?.saturating_add(by);
-        if !(-SEMAEM - 1..=SEMAEM).contains(&owed) {
+        let adjustment = self.adjustment(row, num)?.saturating_add(by);
+        if !(-SEMAEM - 1..=SEMAEM).contains(&adjustment) {
             return Ok(false);
         }
         if !self.counts_row(row)? {
@@ -131,23 +131,23 @@ impl<'r> Set<'r> {
             }
             tx.set32(&self.key(row)?.epoch, self.own.epoch.load(Relaxed))?;
         }
-        tx.set32(self.cell(row, num)?, owed as u32)?;
+        tx.set32(self.cell(row, num)?, adjustment as u32)?;
         Ok(true)
     }
 
-    /// Forgets what everybody owes a semaphore. kernel: semctl_setval().
-    pub(super) fn forgive(self, tx: &mut Tx<'r>, num: u32) -> Result<()> {
+    /// Sets every process's adjustment of a semaphore to 0. kernel: semctl_setval().
+    pub(super) fn clear_adjustments(self, tx: &mut Tx<'r>, num: u32) -> Result<()> {
         for row in self.rows() {
             let row = row?;
-            if self.owed(row, num)? != 0 {
+            if self.adjustment(row, num)? != 0 {
                 tx.set32(self.cell(row, num)?, 0)?;
             }
         }
         Ok(())
     }
 
-    /// Forgets what everybody owes the set. kernel: semctl_main(), SETALL.
-    pub(super) fn forgive_all(self, tx: &mut Tx<'r>) -> Result<()> {
+    /// Sets all adjustments of all processes to 0. kernel: semctl_main(), SETALL.
+    pub(super) fn clear_all_adjustments(self, tx: &mut Tx<'r>) -> Result<()> {
         tx.set32(&self.own.epoch, self.own.epoch.load(Relaxed).wrapping_add(1))
     }
 }

@@ -28,8 +28,8 @@ struct View {
     sems: Vec<(u16, u32, (u32, u32))>,
     otime: i64,
     sleepers: Vec<Result<bool, Errno>>,
-    /// Values once everybody else has paid.
-    paid: Vec<u16>,
+    /// Values once everybody else has ended.
+    settled: Vec<u16>,
 }
 
 fn look(set: Set<'_>, asleep: &[Asleep]) -> View {
@@ -46,7 +46,7 @@ fn look(set: Set<'_>, asleep: &[Asleep]) -> View {
             Err(other) => panic!("{other:?}"),
         })
         .collect();
-    View { sems, otime: set.stat().unwrap().otime, sleepers, paid: Vec::new() }
+    View { sems, otime: set.stat().unwrap().otime, sleepers, settled: Vec::new() }
 }
 
 /// Settles a copy of the region, says what everybody sees then, and uses the set.
@@ -64,7 +64,7 @@ fn aftermath(shared: &Shared, asleep: &[Asleep], undo: Undo) -> View {
         set.settle(&HOST, pid, who(0), Undo::Apply).unwrap();
         set.verify().unwrap();
     }
-    view.paid = values(set);
+    view.settled = values(set);
     // The process's number may come again.
     set.setall(&HOST, who(0), |_| 9).unwrap();
     set.verify().unwrap();
@@ -96,7 +96,7 @@ fn both(before: impl Fn(Set<'_>) -> Vec<Asleep>, act: impl Fn(Set<'_>)) -> usize
     check(&before, &act, Undo::Keep, 1) + check(&before, &act, Undo::Apply, 1)
 }
 
-/// Values 2, 1, 0; process 5 owes something.
+/// Values 2, 1, 0; process 5 has an adjustment.
 fn filled(set: Set<'_>) -> Vec<Asleep> {
     set.setall(&HOST, who(0), |n| 2 - n as u16).unwrap();
     assert_eq!(set.semop(&HOST, who(5), &[op(1, 2, UNDO), op(1, -2, 0)]), Ok(Step::Done(())));
@@ -105,8 +105,8 @@ fn filled(set: Set<'_>) -> Vec<Asleep> {
     Vec::new()
 }
 
-/// The same, and the dying process owes something too.
-fn indebted(set: Set<'_>) -> Vec<Asleep> {
+/// The same, and the dying process has one too.
+fn with_adjustments(set: Set<'_>) -> Vec<Asleep> {
     filled(set);
     assert_eq!(set.semop(&HOST, DYING, &[op(0, 5, UNDO), op(0, -5, 0)]), Ok(Step::Done(())));
     Vec::new()
@@ -130,11 +130,13 @@ fn in_a_call() {
     points += both(filled, call([op(0, -1, UNDO)]));
     points +=
         both(filled, call([op(0, -2, UNDO), op(1, 3, UNDO), op(2, 0, 0), op(0, 7, 0), op(0, -1, UNDO)]));
-    points += both(indebted, call([op(0, -1, UNDO)]));
-    points +=
-        both(indebted, call([op(0, -2, UNDO), op(1, 3, UNDO), op(2, 0, 0), op(0, 7, 0), op(0, -1, UNDO)]));
+    points += both(with_adjustments, call([op(0, -1, UNDO)]));
+    points += both(
+        with_adjustments,
+        call([op(0, -2, UNDO), op(1, 3, UNDO), op(2, 0, 0), op(0, 7, 0), op(0, -1, UNDO)]),
+    );
     // Refused after some of it was done.
-    points += both(indebted, call([op(0, -2, UNDO), op(1, 3, 0), op(2, -1, IPC_NOWAIT)]));
+    points += both(with_adjustments, call([op(0, -2, UNDO), op(1, 3, 0), op(2, -1, IPC_NOWAIT)]));
     points += both(filled, call([op(0, -2, UNDO), op(1, 3, 0), op(2, -1, IPC_NOWAIT)]));
     points += both(filled, call([op(0, 32000, 0), op(0, 32000, 0)]));
     // It sleeps.
@@ -152,7 +154,7 @@ fn in_a_call_that_serves_sleepers() {
             sleep(set, 2, &[op(0, -3, UNDO), op(2, 2, 0)]),
             sleep(set, 3, &[op(2, -1, 0)]),
             sleep(set, 4, &[op(2, -1, UNDO)]),
-            // It owes already.
+            // It has an adjustment already.
             sleep(set, 5, &[op(2, -1, UNDO), op(1, -4, IPC_NOWAIT)]),
             sleep(set, 5, &[op(0, -3, 0), op(1, -1, UNDO)]),
         ])

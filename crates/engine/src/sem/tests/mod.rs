@@ -113,7 +113,7 @@ fn waiters_for_zero_go_before_those_who_change() {
 }
 
 #[test]
-fn a_death_pays_what_it_owes_once() {
+fn a_death_applies_its_adjustments_once() {
     with_set(2, |set| {
         assert_eq!(go(set, 1, &[op(0, 3, 0), op(1, 1, 0)]), Ok(None));
         assert_eq!(go(set, 2, &[op(0, -3, SEM_UNDO.into())]), Ok(None));
@@ -130,7 +130,7 @@ fn a_death_pays_what_it_owes_once() {
 }
 
 #[test]
-fn setting_a_value_forgives_and_wakes() {
+fn setting_a_value_clears_adjustments_and_wakes() {
     with_set(2, |set| {
         assert_eq!(go(set, 1, &[op(0, 5, SEM_UNDO.into()), op(1, 5, SEM_UNDO.into())]), Ok(None));
         let waiting = go(set, 3, &[op(0, -7, 0)]).unwrap().unwrap();
@@ -203,22 +203,22 @@ type Op = (u16, i16, bool);
 #[derive(Default)]
 struct Model {
     values: [i32; 3],
-    owed: [[i32; 3]; 6],
+    adjustments: [[i32; 3]; 6],
     waiting: Vec<(u32, Vec<Op>)>,
 }
 
 impl Model {
     fn attempt(&mut self, n: u32, ops: &[Op]) -> bool {
-        let (mut values, mut owed) = (self.values, self.owed[n as usize]);
+        let (mut values, mut adjustments) = (self.values, self.adjustments[n as usize]);
         for &(num, add, undo) in ops {
             let v = &mut values[num as usize];
             if (add == 0 && *v != 0) || *v + i32::from(add) < 0 {
                 return false;
             }
             *v += i32::from(add);
-            owed[num as usize] -= if undo { i32::from(add) } else { 0 };
+            adjustments[num as usize] -= if undo { i32::from(add) } else { 0 };
         }
-        (self.values, self.owed[n as usize]) = (values, owed);
+        (self.values, self.adjustments[n as usize]) = (values, adjustments);
         true
     }
 
@@ -238,10 +238,10 @@ impl Model {
         false
     }
 
-    fn pay(&mut self, n: u32) {
+    fn end(&mut self, n: u32) {
         for num in 0..3 {
-            let owed = core::mem::take(&mut self.owed[n as usize][num]);
-            self.values[num] = (self.values[num] + owed).clamp(0, 32767);
+            let adjustments = core::mem::take(&mut self.adjustments[n as usize][num]);
+            self.values[num] = (self.values[num] + adjustments).clamp(0, 32767);
         }
         self.scan();
     }
@@ -263,7 +263,7 @@ fn play(set: Set<'_>, acts: &[Act]) {
             Act::Set(num, v) => {
                 set.setval(&HOST, who(0), (*num).into(), (*v).into()).unwrap();
                 model.values[*num as usize] = (*v).into();
-                model.owed.iter_mut().for_each(|o| o[*num as usize] = 0);
+                model.adjustments.iter_mut().for_each(|o| o[*num as usize] = 0);
                 model.scan();
             }
             Act::Interrupt(n) | Act::Die(n) => {
@@ -272,7 +272,7 @@ fn play(set: Set<'_>, acts: &[Act]) {
                 if let Act::Die(_) = a {
                     set.settle(&HOST, who(*n).pid, who(0), Undo::Apply).unwrap();
                     tickets[*n as usize] = None;
-                    model.pay(*n);
+                    model.end(*n);
                 } else if let Some(ticket) = tickets[*n as usize].take() {
                     let want = if waited { Err(Error::Errno(Errno::EINTR)) } else { Ok(Step::Done(())) };
                     assert_eq!(set.resume(&HOST, who(*n), ticket, Parked::Interrupted), want);
