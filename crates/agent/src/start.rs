@@ -12,6 +12,7 @@
 //!     vfork child for its parent; the last store says that it is done.
 
 use crate::libc::{self, LIBC};
+use crate::next;
 use crate::relocations;
 use core::ffi::CStr;
 use core::sync::atomic::{
@@ -20,7 +21,7 @@ use core::sync::atomic::{
 };
 use ring3_calls::process::{environment, trace};
 use ring3_calls::syscall::usage;
-use ring3_calls::thread::{cancel, signal};
+use ring3_calls::thread::{cancel, robust_list, signal};
 use ring3_os::arch::late::AT_LOAD;
 use ring3_os::loaded::{self, Object};
 
@@ -48,6 +49,7 @@ pub(crate) extern "C" fn begin() {
     trace::begin();
     if libc::is_musl() {
         signal::libc_keeps(34);
+        robust_list::REGISTER.store(register_robust_list as extern "C" fn() as usize, Relaxed);
     }
     cancel::CANCELLATION.test.store(LIBC.test_cancel(), Relaxed);
     cancel::CANCELLATION.push.store(LIBC.cleanup_push(), Relaxed);
@@ -55,6 +57,21 @@ pub(crate) extern "C" fn begin() {
     // ORDERING: Release: whoever finds it 1 and then reads what was stored above on a machine that could turn that round pairs by the
     // address that leads there; x86-64, the only one that looks, does not turn loads round.
     READY.store(1, Release);
+}
+
+/// Makes musl register the calling thread's robust list, which it does at a thread's first lock of a mutex that may need it: locks one.
+extern "C" fn register_robust_list() {
+    const RECURSIVE: i32 = 1;
+    let (mut attributes, mut mutex) = ([0usize; 16], [0usize; 16]);
+    let (attributes, mutex) = (attributes.as_mut_ptr(), mutex.as_mut_ptr());
+    let made = next!(pthread_mutexattr_init(attributes => *mut usize) -> i32) == 0
+        && next!(pthread_mutexattr_settype(attributes => *mut usize, RECURSIVE => i32) -> i32) == 0
+        && next!(pthread_mutexattr_setpshared(attributes => *mut usize, 1 => i32) -> i32) == 0
+        && next!(pthread_mutexattr_setrobust(attributes => *mut usize, 1 => i32) -> i32) == 0
+        && next!(pthread_mutex_init(mutex => *mut usize, attributes => *mut usize) -> i32) == 0;
+    if made && next!(pthread_mutex_lock(mutex => *mut usize) -> i32) == 0 {
+        next!(pthread_mutex_unlock(mutex => *mut usize) -> i32);
+    }
 }
 
 /// The file that the dynamic linker loaded this library from.

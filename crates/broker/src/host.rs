@@ -21,7 +21,11 @@ impl BrokerHost {
     pub(crate) fn new() -> BrokerHost {
         let number = |pid: rustix::process::Pid| pid.as_raw_nonzero().get().cast_unsigned();
         BrokerHost {
-            me: Caller { pid: number(rustix::process::getpid()), tid: number(rustix::thread::gettid()) },
+            me: Caller {
+                pid: number(rustix::process::getpid()),
+                tid: number(rustix::thread::gettid()),
+                life: 0,
+            },
         }
     }
 }

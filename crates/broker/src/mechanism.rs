@@ -4,7 +4,7 @@
 //! added by a folder with a type of its kind's name that implements [`Mechanism`] (and a `State`, if it keeps any), and by one line in the table
 //! below.
 
-use crate::life::{End, Holder};
+use crate::life::{End, Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{Geometry, Home, Object, Perm};
 use crate::policy::creds::Creds;
@@ -128,6 +128,11 @@ pub(crate) trait Mechanism: Sync {
 
     /// The child of a fork is known, or will never be.
     fn inherit(&self, _: &mut Namespace, _fork: Holder, _child: Option<Pid>) {}
+
+    /// The processes whose end would show in these objects, and of which their regions do not say that they live.
+    fn suspects(&self, _: &Namespace, _: Which) -> Vec<Pid> {
+        Vec::new()
+    }
 
     /// A process's image has ended: everything that it had attached goes.
     fn leave(&self, _: &mut Namespace, _: Pid) {}

@@ -5,6 +5,7 @@
 
 use crate::failure::errno;
 use crate::host::BrokerHost;
+use crate::life::lives::Lives;
 use crate::life::{End, PendingFork, Process};
 use crate::mechanism::{self, States};
 use crate::object::arena::Arenas;
@@ -64,6 +65,7 @@ pub(crate) struct Namespace {
     names: [Names<Object>; Kind::ALL.len()],
     pub(crate) states: States,
     pub(crate) arenas: Arenas,
+    pub(crate) lives: Lives,
     pub(crate) processes: BTreeMap<Pid, Process>,
     pub(crate) forks: Vec<PendingFork>,
     pub(crate) debts: Vec<Debt>,
@@ -92,6 +94,7 @@ impl Namespace {
             names: Default::default(),
             states: States::default(),
             arenas: Arenas::default(),
+            lives: Lives::default(),
             processes: BTreeMap::new(),
             forks: Vec::new(),
             debts: Vec::new(),

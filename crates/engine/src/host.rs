@@ -1,6 +1,7 @@
 //! What the engine asks of the world: the time, to park, to wake.
 
 use crate::atomic::{AcqRel, Acquire, AtomicU32, Relaxed};
+use crate::life::Life;
 use ring3_abi::Pid;
 
 /// The caller of an operation: a process and one of its threads, as the broker numbered them.
@@ -10,6 +11,8 @@ pub struct Caller {
     pub pid: Pid,
     /// The thread.
     pub tid: Pid,
+    /// The process's life, by which others learn of its death; 0 if it has none.
+    pub life: Life,
 }
 
 /// A point of CLOCK_MONOTONIC in nanoseconds; `u64::MAX` is never.

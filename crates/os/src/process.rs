@@ -46,6 +46,33 @@ pub fn borrows_memory() -> bool {
     }
 }
 
+/// Where this thread's robust list has its head (struct robust_list_head); `None` if it has no list, or the kernel does not say.
+pub fn robust_list() -> Option<usize> {
+    let (mut head, mut len) = (0usize, 0usize);
+    // SAFETY: the kernel writes two words of ours.
+    let raw = unsafe {
+        syscall(nr::GET_ROBUST_LIST, [0, (&raw mut head) as usize, (&raw mut len) as usize, 0, 0, 0])
+    };
+    (raw == 0 && head != 0).then_some(head)
+}
+
+/// Gives this thread a robust list. # Errors: `ENOSYS` on kernels without.
+///
+/// # Safety
+/// A struct robust_list_head is there for as long as the thread lives.
+pub unsafe fn set_robust_list(head: usize) -> Result<(), Errno> {
+    const LEN: usize = 24;
+    // SAFETY: by the caller's promise.
+    Errno::decode(unsafe { syscall(nr::SET_ROBUST_LIST, [head, LEN, 0, 0, 0, 0]) }).map(|_| ())
+}
+
+/// Whether this process has a thread of this number; so, too, while that thread is ending.
+pub fn has_thread(tid: Pid) -> bool {
+    // SAFETY: numbers only; signal 0 is none.
+    let raw = unsafe { syscall(nr::TGKILL, [pid() as usize, tid as usize, 0, 0, 0, 0]) };
+    Errno::decode(raw) != Err(Errno::ESRCH)
+}
+
 /// A random number. Without getrandom, the clock and the stack's address must do.
 pub fn random() -> u64 {
     let mut word = 0u64;

@@ -85,4 +85,10 @@ ops! {
     Renew = 32,
     /// One-way, before Fork: tokens (u64) of attachments that the child does not get.
     Keep = 33,
+    /// A life for this process, the same each time → value: its number; the descriptor of its file, to be mapped for writing.
+    Life = 34,
+    /// A file of lives: [`crate::request::Lives`] → a descriptor for reading.
+    Lives = 35,
+    /// Answered when those with adjustments in a set that have ended are settled: [`crate::request::Object`].
+    SettleSet = 36,
 }

@@ -24,6 +24,10 @@ pub struct Welcome {
     pub broker: u32,
     /// Length of the directory, bytes.
     pub directory_len: u64,
+    /// The life that an earlier image of this process has got and this one has not held yet; 0 none.
+    pub life: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Answer to Open. Without a descriptor the object may not be mapped by this caller: the broker does its calls.

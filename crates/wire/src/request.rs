@@ -144,6 +144,11 @@ bodies! {
         /// The process that was reaped.
         pid: u32,
     }
+    /// A file of lives.
+    Lives {
+        /// Its number (`engine::life::place`).
+        file: u32,
+    }
     /// A file of /proc.
     Proc {
         /// A [`ProcFile`].

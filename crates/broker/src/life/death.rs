@@ -45,6 +45,9 @@ impl Namespace {
         self.leave(pid);
         self.leave_ranges(pid);
         let Some(process) = self.processes.remove(&pid) else { return };
+        for &life in &process.lives {
+            self.lives.give_back(life);
+        }
         for &(kind, id) in &process.objects {
             if let Ok(object) = self.object_mut(kind, id) {
                 object.users.remove(&pid);
@@ -109,7 +112,7 @@ impl Namespace {
             let _ = mechanism::of(kind).settle(self, id, holder, End::Image);
             return;
         };
-        if process.is_dead() {
+        if process.is_ending(holder) {
             self.settle_death(holder);
         } else if process.conns.is_empty() && self.image_is_gone(holder) {
             self.settle_exec(holder);

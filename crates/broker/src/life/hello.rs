@@ -41,7 +41,8 @@ impl Server {
         }
         self.leaving.remove(&pid);
         let directory_len = Directory::len() as u64;
-        let welcome = Welcome { pid, broker: self.ns.host.me.pid, directory_len };
+        let life = self.ns.processes.get(&pid).map_or(0, Process::life);
+        let welcome = Welcome { pid, broker: self.ns.host.me.pid, directory_len, life, pad: 0 };
         let directory = self.ns.directory_file().0.try_clone().map_err(|_| Errno::EMFILE)?;
         Ok(Answer::with(0, &welcome).passing(directory))
     }

@@ -1,11 +1,15 @@
 //! Processes: how they become known, fork, replace their image, and end.
 
 mod death;
+mod ending;
 mod fork;
 mod hello;
 mod image;
+pub(crate) mod lives;
 mod process;
+mod suspects;
 
 pub(crate) use death::End;
 pub(crate) use fork::{Holder, PendingFork};
 pub(crate) use process::{ConnId, Process};
+pub(crate) use suspects::Which;

@@ -2,6 +2,7 @@
 
 use crate::object::arena::RangeId;
 use ring3_abi::{IpcId, Kind, Pid};
+use ring3_engine::life::Life;
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::HashSet;
 use std::fs;
@@ -34,6 +35,8 @@ pub(crate) struct Process {
     name: Option<[u8; 16]>,
     /// Objects it has opened, removed ones too.
     pub(crate) objects: HashSet<(Kind, IpcId)>,
+    /// The lives that it has been given; the last one is that of its user.
+    pub(crate) lives: Vec<Life>,
     /// Ranges it may reach.
     pub(crate) ranges: HashSet<RangeId>,
 }
@@ -50,6 +53,7 @@ impl Process {
             conns: HashSet::new(),
             name: None,
             objects: HashSet::new(),
+            lives: Vec::new(),
             ranges: HashSet::new(),
         })
     }
@@ -66,7 +70,19 @@ impl Process {
         self.name = None;
     }
 
-    /// Whether it has ended.
+    /// The life by which others learn of its end; 0 none.
+    pub(crate) fn life(&self) -> Life {
+        self.lives.last().copied().unwrap_or(0)
+    }
+
+    /// Whether it has ended for all purposes of its own, though its pidfd need not say so yet.
+    pub(crate) fn is_ending(&self, pid: Pid) -> bool {
+        // In this order: what /proc says of a number is said of this process only if that has not been reaped meanwhile.
+        let ending = super::ending::is_ending(pid);
+        self.is_dead() || ending
+    }
+
+    /// Whether it has ended, and nothing of it runs in the kernel either.
     pub(crate) fn is_dead(&self) -> bool {
         crate::serve::client::is_readable(&self.pidfd)
     }

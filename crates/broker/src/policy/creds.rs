@@ -65,7 +65,7 @@ impl Creds {
 
     /// The same as the engine's caller.
     pub(crate) fn caller(&self) -> Caller {
-        Caller { pid: self.pid, tid: self.tid }
+        Caller { pid: self.pid, tid: self.tid, life: 0 }
     }
 
     /// What /proc says; nothing at all if it cannot be read.

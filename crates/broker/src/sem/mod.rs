@@ -4,7 +4,7 @@ pub(crate) mod proxy;
 mod sleep;
 mod tell;
 
-use crate::life::End;
+use crate::life::{End, Which};
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::open::migrate;
@@ -125,6 +125,12 @@ impl Mechanism for Sem {
     }
 
     /// Adjustments (SEM_UNDO) are a process's: they outlive its image.
+    fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
+        // The values of a set are asked for by its identifier alone.
+        let Which::Id(id) = which else { return Vec::new() };
+        set(ns, id).map_or_else(|_| Vec::new(), |set| set.doubtful(|life| ns.lives.is_held(life)).collect())
+    }
+
     fn settle(&self, ns: &Namespace, id: IpcId, pid: Pid, end: End) -> Outcome<()> {
         let undo = match end {
             End::Process => Undo::Apply,

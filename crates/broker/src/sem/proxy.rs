@@ -3,6 +3,7 @@
 
 use super::sleep::Operating;
 use super::{KIND, set};
+use crate::life::Process;
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
 use crate::serve::client::{Answer, Request};
@@ -28,7 +29,8 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
     }
     let object = ns.object(KIND, ask.id)?;
     let allowed = rules::check_ops(&ops, object.size, |bits| creds.permit(&object.perm, bits.cast_signed()));
-    let who = creds.caller();
+    let life = ns.processes.get(&creds.pid).map_or(0, Process::life);
+    let who = Caller { life, ..creds.caller() };
     // A sleeper whose set was moved and who may not map it any more goes on sleeping, as in the kernel.
     let asleep = ns.attempt(KIND, ask.id, |ns| set(ns, ask.id)?.adopt(&ns.host, who))?;
     let deadline = ask.deadline;

@@ -3,13 +3,14 @@
 use super::Server;
 use super::client::{Answer, Request};
 use super::sleepers::{Progress, Sleeping};
+use crate::life::{Which, lives};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{ctl, get, open, query};
 use crate::policy::creds::Creds;
 use crate::policy::limits;
-use crate::{msg, sem, shm};
-use ring3_abi::{Errno, Pid};
-use ring3_wire::{Op, Packet};
+use crate::{mechanism, msg, sem, shm};
+use ring3_abi::{Errno, Kind, Pid};
+use ring3_wire::{Op, Packet, request};
 
 /// An answer, nothing yet, or an error and its value.
 type Outcome = Result<Option<Answer>, (Trouble, i64)>;
@@ -58,6 +59,11 @@ fn route(op: Op) -> Route {
         Op::Grow => Known(|ns, creds, packet| open::grow(ns, creds, &packet.body()?)),
         Op::Stuck => Known(|ns, _, packet| open::stuck(ns, &packet.body()?)),
 
+        Op::Life => Known(|ns, creds, _| lives::life(ns, creds)),
+        Op::Lives => Known(|ns, _, packet| lives::lives(ns, &packet.body()?)),
+        // What it asks for is done before any request (settle_the_ending).
+        Op::SettleSet => Known(|_, _, _| Ok(Answer::default())),
+
         Op::MsgSend => Sleepy(msg::proxy::send),
         Op::MsgReceive => Sleepy(msg::proxy::receive),
 
@@ -73,6 +79,40 @@ fn route(op: Op) -> Route {
         }),
         Op::Split => Known(|ns, creds, packet| shm::attach::split(ns, creds, &packet.body()?)),
         Op::ShmLock => Anybody(|ns, creds, packet| shm::lock::shm_lock(ns, creds, &packet.body()?)),
+    }
+}
+
+/// The objects that a request asks about, if the end of a process would show in them.
+fn concern(packet: &Packet<'_>) -> Option<(Kind, Which)> {
+    let kind_and = |kind, which| Some((Kind::from_u32(kind)?, which));
+    match packet.op {
+        Op::SemOp => {
+            packet.body_and_rest::<request::SemOp>().ok().map(|(ask, _)| (Kind::Sem, Which::Id(ask.id)))
+        }
+        Op::SemCtl => {
+            packet.body_and_rest::<request::SemCtl>().ok().map(|(ask, _)| (Kind::Sem, Which::Id(ask.id)))
+        }
+        Op::Attach => packet.body::<request::Attach>().ok().map(|ask| (Kind::Shm, Which::Id(ask.id))),
+        Op::SettleSet | Op::Remove => {
+            packet.body::<request::Object>().ok().and_then(|ask| kind_and(ask.kind, Which::Id(ask.id)))
+        }
+        Op::Stat => {
+            let ask = packet.body::<request::Stat>().ok()?;
+            let by_id = ask.by == request::StatBy::Id as u32;
+            kind_and(
+                ask.kind,
+                if by_id { Which::Id(ask.id) } else { Which::Index(usize::try_from(ask.id).ok()?) },
+            )
+        }
+        Op::Detail => packet.body::<request::Detail>().ok().and_then(|ask| kind_and(ask.kind, Which::All)),
+        Op::Info => packet.body::<request::Info>().ok().and_then(|ask| kind_and(ask.kind, Which::All)),
+        Op::Proc => {
+            let ask = packet.body::<request::Proc>().ok()?;
+            let mut all = mechanism::all();
+            let (kind, _) = all.find(|(_, mechanism)| mechanism.facts().table as u32 == ask.file)?;
+            Some((kind, Which::All))
+        }
+        _ => None,
     }
 }
 
@@ -96,6 +136,9 @@ impl Server {
 
     /// Does a request that wants an answer.
     pub(super) fn handle(&mut self, asked: &Request, packet: &Packet<'_>) -> Outcome {
+        if let Some(which) = concern(packet) {
+            self.settle_the_ending(pid(asked), which).map_err(|trouble| (trouble, 0))?;
+        }
         let known = self.ns.processes.contains_key(&pid(asked));
         match route(packet.op) {
             Route::Broker(run) => run(self, asked, packet),

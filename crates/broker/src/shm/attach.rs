@@ -5,7 +5,7 @@
 //!     known yet.
 
 use super::KIND;
-use crate::life::Holder;
+use crate::life::{Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
 use crate::serve::client::Answer;
@@ -50,6 +50,16 @@ impl Attachments {
         let held = self.by_holder.entry(Holder::Process(pid)).or_default();
         held.segments.insert(self.last_token, id);
         (self.last_token, held)
+    }
+
+    /// The processes that have one of these segments attached.
+    pub(super) fn processes_with(&self, which: Which) -> Vec<Pid> {
+        let has_one = |held: &Held| held.segments.values().any(|&id| which.is(id));
+        let process = |(holder, held)| match holder {
+            &Holder::Process(pid) if has_one(held) => Some(pid),
+            _ => None,
+        };
+        self.by_holder.iter().filter_map(process).collect()
     }
 
     fn of(&mut self, pid: Pid) -> Option<&mut Held> {

@@ -8,7 +8,7 @@ pub(crate) mod lock;
 mod segment;
 mod tell;
 
-use crate::life::Holder;
+use crate::life::{Holder, Which};
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{Object, Perm};
@@ -111,6 +111,10 @@ impl Mechanism for Shm {
 
     fn publish_totals(&self, ns: &Namespace, directory: Writer<'_>) {
         directory.set_shm_pages(ns.states.shm.pages);
+    }
+
+    fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
+        ns.states.shm.attachments.processes_with(which)
     }
 
     fn share(&self, ns: &mut Namespace, parent: Pid, fork: Holder) {

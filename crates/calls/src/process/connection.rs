@@ -255,6 +255,7 @@ fn hello(page: &Identity, line: Fd, image: u64) -> Result<i32, Errno> {
     directory::keep(directory.raw(), welcome.directory_len)?;
     let line = LINE.keep(line)?;
     if page.pid() == 0 {
+        page.life.inherit(welcome.life);
         page.welcome(welcome.pid, image);
     }
     Ok(line)

@@ -6,6 +6,7 @@
 //! I2. `epoch` is never the same again after registration or a change of credentials: what was opened in another epoch is opened anew.
 
 use crate::process::kept::Kept;
+use crate::process::life_state::OwnLife;
 use crate::thread::lock::Lock;
 use crate::thread::section::{self, ThreadState};
 use core::sync::atomic::{
@@ -35,6 +36,8 @@ pub struct Identity {
     pub(crate) creds: Kept,
     /// How the kernel locks what this process maps (mlockall(2)): a [`Locking`]'s number. Fork wipes it, as the kernel does.
     locking: AtomicU32,
+    /// The process's life.
+    pub(crate) life: OwnLife,
 }
 
 static NOBODY: Identity = Identity {
@@ -48,6 +51,7 @@ static NOBODY: Identity = Identity {
     creds_lock: Lock::new(),
     creds: Kept::new(),
     locking: AtomicU32::new(0),
+    life: OwnLife::new(),
 };
 
 static PAGE: AtomicPtr<Identity> = AtomicPtr::new((&raw const NOBODY).cast_mut());

@@ -5,6 +5,7 @@
 //! | which process, which thread, which epoch | `identity.rs` |
 //! | may the process use an object | `credentials.rs`, `kept.rs` |
 //! | how is the broker asked | `connection.rs` |
+//! | how do others learn of this process's end, and this one of theirs | `own_life.rs`, `life_state.rs`, `lives.rs` |
 //! | where is the namespace's directory | `directory.rs` |
 //! | what did `ring3 run` leave for its programs | `environment.rs` |
 //! | what does `RING3_LOG=debug` write | `trace.rs` |
@@ -15,6 +16,9 @@ pub(crate) mod directory;
 pub mod environment;
 pub mod identity;
 mod kept;
+mod life_state;
+pub(crate) mod lives;
+pub(crate) mod own_life;
 pub mod trace;
 
 use crate::process::directory::directory;
@@ -41,12 +45,17 @@ pub fn registered() -> bool {
 /// `ENOSYS` if there is no broker to be reached.
 pub(crate) fn ready() -> Result<&'static Identity, Errno> {
     let page = identity::current();
-    if page.pid() != 0 { Ok(page) } else { connection::register() }
+    if page.pid() != 0 {
+        return Ok(page);
+    }
+    let page = connection::register()?;
+    own_life::resume(page);
+    Ok(page)
 }
 
 /// Who calls.
 pub(crate) fn caller(page: &Identity) -> Caller {
-    Caller { pid: page.pid(), tid: identity::tid() }
+    Caller { pid: page.pid(), tid: identity::tid(), life: page.life.number() }
 }
 
 /// A limit of the namespace. What was written to its file before is in force: kernel: proc_ipc_dointvec() and its sisters return after

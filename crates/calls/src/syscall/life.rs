@@ -6,7 +6,7 @@
 //! P2. Whoever has reaped a child returns only after the broker has settled that death.
 
 use crate::object::attachments;
-use crate::process::{self, connection, identity};
+use crate::process::{self, connection, identity, own_life};
 use crate::thread::memory::is_ours;
 use crate::thread::{section, signal};
 use ring3_abi::Pid;
@@ -89,6 +89,7 @@ fn before_exec() -> bool {
     let concerned = process::registered() || attachments::any();
     let ours = concerned && is_ours() && process::ready().is_ok();
     if ours {
+        own_life::before_exec(identity::current());
         connection::notify(Op::Exec, &());
     }
     ours
@@ -99,6 +100,7 @@ fn exec_failed(announced: bool) {
     signal::before_exec(false);
     if announced {
         connection::notify(Op::ExecFailed, &());
+        own_life::exec_failed(identity::current());
     }
 }
 

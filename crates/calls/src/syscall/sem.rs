@@ -6,7 +6,8 @@ use crate::object::open;
 use crate::object::record::{self, Handle, Object};
 use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
-use crate::process::{self, identity};
+use crate::process::identity::Identity;
+use crate::process::{self, identity, lives, own_life};
 use crate::syscall::get;
 use crate::syscall::proxy;
 use crate::thread::section::{self, Entry};
@@ -37,10 +38,12 @@ pub fn semget(key: i32, nsems: i32, flags: i32) -> Result<usize, Errno> {
 /// semop(2).
 #[inline]
 pub fn semop(id: i32, sops: usize, nsops: usize) -> Result<usize, Errno> {
-    if nsops == 1
-        && let Some(result) = one(id, sops)
-    {
-        return result;
+    if nsops == 1 {
+        match one(id, sops, |set, _| !set.has_adjustments()) {
+            Quick::Done(result) => return result,
+            Quick::Adjusted => return among_adjustments(id, sops, Deadline::NEVER),
+            Quick::Long => {}
+        }
     }
     timed(id, sops, nsops, Deadline::NEVER)
 }
@@ -52,11 +55,12 @@ pub fn semtimedop(id: i32, sops: usize, nsops: usize, timeout: usize) -> Result<
     }
     let [sec, nsec]: [i64; 2] = user::read(timeout)?;
     let until = deadline(Timespec { sec, nsec });
-    if nsops == 1
-        && until.is_some()
-        && let Some(result) = one(id, sops)
-    {
-        return result;
+    if let (1, Some(until)) = (nsops, until) {
+        match one(id, sops, |set, _| !set.has_adjustments()) {
+            Quick::Done(result) => return result,
+            Quick::Adjusted => return among_adjustments(id, sops, until),
+            Quick::Long => {}
+        }
     }
     timed(id, sops, nsops, until.unwrap_or(INVALID))
 }
@@ -72,23 +76,44 @@ fn deadline(timeout: Timespec) -> Option<Deadline> {
     Some(Deadline(time::monotonic().saturating_add(ns).clamp(2, u64::MAX - 1)))
 }
 
-/// A call of one plain operation that can be done at once: one compare-and-swap, no lock. `None`: go the long way, which finds every
-/// error in its order.
-#[inline]
-fn one(id: IpcId, sops: usize) -> Option<Result<usize, Errno>> {
+/// What came of a quick try.
+enum Quick {
+    Done(Result<usize, Errno>),
+    /// Somebody has adjustments in the set: those that have ended come first.
+    Adjusted,
+    /// Go the long way, which finds every error in its order.
+    Long,
+}
+
+/// A call of one plain operation that can be done at once: one compare-and-swap, no lock. `settled` says whether nobody with adjustments may have
+/// ended.
+#[inline(always)]
+fn one(id: IpcId, sops: usize, settled: impl FnOnce(&Set<'_>, &Identity) -> bool) -> Quick {
     let page = identity::current();
     let _section = section::enter();
-    let object = record::find(KIND, id, page)?;
+    let Some(object) = record::find(KIND, id, page) else { return Quick::Long };
     let op: Sembuf = match user::read(sops) {
         Ok(op) => op,
-        Err(errno) => return Some(Err(errno)),
+        Err(errno) => return Quick::Done(Err(errno)),
     };
     let wanted = if op.sem_op == 0 { READ } else { WRITE };
     if op.sem_flg & SEM_UNDO != 0 || !object.is_writable() || object.permit(wanted).is_err() {
-        return None;
+        return Quick::Long;
     }
-    let Handle::Set(set) = &object.handle else { return None };
-    set.fast(page.pid(), Agent.now(), &op).then_some(Ok(0))
+    let Handle::Set(set) = &object.handle else { return Quick::Long };
+    if !settled(set, page) {
+        return Quick::Adjusted;
+    }
+    if set.fast(page.pid(), Agent.now(), &op) { Quick::Done(Ok(0)) } else { Quick::Long }
+}
+
+/// A call of one operation on a set in which somebody has adjustments.
+#[inline(never)]
+fn among_adjustments(id: IpcId, sops: usize, until: Deadline) -> Result<usize, Errno> {
+    match one(id, sops, |set, page| !lives::in_doubt(set, page)) {
+        Quick::Done(result) => result,
+        Quick::Adjusted | Quick::Long => timed(id, sops, 1, until),
+    }
 }
 
 #[inline(never)]
@@ -102,7 +127,9 @@ fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize,
         if id < 0 || until == INVALID {
             return Err(Errno::EINVAL);
         }
-        operate(&entry, id, ops, until, process::caller(page))
+        // Held before there is an adjustment, so that no death falls between.
+        let life = if rules::claims_row(ops) { own_life::hold(page) } else { 0 };
+        operate(&entry, id, ops, until, Caller { life, ..process::caller(page) })
     })
 }
 
@@ -139,6 +166,14 @@ pub(crate) fn with_memory<R>(
     result
 }
 
+/// Has those with adjustments in a set settled that have ended, before a call looks at it.
+#[inline]
+pub(crate) fn settle(object: &Object) {
+    if let Handle::Set(set) = &object.handle {
+        lives::settle(object.id, set, identity::current());
+    }
+}
+
 /// The set of an object that is mapped.
 pub(crate) fn set_of(object: &Object) -> Option<Set<'static>> {
     match object.handle {
@@ -149,15 +184,20 @@ pub(crate) fn set_of(object: &Object) -> Option<Set<'static>> {
 
 fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<usize, Errno> {
     let mut tries = Tries::default();
+    let mut settled = false;
     loop {
         let section = section::enter();
         let object = open::open(KIND, id)?;
+        if !settled {
+            settle(object);
+            settled = true;
+        }
         let refusal = rules::check_ops(ops, object.entry.size, |wanted| object.permit(wanted)).err();
         if let Some(errno) = refusal.filter(|_| !rules::claims_row(ops)) {
             return Err(errno);
         }
-        let set = match set_of(object) {
-            Some(set) if object.is_writable() => set,
+        let set = match &object.handle {
+            Handle::Set(set) if object.is_writable() => set,
             _ => {
                 drop(section);
                 return proxy::semop(entry, id, ops, until, Blocking::Allowed);
@@ -171,7 +211,7 @@ fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Calle
         match set.semop(&Agent, who, ops) {
             Ok(Step::Done(())) => return Ok(0),
             Ok(Step::Wait(ticket)) => {
-                let mut call = Operation { object, set, who, ops, entry };
+                let mut call = Operation { object, set: *set, who, ops, entry };
                 return sleeping::wait(entry, section, &mut call, ticket, until, Cancel::Never).map(|()| 0);
             }
             Err(error) => recover(object, error, &mut tries)?,

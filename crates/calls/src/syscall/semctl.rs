@@ -6,7 +6,7 @@ use crate::object::open;
 use crate::object::record::Object;
 use crate::object::recover::{Tries, recover};
 use crate::process;
-use crate::syscall::sem::{set_of, with_memory};
+use crate::syscall::sem::{set_of, settle, with_memory};
 use crate::syscall::{get, proxy};
 use crate::thread::section::{self, Section};
 use crate::thread::sleep::Agent;
@@ -45,6 +45,13 @@ pub fn semctl(id: i32, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
     }
 }
 
+/// Opens a set, once those with adjustments in it that have ended are settled.
+fn open_settled(id: IpcId) -> Result<&'static Object, Errno> {
+    let object = open::open(KIND, id)?;
+    settle(object);
+    Ok(object)
+}
+
 /// Runs an operation on a mapped set until it is done; or asks the broker.
 fn on_set<R>(
     id: IpcId,
@@ -55,7 +62,7 @@ fn on_set<R>(
     let mut tries = Tries::default();
     loop {
         let section = section::enter();
-        let object = open::open(KIND, id)?;
+        let object = open_settled(id)?;
         check(object)?;
         let who = process::caller(process::ready()?);
         match set_of(object) {
@@ -93,7 +100,7 @@ fn values(id: IpcId, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
     if cmd == GETVAL || cmd == GETPID {
         // Lock-free if nobody holds several semaphores at once; good on a mapping that may only be read too.
         let _section = section::enter();
-        let object = open::open(KIND, id)?;
+        let object = open_settled(id)?;
         check(object, cmd, num)?;
         if let Some((value, pid)) = set_of(object).and_then(|set| set.peek(num as u32)) {
             return Ok(if cmd == GETVAL { value as usize } else { seen_pid(pid) });
@@ -176,7 +183,7 @@ fn set_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
 
 fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
     let _section = section::enter();
-    let object = open::open(KIND, id)?;
+    let object = open_settled(id)?;
     object.permit(READ)?;
     match set_of(object).map(|set| set.stat()) {
         Some(Ok(times)) if object.is_current() => {

@@ -5,12 +5,14 @@
 //! | when do handlers run, and what does a thread keep | `section.rs`, `signal.rs` |
 //! | whose memory is it | `memory.rs` |
 //! | how does a call spin and sleep, and how is it cancelled | `adaptive_spin.rs`, `sleep.rs`, `cancel.rs` |
+//! | what does the kernel do when the thread ends | `robust_list.rs` |
 //! | how do threads of a process exclude each other | `lock.rs` |
 
 mod adaptive_spin;
 pub mod cancel;
 pub(crate) mod lock;
 pub mod memory;
+pub mod robust_list;
 pub mod section;
 pub mod signal;
 pub(crate) mod sleep;

@@ -47,6 +47,8 @@ pub struct ThreadState {
     pub(crate) tid: AtomicU32,
     /// The epoch it was asked in.
     pub(crate) tid_epoch: AtomicU32,
+    /// The image whose life this thread holds, for the room above (`process/own_life.rs`).
+    pub(crate) holds: AtomicU64,
 }
 const _: () = assert!(size_of::<ThreadState>() <= THREAD_BLOCK_LEN);
 

@@ -122,7 +122,7 @@ impl<'r> Queue<'r> {
         may_send: impl Fn(Caller) -> bool,
     ) -> Result<()> {
         let locked = self.lock(host, who)?;
-        let owner = |record: Record<'_>| Caller { pid: record.pid(), tid: record.tid() };
+        let owner = |record: Record<'_>| Caller { pid: record.pid(), tid: record.tid(), life: 0 };
         for item in self.tickets().walk(&self.own.senders) {
             let (_, record) = item?;
             record.judge(if may_send(owner(record)) { 0 } else { Errno::EACCES.0 });

@@ -24,7 +24,7 @@ layout! {
         zero: Queue,
         /// Semaphores; for people who look at memory.
         nsems: AtomicU32,
-        /// First undo row that somebody has, + 1.
+        /// First undo row that is linked, + 1 (`undo.rs`).
         rows: AtomicU32,
         /// Unused.
         spare: [AtomicU32; 6],
@@ -43,15 +43,19 @@ layout! {
         spare: [AtomicU64; 2],
     }
     /// Who an undo row belongs to.
-    RowKey[16] {
+    RowKey[32] {
         /// Process; 0 nobody.
         pid: AtomicU32,
         /// The epoch its adjustments are of.
         epoch: AtomicU32,
-        /// Next row that somebody has, + 1.
+        /// Next row that is linked, + 1.
         next: AtomicU32,
         /// Previous one, + 1.
         prev: AtomicU32,
+        /// The process's life (`life.rs`); 0 none.
+        life: AtomicU32,
+        /// Unused.
+        spare: [AtomicU32; 3],
     }
 }
 impl crate::ticket::Half for Sleeper {}
@@ -144,8 +148,9 @@ impl Map {
     pub fn new(g: Geometry) -> Map {
         let page = |n: usize| n.next_multiple_of(PAGE);
         let words = Table::<AtomicU64>::new(SET_HEADER + size_of::<SetHeader>(), g.nsems);
-        // One change: all values and as many adjustments (SETALL, or a call of `ops` operations), its own ticket, one column of rows.
-        let changes = g.nsems.max(2 * g.ops).max(g.rows) + g.nsems.min(2 * g.ops) + 64;
+        // One change: all values (SETALL), or a call's operations, of which each may change a value, an adjustment and four links, or one column
+        // of all rows with as many links (SETVAL), or a process's end; and a ticket.
+        let changes = g.nsems.max(g.ops.saturating_mul(6)).max(g.rows.saturating_mul(5)) + 64;
         let journal = Table::new(words.end().next_multiple_of(64), changes);
         let tickets = Table::new(page(journal.end()), g.tickets);
         let keys = Table::new(tickets.end(), g.rows);

@@ -86,7 +86,7 @@ impl<'r> Set<'r> {
         for op in ops {
             self.take(held, u32::from(op.sem_num))?;
         }
-        let row = if undo { Some(self.row(who.pid)?) } else { None };
+        let row = if undo { Some(self.row(who.pid, who.life)?) } else { None };
         let call = Ops::Call(ops);
         let time = Some(self.time_for(held, now)?);
         let mut tx = self.change();
@@ -233,6 +233,7 @@ impl<'r> Set<'r> {
             for op in ops {
                 self.release_unless_named(held, u32::from(op.sem_num))?;
             }
+            self.unlink_idle()?;
         }
         Ok(())
     }

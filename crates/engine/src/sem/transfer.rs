@@ -46,15 +46,17 @@ impl<'r> Set<'r> {
 
     /// Rows go to the place that the new table gives them; sleepers' references follow in `copy_tickets`.
     fn copy_rows(self, new: Set<'_>) -> Result<()> {
-        for row in self.rows() {
-            let row = row?;
-            self.copy_row(new, row, self.key(row)?.pid.load(Relaxed))?;
+        for row in 0..self.geometry.rows {
+            let key = self.key(row)?;
+            let pid = key.pid.load(Relaxed);
+            if pid != 0 {
+                self.copy_row(new, row, new.row(pid, key.life.load(Relaxed))?)?;
+            }
         }
         Ok(())
     }
 
-    fn copy_row(self, new: Set<'_>, row: u32, pid: ring3_abi::Pid) -> Result<()> {
-        let there = new.row(pid)?;
+    fn copy_row(self, new: Set<'_>, row: u32, there: u32) -> Result<()> {
         if !self.counts_row(row)? {
             return Ok(());
         }

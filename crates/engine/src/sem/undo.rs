@@ -3,14 +3,18 @@
 //! # Invariants
 //! U1. A value and its adjustment change in one change of the journal.
 //! U2. A process has at most one row: its key is within [`WINDOW`] places of the process number's own.
-//! U3. The rows that somebody has are linked, in no order; a key and its links change in one change.
+//! U3. The rows with an adjustment that is not 0 are linked, the newest first. A row whose adjustments have all become 0 stays linked while it is
+//!     the only one: a process that takes and gives back again and again changes no links. An adjustment and the links change in one change.
 //! U4. A row of another epoch than the set's counts as zero, whatever it holds (SETALL).
+//! U5. A row that is not linked keeps its `next` until it is linked again, and that is stored before the head leads to the row. So a walk without the
+//!     lock meets every row that is linked from its beginning to its end: `next` always leads to all rows that were linked earlier.
 
 use super::Set;
 use super::layout::RowKey;
-use crate::atomic::{AtomicU32, Relaxed};
+use crate::atomic::{Acquire, AtomicU32, Relaxed};
 use crate::error::{Error, Result};
 use crate::journal::Tx;
+use crate::life::Life;
 use ring3_abi::Pid;
 use ring3_abi::sem::SEMAEM;
 
@@ -26,50 +30,142 @@ impl<'r> Set<'r> {
     }
 
     /// The process's row, made if it has none. # Errors: `Full`.
-    pub(super) fn row(self, pid: Pid) -> Result<u32> {
+    pub(super) fn row(self, pid: Pid, life: Life) -> Result<u32> {
         let mut free = None;
         for row in self.window(pid) {
             match self.key(row)?.pid.load(Relaxed) {
-                owner if owner == pid => return Ok(row),
+                owner if owner == pid => return self.name_life(row, life),
                 0 if free.is_none() => free = Some(row),
                 _ => {}
             }
         }
         let row = free.ok_or(Error::Full)?;
         let key = self.key(row)?;
+        // DEATH: nobody has the row before the next change, so what stands in it does not matter.
+        key.life.store(life, Relaxed);
         let mut tx = self.change();
         tx.set32(&key.epoch, self.own.epoch.load(Relaxed).wrapping_sub(1))?;
         tx.set32(&key.pid, pid)?;
-        self.link_row(&mut tx, row, key)?;
         tx.commit();
         Ok(row)
     }
 
+    /// Writes down the life of a row's process, which it may have got since it has the row.
+    #[inline]
+    fn name_life(self, row: u32, life: Life) -> Result<u32> {
+        let key = self.key(row)?;
+        if life != 0 && key.life.load(Relaxed) != life {
+            // DEATH: with the old one or with the new one, others ask the broker if they doubt.
+            key.life.store(life, Relaxed);
+        }
+        Ok(row)
+    }
+
+    /// Links a row that has adjustments from now on (U5).
+    #[inline(never)]
     fn link_row(self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
         let first = self.own.rows.load(Relaxed);
-        tx.set32(&key.next, first)?;
-        tx.set32(&key.prev, 0)?;
+        // DEATH: the links of a row that is not linked do not matter.
+        key.next.store(first, Relaxed);
+        key.prev.store(0, Relaxed);
         if let Some(next) = first.checked_sub(1) {
             tx.set32(&self.key(next)?.prev, row + 1)?;
         }
+        // The journal's store is a Release: it keeps `next` before the head (U5).
         tx.set32(&self.own.rows, row + 1)
     }
 
-    /// Takes a row from its process.
-    pub(super) fn free_row(self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
-        let key = self.key(row)?;
+    #[inline(never)]
+    fn unlink_row(self, tx: &mut Tx<'r>, key: &RowKey) -> Result<()> {
         let (next, prev) = (key.next.load(Relaxed), key.prev.load(Relaxed));
         if let Some(next) = next.checked_sub(1) {
             tx.set32(&self.key(next)?.prev, prev)?;
         }
         match prev.checked_sub(1) {
-            Some(prev) => tx.set32(&self.key(prev)?.next, next)?,
-            None => tx.set32(&self.own.rows, next)?,
+            Some(before) => {
+                tx.set32(&self.key(before)?.next, next)?;
+                tx.set32(&key.prev, 0)
+            }
+            None => tx.set32(&self.own.rows, next),
+        }
+    }
+
+    /// Takes a row from its process.
+    pub(super) fn free_row(self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
+        let key = self.key(row)?;
+        if self.counts_row(row)? && self.is_linked(row, key) {
+            self.unlink_row(tx, key)?;
         }
         tx.set32(&key.pid, 0)
     }
 
-    /// The rows that somebody has. Ends with `Spoiled` where the links do.
+    /// Whether a row of the set's epoch is linked.
+    #[inline]
+    fn is_linked(self, row: u32, key: &RowKey) -> bool {
+        key.prev.load(Relaxed) != 0 || self.own.rows.load(Relaxed) == row + 1
+    }
+
+    /// Unlinks a row with no adjustments left, unless it is the only one (U3).
+    #[inline]
+    fn unlink_unless_alone(self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
+        let key = self.key(row)?;
+        let alone = key.next.load(Relaxed) == 0 && key.prev.load(Relaxed) == 0;
+        if alone || self.has_some(row)? { Ok(()) } else { self.unlink_row(tx, key) }
+    }
+
+    /// Unlinks the only row if it has no adjustments: operations without SEM_UNDO prevail.
+    pub(super) fn unlink_idle(self) -> Result<()> {
+        let Some(row) = self.own.rows.load(Relaxed).checked_sub(1) else { return Ok(()) };
+        let key = self.key(row)?;
+        if key.next.load(Relaxed) == 0 && !self.has_some(row)? {
+            let mut tx = self.change();
+            self.unlink_row(&mut tx, key)?;
+            tx.commit();
+        }
+        Ok(())
+    }
+
+    /// Whether a row has an adjustment that is not 0.
+    fn has_some(self, row: u32) -> Result<bool> {
+        for num in 0..self.geometry.nsems {
+            if self.adjustment(row, num)? != 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether anybody may have adjustments: whoever looks at the set asks first whether all of these processes live.
+    #[inline]
+    pub fn has_adjustments(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release that linked the first row (U5).
+        self.own.rows.load(Acquire) != 0
+    }
+
+    /// The processes with adjustments of which nobody can say that they live: `is_held` says whether a life's word is held. Without the lock; 0 stands
+    /// for a process that could not be found because the links lead round.
+    pub fn doubtful(&self, is_held: impl Fn(Life) -> bool) -> impl Iterator<Item = Pid> {
+        // ORDERING: Acquire pairs with the Release that linked the row (U5).
+        let (mut at, mut left) = (self.own.rows.load(Acquire), self.geometry.rows);
+        core::iter::from_fn(move || {
+            while let Some(row) = at.checked_sub(1) {
+                let (Ok(key), Some(fewer)) = (self.key(row), left.checked_sub(1)) else {
+                    at = 0;
+                    return Some(0);
+                };
+                // ORDERING: Acquire pairs with the Release that linked the row (U5).
+                (at, left) = (key.next.load(Acquire), fewer);
+                // DEATH: a row may be seen in the middle of the dead process's last change. It then seems empty only if that change concerned every
+                // semaphore with an adjustment: these words are slow, and whoever wants to know them waits for the dead process's lock.
+                if !is_held(key.life.load(Relaxed)) && self.has_some(row).unwrap_or(true) {
+                    return Some(key.pid.load(Relaxed));
+                }
+            }
+            None
+        })
+    }
+
+    /// The rows with adjustments. Ends with `Spoiled` where the links do.
     pub(super) fn rows(self) -> impl Iterator<Item = Result<u32>> {
         let (mut at, mut left) = (self.own.rows.load(Relaxed), self.geometry.rows);
         core::iter::from_fn(move || {
@@ -86,7 +182,7 @@ impl<'r> Set<'r> {
     /// operation in otime. kernel: find_alloc_undo(), called before anything else is checked.
     pub fn claim_row<H: crate::host::Host>(self, host: &H, who: crate::host::Caller) -> Result<()> {
         let _locked = self.lock(host, who)?;
-        self.row(who.pid).map(|_| ())
+        self.row(who.pid, who.life).map(|_| ())
     }
 
     pub(super) fn find_row(self, pid: Pid) -> Result<Option<u32>> {
@@ -109,29 +205,42 @@ impl<'r> Set<'r> {
     }
 
     /// Whether a row's adjustments count (U4).
+    #[inline]
     pub(super) fn counts_row(self, row: u32) -> Result<bool> {
         Ok(self.key(row)?.epoch.load(Relaxed) == self.own.epoch.load(Relaxed))
     }
 
     /// A row's adjustment of a semaphore.
+    #[inline]
     pub(super) fn adjustment(self, row: u32, num: u32) -> Result<i32> {
         Ok(if self.counts_row(row)? { self.cell(row, num)?.load(Relaxed) as i32 } else { 0 })
     }
 
     /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
+    #[inline]
     pub(super) fn adjust(self, tx: &mut Tx<'r>, row: u32, num: u32, by: i32) -> Result<bool> {
-        let adjustment = self.adjustment(row, num)?.saturating_add(by);
+        let before = self.adjustment(row, num)?;
+        let adjustment = before.saturating_add(by);
         if !(-SEMAEM - 1..=SEMAEM).contains(&adjustment) {
             return Ok(false);
         }
+        let key = self.key(row)?;
         if !self.counts_row(row)? {
             // DEATH: while the epoch differs the row counts as zero, so clearing it needs no journal.
             for n in 0..self.geometry.nsems {
                 self.cell(row, n)?.store(0, Relaxed);
             }
-            tx.set32(&self.key(row)?.epoch, self.own.epoch.load(Relaxed))?;
+            key.prev.store(0, Relaxed);
+            tx.set32(&key.epoch, self.own.epoch.load(Relaxed))?;
         }
         tx.set32(self.cell(row, num)?, adjustment as u32)?;
+        if adjustment != 0 {
+            if !self.is_linked(row, key) {
+                self.link_row(tx, row, key)?;
+            }
+        } else if before != 0 {
+            self.unlink_unless_alone(tx, row)?;
+        }
         Ok(true)
     }
 
@@ -141,6 +250,7 @@ impl<'r> Set<'r> {
             let row = row?;
             if self.adjustment(row, num)? != 0 {
                 tx.set32(self.cell(row, num)?, 0)?;
+                self.unlink_unless_alone(tx, row)?;
             }
         }
         Ok(())
@@ -148,6 +258,7 @@ impl<'r> Set<'r> {
 
     /// Sets all adjustments of all processes to 0. kernel: semctl_main(), SETALL.
     pub(super) fn clear_all_adjustments(self, tx: &mut Tx<'r>) -> Result<()> {
+        tx.set32(&self.own.rows, 0)?;
         tx.set32(&self.own.epoch, self.own.epoch.load(Relaxed).wrapping_add(1))
     }
 }

@@ -61,11 +61,31 @@ impl<'r> Set<'r> {
             }
             (last, listed) = (row + 1, listed + 1);
         }
-        let mut taken = 0;
+        let mut adjusted = 0;
         for row in 0..self.geometry.rows {
-            taken += u32::from(self.key(row)?.pid.load(Relaxed) != 0);
+            if self.key(row)?.pid.load(Relaxed) == 0 {
+                continue;
+            }
+            let mut some = false;
+            for num in 0..self.geometry.nsems {
+                some |= self.adjustment(row, num)? != 0;
+            }
+            adjusted += u32::from(some);
         }
-        Ok(if taken == listed { Ok(()) } else { Err("an undo row is not listed") })
+        let mut idle = 0;
+        for row in self.rows() {
+            let row = row?;
+            let mut some = false;
+            for num in 0..self.geometry.nsems {
+                some |= self.adjustment(row, num)? != 0;
+            }
+            idle += u32::from(!some);
+        }
+        Ok(if idle <= 1 && adjusted + idle == listed {
+            Ok(())
+        } else {
+            Err("other undo rows are listed than those with adjustments")
+        })
     }
 
     /// A ticket in a queue waits, its semaphores are slow, and it cannot go on.

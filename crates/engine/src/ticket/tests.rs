@@ -20,7 +20,7 @@ layout! {
 }
 impl Half for Nothing {}
 
-const OWNER: Caller = Caller { pid: 100, tid: 200 };
+const OWNER: Caller = Caller { pid: 100, tid: 200, life: 0 };
 const JOURNAL: Table<Entry> = Table::new(256, 32);
 const TICKETS: Table<Place> = Table::new(1024, 4);
 

@@ -15,7 +15,7 @@ use ring3_abi::msg::{MSG_EXCEPT, MSG_NOERROR};
 use std::vec::Vec;
 
 /// The process that dies.
-const DYING: Caller = Caller { pid: 150, tid: 250 };
+const DYING: Caller = Caller { pid: 150, tid: 250, life: 0 };
 const SIZES: Geometry = Geometry { tickets: 8, slots: 16, blocks: 40 };
 const QBYTES: u64 = 5000;
 
@@ -303,7 +303,7 @@ fn going_on_sending(size: usize, why: Parked, served: bool) -> usize {
 #[test]
 fn in_settling() {
     // The one who settles dies, too; the next one settles both.
-    let broker = Caller { pid: 160, tid: 160 };
+    let broker = Caller { pid: 160, tid: 160, life: 0 };
     let before = |queue: Queue<'_>| {
         assert_eq!(send(queue, 1, 1, &text(1, 4950), true), Ok(None));
         let reserved = queue.reserve(&HOST, DYING, 3000).unwrap();

@@ -18,7 +18,7 @@ use std::vec::Vec;
 const HOST: Still = Still(1_000_000);
 
 fn who(n: u32) -> Caller {
-    Caller { pid: 100 + n, tid: 200 + n }
+    Caller { pid: 100 + n, tid: 200 + n, life: 0 }
 }
 
 fn with_queue(qbytes: u64, test: impl FnOnce(Queue<'_>)) {

@@ -15,7 +15,7 @@ use ring3_abi::sem::{SEM_UNDO, Sembuf};
 use std::vec::Vec;
 
 /// The process that dies.
-const DYING: Caller = Caller { pid: 150, tid: 250 };
+const DYING: Caller = Caller { pid: 150, tid: 250, life: 0 };
 const SIZES: Geometry = Geometry { nsems: 3, rows: 64, tickets: 8, ops: 8 };
 const UNDO: i32 = SEM_UNDO as i32;
 

@@ -16,7 +16,7 @@ use std::vec::Vec;
 const HOST: Still = Still(1_000_000);
 
 fn who(n: u32) -> Caller {
-    Caller { pid: 100 + n, tid: 100 + n }
+    Caller { pid: 100 + n, tid: 100 + n, life: 0 }
 }
 
 fn op(num: u16, add: i16, flags: i32) -> Sembuf {
@@ -126,6 +126,41 @@ fn a_death_applies_its_adjustments_once() {
         assert_eq!(set.resume(&HOST, who(3), waiting, Parked::Woken), Ok(Step::Done(())));
         assert_eq!(set.resume(&HOST, who(2), own, Parked::Woken), Err(Error::Spoiled));
         assert_eq!(set.stat().unwrap().otime, 1_000_000);
+    });
+}
+
+#[test]
+fn those_with_adjustments_are_doubted_until_their_life_is_held() {
+    let undo = SEM_UNDO.into();
+    let named = |n: u32| Caller { life: n, ..who(n) };
+    with_set(2, |set| {
+        let doubted = |held: &[u32]| {
+            let mut pids: Vec<_> = set.doubtful(|life| held.contains(&life)).collect();
+            pids.sort_unstable();
+            set.verify().unwrap();
+            assert!(set.has_adjustments() || set.doubtful(|_| false).count() == 0);
+            pids
+        };
+        assert_eq!(doubted(&[]), []);
+        for n in 1..5 {
+            assert_eq!(set.semop(&HOST, named(n), &[op(0, 2, undo), op(1, 1, undo)]), Ok(Step::Done(())));
+        }
+        assert_eq!((doubted(&[]), doubted(&[1, 2, 4])), (Vec::from([101, 102, 103, 104]), Vec::from([103])));
+        // One that is back at 0, one that goes on without a life of its own, one that ends, one whose adjustments are cleared.
+        assert_eq!(set.semop(&HOST, named(2), &[op(0, -2, undo), op(1, -1, undo)]), Ok(Step::Done(())));
+        assert_eq!(set.semop(&HOST, who(3), &[op(0, 1, undo)]), Ok(Step::Done(())));
+        set.settle(&HOST, 104, who(0), Undo::Apply).unwrap();
+        assert_eq!((doubted(&[]), doubted(&[3])), (Vec::from([101, 103]), Vec::from([101])));
+        set.setval(&HOST, who(0), 0, 1).unwrap();
+        assert_eq!(doubted(&[]), [101, 103]);
+        set.setval(&HOST, who(0), 1, 1).unwrap();
+        assert_eq!(doubted(&[]), []);
+        // SETALL, and a new life.
+        assert_eq!(set.semop(&HOST, who(1), &[op(0, 2, undo)]), Ok(Step::Done(())));
+        set.setall(&HOST, who(0), |_| 5).unwrap();
+        assert_eq!(doubted(&[]), []);
+        assert_eq!(set.semop(&HOST, Caller { life: 9, ..who(1) }, &[op(1, -2, undo)]), Ok(Step::Done(())));
+        assert_eq!((doubted(&[1]), doubted(&[9])), (Vec::from([101]), Vec::new()));
     });
 }
 

@@ -34,7 +34,7 @@ fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
 }
 
 fn who(n: u32) -> Caller {
-    Caller { pid: 100 + n, tid: 200 + n }
+    Caller { pid: 100 + n, tid: 200 + n, life: 0 }
 }
 
 /// Whether sleepers get tired.

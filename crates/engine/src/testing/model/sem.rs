@@ -136,6 +136,31 @@ fn the_dead_give_back() {
     });
 }
 
+/// Whoever looks without the lock meets each process that had adjustments before the look and has them after it.
+#[test]
+fn nobody_with_adjustments_is_overlooked() {
+    with_set(Sleep::Sound, &[0], &[1], |set, kernel| {
+        let undo = |add| [Sembuf { sem_num: 0, sem_op: add, sem_flg: SEM_UNDO }];
+        semop(set, kernel, 3, &undo(1)).unwrap();
+        semop(set, kernel, 0, &undo(1)).unwrap();
+        semop(set, kernel, 1, &undo(1)).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for n in [1, 0, 1, 0] {
+                    let add = set.doubtful(|_| false).all(|pid| pid != who(n).pid);
+                    semop(set, kernel, n, &undo(if add { 1 } else { -1 })).unwrap();
+                }
+            });
+            scope.spawn(move || {
+                (0..3).for_each(|_| assert!(set.doubtful(|_| false).any(|pid| pid == who(3).pid)))
+            });
+        });
+        for n in [0, 1] {
+            semop(set, kernel, n, &undo(-1)).unwrap();
+        }
+    });
+}
+
 #[test]
 fn removal_leaves_nobody_asleep() {
     with_set(Sleep::Sound, &[0, 1], &[0, 1], |set, kernel| {

@@ -1,0 +1,73 @@
+//! Other processes' lives: whether all live that have adjustments in a set. `engine/src/life.rs`.
+//!
+//! Files of lives are mapped for reading when a life in them is first met, and stay mapped.
+#![allow(unsafe_code)]
+
+use crate::process::connection;
+use crate::process::identity::Identity;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{
+    AtomicPtr,
+    Ordering::{AcqRel, Acquire},
+};
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::Region;
+use ring3_engine::life::{self, Life};
+use ring3_engine::sem::Set;
+use ring3_os::map;
+use ring3_wire::{Op, request};
+use zerocopy::IntoBytes;
+
+/// How many files are mapped; who has a life in a later one is asked about.
+const FILES: usize = 512;
+static MAPPED: [AtomicPtr<u8>; FILES] = [const { AtomicPtr::new(null_mut()) }; FILES];
+
+/// Whether somebody with adjustments in the set may have ended. One load if nobody has any.
+#[inline]
+pub(crate) fn in_doubt(set: &Set<'_>, page: &Identity) -> bool {
+    set.has_adjustments() && look(set, page)
+}
+
+#[inline(never)]
+fn look(set: &Set<'_>, page: &Identity) -> bool {
+    let own = page.life.number();
+    let is_held = |life: Life| life != 0 && life == own || is_held(life);
+    set.doubtful(is_held).any(|pid| pid != page.pid())
+}
+
+/// Has the broker settle those with adjustments in the set that have ended, if there may be any: before a call looks at the set.
+#[inline]
+pub(crate) fn settle(id: IpcId, set: &Set<'_>, page: &Identity) {
+    if in_doubt(set, page) {
+        // Without a broker nothing is settled any more, and calls that need none go on.
+        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem as u32, id });
+    }
+}
+
+/// Whether a life is held. What cannot be seen is not.
+fn is_held(life: Life) -> bool {
+    let Some((file, page)) = life::place(life) else { return false };
+    let Some(mapped) = MAPPED.get(file as usize) else { return false };
+    // ORDERING: Acquire pairs with map_file().
+    let base = NonNull::new(mapped.load(Acquire)).or_else(|| map_file(file, mapped).ok());
+    // SAFETY: R1: map_file() mapped life::LEN bytes of a file that cannot shrink, for ever; R3: is_held() only reads.
+    let region = base.map(|base| unsafe { Region::new(base, life::LEN) });
+    region.and_then(|region| life::Lives::new(region).ok()).is_some_and(|lives| lives.is_held(page))
+}
+
+#[cold]
+fn map_file(file: u32, mapped: &AtomicPtr<u8>) -> Result<NonNull<u8>, Errno> {
+    let mut buf: connection::Small = [0; 256];
+    let answer = connection::call(Op::Lives, request::Lives { file }.as_bytes(), &[], &mut buf)?;
+    let fd = answer.fd.ok_or(Errno::EPROTO)?;
+    let base = map::shared(fd.raw(), 0, life::LEN, map::PROT_READ)?;
+    // ORDERING: Release publishes the mapping.
+    match mapped.compare_exchange(null_mut(), base.as_ptr(), AcqRel, Acquire) {
+        Ok(_) => Ok(base),
+        Err(other) => {
+            // SAFETY: mapped above and known to nobody.
+            let _ = unsafe { map::unmap(base.as_ptr() as usize, life::LEN) };
+            NonNull::new(other).ok_or(Errno::ENOMEM)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! This process's own life: a word by which others learn that it has ended, before they can learn it otherwise. `engine/src/life.rs` says what it is.
+//!
+//! A process gets a life with its first operation that leaves an adjustment. One of its threads holds it: its number stands in the word, and an entry
+//! for the word in its robust list. When that thread ends, the word is not held; the next thread that leaves an adjustment takes it, and
+//! until then others ask the broker, which finds that the process lives.
+//!
+//! # Invariants
+//! F1. The entry is in one list at most: a thread takes it that has it already, or when the thread that had it is gone.
+//! F2. The word's number is that of the thread whose list has the entry, and is stored after the entry is there.
+//! F3. A forked child has its parent's two pages, with the parent's word in the one and a copy of the entry in the other. It maps its own page in the
+//!     word's place when it gets a life; the entry may be in its list already (musl's child keeps the list), which `robust_list::join` finds.
+//! F4. A program that is about to be replaced by exec gives its word back first: the kernel marks it only if the thread that holds it
+//!     executes the new program under the number that it had.
+#![allow(unsafe_code)]
+
+use crate::process::connection;
+use crate::process::identity::{self, Identity};
+use crate::thread::memory::is_ours;
+use crate::thread::robust_list::{self, HEAD_LEN, Place};
+use crate::thread::section::{self, Section};
+use core::ptr::NonNull;
+use core::sync::atomic::{
+    AtomicU32, AtomicUsize,
+    Ordering::{Relaxed, Release},
+};
+use ring3_abi::{Errno, Pid};
+use ring3_engine::Region;
+use ring3_engine::life::{self, ENTRY, Life, PAGE};
+use ring3_os::{map, process as os};
+use ring3_wire::Op;
+
+/// Where the two pages are, the shared one first; 0 before there are any. Kept by a forked child (F3).
+static PAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// Where in the private page a head of our own is.
+const HEAD: usize = 64;
+const _: () = assert!(ENTRY + size_of::<usize>() <= HEAD && HEAD + HEAD_LEN <= PAGE);
+
+/// Holds this process's life, which it gets if it has none, and answers its number. A life that cannot be held now makes others ask the
+/// broker; 0, that there can be none, too.
+#[inline]
+pub(crate) fn hold(page: &Identity) -> Life {
+    match page.life.word() {
+        Some(word) if life::is_held(word) => page.life.number(),
+        _ => hold_slowly(page),
+    }
+}
+
+#[cold]
+fn hold_slowly(page: &Identity) -> Life {
+    if page.pid() != 0 && is_ours() {
+        let section = section::enter();
+        let _held = page.life.lock.hold(&section);
+        // Without it others ask: there is nothing to do about an error.
+        let _ = take(page, &section);
+    }
+    page.life.number()
+}
+
+fn take(page: &Identity, section: &Section) -> Result<(), Errno> {
+    let (thread, me) = (section::thread(), identity::tid());
+    let mine = thread.holds.load(Relaxed) == page.image();
+    let holder = page.life.holder.load(Relaxed);
+    // A thread with the holder's number that does not know of it is another one: the holder is gone.
+    if !mine && holder != 0 && holder != me && os::has_thread(holder) {
+        return Ok(());
+    }
+    if page.life.number() == 0 {
+        page.life.number.store(open()?, Relaxed);
+    }
+    let shared = PAGES.load(Relaxed);
+    let private = shared + PAGE;
+    let place = Place { entry: private + ENTRY, head: private + HEAD };
+    // SAFETY: the two pages stay mapped (F3); F1 was seen to above.
+    let joined = unsafe { robust_list::join(place, |distance| life::word_at(distance).is_some(), section) };
+    let at = joined.and_then(life::word_at).ok_or(Errno::EAGAIN)?;
+    hold_by(page, me, word(shared, at)?);
+    thread.holds.store(page.image(), Relaxed);
+    Ok(())
+}
+
+/// The word, by its place in the shared page.
+fn word(shared: usize, at: usize) -> Result<&'static AtomicU32, Errno> {
+    let base = NonNull::new(shared as *mut u8).ok_or(Errno::ENOMEM)?;
+    // SAFETY: R1 to R3: open() mapped the page for reading and writing, for as long as this process has this identity; its file cannot shrink.
+    let region = unsafe { Region::new(base, PAGE) };
+    life::own_word(region, at).map_err(|_| Errno::EINVAL)
+}
+
+fn hold_by(page: &Identity, me: Pid, word: &'static AtomicU32) {
+    page.life.holder.store(me, Relaxed);
+    // ORDERING: Release keeps the entry before the number (F2); the kernel reads both on this thread.
+    word.store(me, Release);
+    page.life.set_word(word);
+}
+
+/// Asks for a life and maps its page right before a page of our own.
+fn open() -> Result<Life, Errno> {
+    let mut buf: connection::Small = [0; 256];
+    let answer = connection::call(Op::Life, &[], &[], &mut buf)?;
+    let number = Life::try_from(answer.value).map_err(|_| Errno::EPROTO)?;
+    let (_, index) = life::place(number).ok_or(Errno::EPROTO)?;
+    let file = answer.fd.ok_or(Errno::EPROTO)?;
+    let shared = match PAGES.load(Relaxed) {
+        0 => map::anonymous(2 * PAGE)?.as_ptr() as usize,
+        shared => shared,
+    };
+    let (prot, flags) = (map::PROT_READ | map::PROT_WRITE, map::MAP_SHARED | map::MAP_FIXED);
+    let offset = u64::from(index) * PAGE as u64;
+    // SAFETY: the page is ours: nothing, or a parent's word that this process does not use (F3).
+    unsafe { map::map(shared, PAGE, prot, flags, file.raw(), offset)? };
+    PAGES.store(shared, Relaxed);
+    Ok(number)
+}
+
+/// Takes over the life that an earlier image of this process had.
+pub(super) fn resume(page: &Identity) {
+    if page.life.inherited.swap(0, Relaxed) != 0 {
+        hold(page);
+    }
+}
+
+/// Gives the word back before exec (F4).
+pub(crate) fn before_exec(page: &Identity) {
+    if let Some(word) = page.life.word() {
+        word.store(0, Relaxed);
+    }
+}
+
+/// Takes it again if exec has failed. A thread that did not have it leaves that to the one that had.
+pub(crate) fn exec_failed(page: &Identity) {
+    if page.life.word().is_some() {
+        hold(page);
+    }
+}
