@@ -14,8 +14,7 @@
 //! | `thread` | sections, signal handlers, spinning and sleeping | the broker, and that there is one |
 //!
 //! # Lock order
-//! Five locks of one process, all in the identity page: `attach` → `objects` → `life` → `rpc`; nothing is taken while `creds_lock` is held. All are
-//! taken in a section only.
+//! Four locks of one process, all in the identity page: `attach` → `objects` → `life` → `rpc`. All are taken in a section only.
 #![no_std]
 
 #[cfg(test)]

@@ -33,10 +33,9 @@ changers! {
     fn setgroups(count: usize, list: usize);
     /// initgroups(3).
     fn initgroups(user: usize, group: u32);
-    /// setfsuid(2).
-    fn setfsuid(uid: u32);
-    /// setfsgid(2).
-    fn setfsgid(gid: u32);
-    /// capset(2).
-    fn capset(header: usize, data: usize);
+}
+
+/// capset(2): libc changes the calling thread only.
+pub extern "C" fn capset(header: usize, data: usize) -> i32 {
+    credentials::changing_own(|| next!(capset(header => usize, data => usize) -> i32) as isize) as i32
 }

@@ -35,8 +35,8 @@ use zerocopy::IntoBytes;
 #[inline]
 pub(crate) fn open(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     match find(kind, id, identity::current()) {
-        Some(object) => Ok(object),
-        None => open_slow(kind, id),
+        Some(object) if object.serves_thread() => Ok(object),
+        _ => open_slow(kind, id),
     }
 }
 
@@ -56,21 +56,23 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
         if n > 0 {
             os::nap();
         }
-        if let Some(object) = find(kind, id, page) {
+        if let Some(object) = find(kind, id, page).filter(|object| object.serves_thread()) {
             return Ok(object);
         }
-        let epoch = page.epoch();
+        let (epoch, apart) = page.epoch_and_apart();
         let Some(entry) = entry(directory, kind, index)? else { return Err(Errno::EINVAL) };
         if entry.id != id {
             return Err(Errno::EINVAL);
         }
+        let rights = credentials::granted(&entry);
         let shell = Object {
             kind,
             id,
             epoch,
             image: page.image(),
             entry,
-            granted: credentials::granted(&entry),
+            granted: if apart { 0 } else { rights },
+            apart,
             mapped: 0,
             base: 0,
             len: 0,
@@ -78,7 +80,7 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
             directory,
             lingers: false,
         };
-        if let Some(object) = refresh(kind, cell, shell, &section)? {
+        if let Some(object) = refresh(kind, cell, shell, rights, &section)? {
             return Ok(object);
         }
     }
@@ -98,18 +100,19 @@ fn entry(directory: Directory<'_>, kind: Kind, index: usize) -> Result<Option<En
     Err(Errno::ENOSYS)
 }
 
-/// Publishes a new record: with the old mapping if only the epoch changed, else with a new one. `None`: the object changed meanwhile.
+/// Publishes a new record: with the old mapping if that will do for `rights`, else with a new one. `None`: the object changed meanwhile.
 fn refresh(
     kind: Kind,
     cell: &Cell,
     mut new: Object,
+    rights: u32,
     section: &Section,
 ) -> Result<Option<&'static Object>, Errno> {
     // SAFETY: null, or a published record (O1).
     if let Some(old) = unsafe { cell.record.load(Acquire).as_ref() } {
-        let usable = old.mapped & !new.granted & (READ | WRITE) == 0;
-        let as_much = old.mapped == new.granted & (READ | WRITE);
-        if old.image == new.image && old.entry.version == new.entry.version && usable && as_much {
+        // Threads that are apart need at least so much; a process whose threads are alike keeps no more than it may have.
+        let fits = if new.apart { old.maps(rights) } else { old.mapped == rights & (READ | WRITE) };
+        if old.image == new.image && old.entry.version == new.entry.version && fits {
             let Object { mapped, base, len, handle, lingers, .. } = *old;
             new = Object { mapped, base, len, handle, lingers, ..new };
             let new = publish(cell, new)?;
@@ -118,7 +121,7 @@ fn refresh(
         }
         cell.record.store(null_mut(), Release);
         if old.image == new.image && old.entry.version == new.entry.version {
-            // The process's own rights have changed, not the object: other threads may be at work in the region, so the mapping stays until
+            // The rights have changed, or are another thread's, not the object: other threads may be at work in the region, so the mapping stays until
             // nobody can be (reclaim.rs).
             reclaim::retire(core::ptr::from_ref(old) as usize, old.base, old.len);
             new.lingers = true;
@@ -126,7 +129,7 @@ fn refresh(
             release(cell, old);
         }
     }
-    if new.granted & (READ | WRITE) != 0 && !map_region(kind, &mut new, section)? {
+    if rights & (READ | WRITE) != 0 && !map_region(kind, &mut new, section)? {
         return Ok(None);
     }
     publish(cell, new).map(Some)

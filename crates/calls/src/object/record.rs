@@ -5,8 +5,11 @@
 //!     given to another object only when nothing of the kind goes on (`reclaim.rs`).
 //! O2. A record is good while its identifier is the one asked for, the directory still shows the version it was opened at, and
 //!     the process is in the epoch it was opened in (same image, same credentials).
+//! O5. While threads may have credentials of their own (`credentials.rs`) a record grants nothing by itself: each thread's own decide, and
+//!     the mapping is what the strongest thread that came by needs. A thread that may do less is refused although the region is mapped.
 //! O4. Records and mappings change under `Identity::objects` only.
 
+use crate::process::credentials;
 use crate::process::identity::Identity;
 use core::ptr::null_mut;
 use core::sync::atomic::{
@@ -39,8 +42,10 @@ pub(crate) struct Object {
     pub(super) image: u64,
     /// As the directory told it.
     pub(crate) entry: Entry,
-    /// Permission bits this process has.
-    pub(crate) granted: u32,
+    /// Permission bits that all threads of this process have; 0 if they are apart.
+    pub(super) granted: u32,
+    /// Threads have rights of their own (O5).
+    pub(super) apart: bool,
     /// What the mapping allows.
     pub(super) mapped: u32,
     pub(super) base: usize,
@@ -79,7 +84,29 @@ impl Object {
     /// Checks permission. # Errors: `EACCES`.
     #[inline]
     pub(crate) fn permit(&self, wanted: u32) -> Result<(), Errno> {
-        if self.granted & wanted == wanted { Ok(()) } else { Err(Errno::EACCES) }
+        if self.granted & wanted == wanted || self.permits_thread(wanted) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
+    }
+
+    /// Whether this thread has rights that the record does not tell of (O5).
+    #[cold]
+    fn permits_thread(&self, wanted: u32) -> bool {
+        self.apart && credentials::granted(&self.entry) & wanted == wanted
+    }
+
+    /// Whether the mapping is all that this thread may have (O5).
+    #[inline]
+    pub(super) fn serves_thread(&self) -> bool {
+        !self.apart || self.maps(credentials::granted(&self.entry))
+    }
+
+    /// Whether the mapping has what goes by a mapping of certain rights: nothing does without the right to read.
+    pub(super) fn maps(&self, rights: u32) -> bool {
+        let needed = if rights & READ != 0 { rights & (READ | WRITE) } else { 0 };
+        self.mapped & needed == needed
     }
 
     /// Whether the record is good still (O2).

@@ -1,17 +1,23 @@
-//! What this process may do to an object, as `ipcperms` decides it. svipc(7); kernel: ipcperms(), ipc/util.c.
+//! What this thread may do to an object, as `ipcperms` decides it. svipc(7), credentials(7); kernel: ipcperms(), ipc/util.c.
 //!
-//! The answer is kept with the opened object and is good for one epoch (`identity.rs`); whoever changes credentials begins another.
+//! Effective user, effective group, supplementary groups and CAP_IPC_OWNER decide; the file system's ids (setfsuid(2)) do not.
+//!
+//! To the kernel they are a thread's own. libc's functions change them in all threads at once, so most processes have one answer, which
+//! is kept with the opened object for one epoch (`identity.rs`). Once a thread has changed its own by a bare system call (or by capset(2), which
+//! libc does not repeat), the process is *apart*: each thread's own decide at every call, as the thread keeps them for the epoch.
+//!
+//! A change by an instruction of the program's own is not seen; requests to the broker are judged by the kernel's word all the same.
+//!
+//! # Invariants
+//! C1. What a thread keeps was asked from the kernel by that thread, in the epoch noted beside it, after the thread's last change.
 
 use crate::process::identity;
 use crate::thread::section;
-use core::sync::atomic::{
-    Ordering::{Acquire, Relaxed, Release},
-    fence,
-};
+use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::Gid;
 use ring3_engine::directory::Entry;
 use ring3_engine::perm::{Ids, ipcperms};
-use ring3_os::cred;
+use ring3_os::{cred, process as os};
 
 /// How many supplementary groups are looked at without asking for memory.
 const GROUPS: usize = 64;
@@ -26,47 +32,54 @@ struct Creds {
     owner: bool,
 }
 
-/// Changes credentials by `run`.
+/// Changes the credentials of all threads by `run`, a function of libc's. Right even if that fails.
 pub fn changing<T>(run: impl FnOnce() -> T) -> T {
     let done = run();
-    changed();
-    done
-}
-
-/// The process's user, groups or capabilities have changed. Cheap, and right even if they have not.
-fn changed() {
     let page = identity::current();
     if page.pid() != 0 {
         page.renew();
     }
+    done
+}
+
+/// Changes this thread's own credentials by `run`, which answers a negative number if it fails.
+pub fn changing_own(run: impl FnOnce() -> isize) -> isize {
+    let done = run();
+    let page = identity::current();
+    if done < 0 || page.pid() == 0 {
+        return done;
+    }
+    // What the thread keeps is wrong from now on (C1).
+    section::thread().creds.epoch.store(0, Relaxed);
+    let (_, apart) = page.epoch_and_apart();
+    let alone = os::is_single_threaded();
+    if alone || !apart {
+        page.set_apart(!alone);
+    }
+    done
 }
 
 /// This thread's credentials: kept, or from the kernel.
 fn now() -> Creds {
-    let page = identity::current();
-    let (kept, epoch) = (&page.creds, page.epoch());
-    // ORDERING: Acquire and the fence pair with the Release and the fence below: what stands between two looks at the same epoch belongs together.
-    if epoch != 0 && kept.epoch.load(Acquire) == epoch {
+    let (kept, epoch) = (&section::thread().creds, identity::current().epoch());
+    if epoch != 0 && kept.epoch.load(Relaxed) == epoch {
         let (euid, egid) = (kept.euid.load(Relaxed), kept.egid.load(Relaxed));
-        let owner = kept.owner.load(Relaxed) == 1;
-        fence(Acquire);
-        if kept.epoch.load(Relaxed) == epoch {
-            return Creds { euid, egid, owner };
-        }
+        return Creds { euid, egid, owner: kept.owner.load(Relaxed) == 1 };
     }
+    ask()
+}
+
+#[cold]
+fn ask() -> Creds {
+    // A handler that changes them comes before or after (C1).
+    let _section = section::enter();
+    let (kept, epoch) = (&section::thread().creds, identity::current().epoch());
     let fresh =
         Creds { euid: cred::euid(), egid: cred::egid(), owner: cred::has_capability(cred::CAP_IPC_OWNER) };
-    let section = section::enter();
-    if epoch != 0
-        && let Some(_held) = page.creds_lock.try_hold(&section)
-    {
-        kept.epoch.store(0, Relaxed);
-        fence(Release);
-        kept.euid.store(fresh.euid, Relaxed);
-        kept.egid.store(fresh.egid, Relaxed);
-        kept.owner.store(u32::from(fresh.owner), Relaxed);
-        kept.epoch.store(epoch, Release);
-    }
+    kept.euid.store(fresh.euid, Relaxed);
+    kept.egid.store(fresh.egid, Relaxed);
+    kept.owner.store(u32::from(fresh.owner), Relaxed);
+    kept.epoch.store(epoch, Relaxed);
     fresh
 }
 

@@ -4,14 +4,15 @@
 //! I1. `pid` is 0 until the broker has welcomed this very process. A forked child's page is zero (MADV_WIPEONFORK), so no path out of
 //!     fork, known or unknown, leaves a child with its parent's name, locks or opened objects.
 //! I2. `epoch` is never the same again after registration or a change of credentials: what was opened in another epoch is opened anew.
+//! I3. `apart` is stored before the epoch that it holds for begins. It is 0 while all threads are known to have the same credentials.
 
-use crate::process::kept::Kept;
 use crate::process::life_state::OwnLife;
 use crate::thread::lock::Lock;
 use crate::thread::section::{self, ThreadState};
 use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
+    fence,
 };
 use ring3_abi::{Errno, Pid};
 use ring3_os::map::{self, Locking};
@@ -30,14 +31,12 @@ pub struct Identity {
     pub(crate) objects: Lock,
     /// Guards the table of attachments.
     pub(crate) attach: Lock,
-    /// Guards writing `creds`.
-    pub(crate) creds_lock: Lock,
-    /// The credentials of this epoch.
-    pub(crate) creds: Kept,
     /// How the kernel locks what this process maps (mlockall(2)): a [`Locking`]'s number. Fork wipes it, as the kernel does.
     locking: AtomicU32,
     /// The process's life.
     pub(crate) life: OwnLife,
+    /// 1: threads may have credentials of their own (`credentials.rs`).
+    apart: AtomicU32,
 }
 
 static NOBODY: Identity = Identity {
@@ -48,10 +47,9 @@ static NOBODY: Identity = Identity {
     rpc: Lock::new(),
     objects: Lock::new(),
     attach: Lock::new(),
-    creds_lock: Lock::new(),
-    creds: Kept::new(),
     locking: AtomicU32::new(0),
     life: OwnLife::new(),
+    apart: AtomicU32::new(0),
 };
 
 static PAGE: AtomicPtr<Identity> = AtomicPtr::new((&raw const NOBODY).cast_mut());
@@ -146,12 +144,27 @@ impl Identity {
         self.pid.store(pid, Release);
     }
 
+    /// The epoch, and whether threads may have credentials of their own in it (I3).
+    pub(crate) fn epoch_and_apart(&self) -> (u32, bool) {
+        let epoch = self.epoch.load(Relaxed);
+        // ORDERING: Acquire pairs with the Release of renew().
+        fence(Acquire);
+        (epoch, self.apart.load(Relaxed) != 0)
+    }
+
+    /// Says whether threads may have credentials of their own, and begins another epoch.
+    pub(crate) fn set_apart(&self, apart: bool) {
+        self.apart.store(u32::from(apart), Relaxed);
+        self.renew();
+    }
+
     /// Begins another epoch.
     pub(crate) fn renew(&self) {
         let mut next = EPOCH.fetch_add(1, Relaxed).wrapping_add(1);
         if next == 0 {
             next = EPOCH.fetch_add(1, Relaxed).wrapping_add(1);
         }
-        self.epoch.store(next, Relaxed);
+        // ORDERING: Release: see epoch_and_apart().
+        self.epoch.store(next, Release);
     }
 }

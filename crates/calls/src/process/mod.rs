@@ -3,7 +3,7 @@
 //! | question | file |
 //! | --- | --- |
 //! | which process, which thread, which epoch | `identity.rs` |
-//! | may the process use an object | `credentials.rs`, `kept.rs` |
+//! | may this thread use an object | `credentials.rs` |
 //! | how is the broker asked | `connection.rs` |
 //! | how do others learn of this process's end, and this one of theirs | `own_life.rs`, `life_state.rs`, `lives.rs` |
 //! | where is the namespace's directory | `directory.rs` |
@@ -15,7 +15,6 @@ pub mod credentials;
 pub(crate) mod directory;
 pub mod environment;
 pub mod identity;
-mod kept;
 mod life_state;
 pub(crate) mod lives;
 pub(crate) mod own_life;

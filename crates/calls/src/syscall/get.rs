@@ -36,9 +36,12 @@ fn existing(kind: Kind, entry: &Entry, flags: i32, size: u64) -> Result<usize, E
     }
     let wanted = requested(flags);
     let _section = section::enter();
-    let known = record::find(kind, entry.id, identity::current()).map(|object| object.granted);
-    if wanted != 0 && known.unwrap_or_else(|| credentials::granted(entry)) & wanted != wanted {
-        return Err(Errno::EACCES);
+    if wanted != 0 {
+        match record::find(kind, entry.id, identity::current()) {
+            Some(object) => object.permit(wanted)?,
+            None if credentials::granted(entry) & wanted != wanted => return Err(Errno::EACCES),
+            None => {}
+        }
     }
     Ok(entry.id as usize)
 }

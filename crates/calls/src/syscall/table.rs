@@ -124,10 +124,8 @@ pub fn dispatch(call: Call) -> isize {
         | nr::SETREGID
         | nr::SETRESUID
         | nr::SETRESGID
-        | nr::SETFSUID
-        | nr::SETFSGID
         | nr::SETGROUPS
-        | nr::CAPSET => credentials::changing(|| call.kernel()),
+        | nr::CAPSET => credentials::changing_own(|| call.kernel()),
 
         _ => call.kernel(),
     }

@@ -36,12 +36,6 @@ impl Lock {
         Held(self)
     }
 
-    /// Takes it if it is free.
-    pub(crate) fn try_hold<'a>(&'a self, _section: &'a Section) -> Option<Held<'a>> {
-        // ORDERING: as hold().
-        self.0.compare_exchange(0, 1, Acquire, Relaxed).is_ok().then_some(Held(self))
-    }
-
     #[cold]
     fn contend(&self) {
         // ORDERING: Acquire as in hold(). Whoever slept leaves 2: others may sleep still.

@@ -49,6 +49,22 @@ pub struct ThreadState {
     pub(crate) tid_epoch: AtomicU32,
     /// The image whose life this thread holds, for the room above (`process/own_life.rs`).
     pub(crate) holds: AtomicU64,
+    /// This thread's credentials, for the room above (`process/credentials.rs`).
+    pub(crate) creds: Kept,
+}
+
+/// The credentials that a thread keeps.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The epoch they were asked in; 0 in none.
+    pub(crate) epoch: AtomicU32,
+    /// Effective user.
+    pub(crate) euid: AtomicU32,
+    /// Effective group.
+    pub(crate) egid: AtomicU32,
+    /// 1: CAP_IPC_OWNER is effective.
+    pub(crate) owner: AtomicU32,
 }
 const _: () = assert!(size_of::<ThreadState>() <= THREAD_BLOCK_LEN);
 
