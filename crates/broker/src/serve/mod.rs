@@ -187,16 +187,18 @@ impl Server {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Failure::when("wait for events")(errno)),
         }
+        let mut written = false;
         for event in found {
             match Source::decode(event.data) {
                 Source::Listener => self.accept(),
                 Source::Keeper => self.keeper_called(),
-                Source::Deaths | Source::Pipe => {}
+                Source::Deaths => {}
+                Source::Pipe => written = true,
                 Source::Conn(conn) => self.read(conn, requests),
             }
         }
         self.settle_the_dead();
-        self.drain_written();
+        self.drain_written(written);
         Ok(())
     }
 
@@ -273,13 +275,14 @@ impl Server {
     /// Does all that happened before a request (V1).
     fn catch_up(&mut self) {
         self.settle_the_dead();
-        self.drain_written();
+        self.drain_written(false);
         self.confirm_execs();
     }
 
-    /// Puts in force what was written to files of limits.
-    fn drain_written(&mut self) {
-        if self.written.is_empty() && self.ns.opened_limits().is_none() {
+    /// Puts in force what was written to files of limits. `heard`: some file says so, perhaps one that was opened without us.
+    fn drain_written(&mut self, heard: bool) {
+        let writers = self.ns.opened_limits().map_or(0, |files| files.writers());
+        if self.written.is_empty() && writers == 0 && !heard {
             return;
         }
         let ns = &mut self.ns;
