@@ -90,6 +90,19 @@ pub fn unlock(addr: usize, len: usize) {
     unsafe { syscall(nr::MUNLOCK, [addr, len, 0, 0, 0, 0]) };
 }
 
+/// Maps a page of a file, read and written by all who map it, over a page of our own; not locked.
+///
+/// # Safety
+/// The page at `addr` is ours, and nobody relies on what is there.
+pub unsafe fn shared_over(addr: usize, fd: i32, offset: u64) -> Result<(), Errno> {
+    // SAFETY: by the caller's promise.
+    unsafe { map(addr, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset)? };
+    if KERNEL_LOCKS.load(Relaxed) {
+        unlock(addr, PAGE);
+    }
+    Ok(())
+}
+
 fn unlocked(len: usize, prot: usize, flags: usize, fd: i32, offset: u64) -> Result<NonNull<u8>, Errno> {
     // SAFETY: no MAP_FIXED.
     let map = |len| unsafe { map(0, len, prot, flags, fd, offset) };

@@ -105,12 +105,16 @@ fn open() -> Result<Life, Errno> {
         0 => map::anonymous(2 * PAGE)?.as_ptr() as usize,
         shared => shared,
     };
-    let (prot, flags) = (map::PROT_READ | map::PROT_WRITE, map::MAP_SHARED | map::MAP_FIXED);
     let offset = u64::from(index) * PAGE as u64;
     // SAFETY: the page is ours: nothing, or a parent's word that this process does not use (F3).
-    unsafe { map::map(shared, PAGE, prot, flags, file.raw(), offset)? };
+    unsafe { map::shared_over(shared, file.raw(), offset)? };
     PAGES.store(shared, Relaxed);
     Ok(number)
+}
+
+/// Takes its pages out of what mlockall has locked.
+pub(crate) fn unlock() {
+    map::unlock(PAGES.load(Relaxed), 2 * PAGE);
 }
 
 /// Takes over the life that an earlier image of this process had.

@@ -3,7 +3,7 @@
 
 use crate::object::flags::Change;
 use crate::object::{attachments, cuts, record};
-use crate::process::{directory, identity};
+use crate::process::{directory, identity, own_life};
 use crate::syscall::memory::{changing, rounded};
 use crate::thread::{memory, section};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -147,6 +147,7 @@ fn keep_out(locked: bool, later: Locking) {
     if locked {
         IMAGE.unlock();
         directory::unlock();
+        own_life::unlock();
         record::unlock();
     }
 }
