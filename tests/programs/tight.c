@@ -1,4 +1,4 @@
-/* A process that has next to nothing left to use: addresses, data, memory to lock. The kernel needs none of it for queues and semaphores, and of
+/* A process that has next to nothing left to use: addresses, data, memory to lock, descriptors. The kernel needs none of it for queues and semaphores, and of
    memory to lock what a segment has. */
 #include "check.h"
 #include <sys/resource.h>
@@ -89,6 +89,22 @@ static void locks_later(void) {
     CHECK(semctl(set, 0, IPC_RMID) == 0 && shmctl(segment, IPC_RMID, 0) == 0);
 }
 
+/* No descriptor is free: what is attached can be detached, and what is open be used. */
+static void descriptors(void) {
+    int segment = shmget(IPC_PRIVATE, 4 * PAGE, 0600), set = semget(IPC_PRIVATE, 1, 0600);
+    char *first = shmat(segment, 0, 0), *second = shmat(segment, 0, 0);
+    struct shmid_ds state;
+    CHECK(first != (char *)-1 && second != (char *)-1 && operate(set, 0, 1, 0) == 0);
+    limit(RLIMIT_NOFILE, 64);
+    while (open("/", O_RDONLY) >= 0) {
+    }
+    CHECK(errno == EMFILE && shmdt(first) == 0 && munmap(second + PAGE, PAGE) == 0);
+    CHECK(shmctl(segment, IPC_STAT, &state) == 0 && state.shm_nattch == 2);
+    CHECK(shmdt(second) == 0 && operate(set, 0, -1, IPC_NOWAIT) == 0);
+    FAILS(shmdt(second), EINVAL);
+    CHECK(shmctl(segment, IPC_RMID, 0) == 0 && semctl(set, 0, IPC_RMID) == 0);
+}
+
 static void part(void (*run)(void)) {
     fflush(stdout);
     pid_t child = fork();
@@ -121,6 +137,7 @@ int main(void) {
     part(data);
     part(locks);
     part(locks_later);
+    part(descriptors);
     part(many);
     return checked();
 }
