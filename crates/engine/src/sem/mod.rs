@@ -2,7 +2,7 @@
 //!
 //! `word.rs` is one semaphore; `op.rs` does operations and decides which calls sleep; `scan.rs` serves sleepers; `undo.rs` has the adjustments of
 //! SEM_UNDO; `sleeper.rs` is a call that sleeps; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what
-//! calls check before that; `transfer.rs` moves a set to another region.
+//! calls check before that; `hand_over.rs` is for processes that owe together; `transfer.rs` moves a set to another region.
 //!
 //! # Invariants
 //! I1. A call's operations change all their semaphores and adjustments in one change of the journal, or none.
@@ -10,6 +10,7 @@
 //! I3. Every semaphore that a ticket names is slow (`word.rs`), so no change of it misses the scan.
 
 pub mod ctl;
+mod hand_over;
 pub mod layout;
 pub mod op;
 pub mod rules;

@@ -353,3 +353,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn adjustments_change_hands_and_are_applied_once() {
+    with_set(2, |set| {
+        let undo = i32::from(SEM_UNDO);
+        set.setval(&HOST, who(0), 0, 10).unwrap();
+        assert_eq!(go(set, 1, &[op(0, -2, undo)]), Ok(None));
+        assert_eq!(go(set, 2, &[op(0, -3, undo), op(1, 4, undo)]), Ok(None));
+        set.hand_over(&HOST, who(1).pid, who(2).pid, who(0)).unwrap();
+        set.settle(&HOST, who(1).pid, who(0), Undo::Apply).unwrap();
+        assert_eq!(values(set), [5, 4]);
+        // Again, and to a process without a row.
+        set.hand_over(&HOST, who(1).pid, who(2).pid, who(0)).unwrap();
+        set.hand_over(&HOST, who(2).pid, who(3).pid, who(0)).unwrap();
+        set.verify().unwrap();
+        set.settle(&HOST, who(2).pid, who(0), Undo::Apply).unwrap();
+        assert_eq!(values(set), [5, 4]);
+        set.settle(&HOST, who(3).pid, who(0), Undo::Apply).unwrap();
+        assert_eq!(values(set), [10, 0]);
+    });
+}
