@@ -27,12 +27,30 @@ macro_rules! lookups {
     )*};
 }
 
+macro_rules! vforks {
+    ($($name:ident)*) => {$(
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name() {
+            ring3_os::vfork_body!(
+                crate::start::READY,
+                first,
+                crate::export::fork::before_vfork,
+                crate::export::fork::after_vfork
+            )
+        }
+    )*};
+}
+
+// vfork is no function that calls libc's: it would return twice to a frame that the child has overwritten.
+vforks! { vfork __vfork }
+
 ring3_os::getting_ready!(first, crate::start::begin);
 
 doors! {
     ipc: msgget msgctl msgsnd msgrcv semget semop semtimedop semctl shmget shmat shmdt shmctl syscall;
     signal: sigaction __sigaction signal bsd_signal ssignal sysv_signal __sysv_signal sigignore sigset siginterrupt;
-    fork: fork __fork _Fork forkpty daemon;
+    fork: fork __fork _Fork forkpty daemon clone __clone unshare;
     wait: wait __wait waitpid __waitpid wait3 wait4 waitid system popen pclose;
     cancel: pthread_cancel;
     memory: munmap mmap mmap64 mremap;

@@ -70,6 +70,7 @@ pub(crate) struct Namespace {
     pub(crate) forks: Vec<PendingFork>,
     pub(crate) debts: Vec<Debt>,
     pub(crate) last_fork: u64,
+    pub(crate) last_memory: u64,
 }
 
 impl Namespace {
@@ -99,6 +100,7 @@ impl Namespace {
             forks: Vec::new(),
             debts: Vec::new(),
             last_fork: 0,
+            last_memory: 0,
         })
     }
 

@@ -14,7 +14,7 @@
 //! | `thread` | sections, signal handlers, spinning and sleeping | the broker, and that there is one |
 //!
 //! # Lock order
-//! Four locks of one process, all in the identity page: `attach` → `objects` → `life` → `rpc`. All are taken in a section only.
+//! Four locks, all in the identity page: `attach` → `objects` of the memory, then `life` → `rpc` of the process. All are taken in a section only.
 #![no_std]
 
 #[cfg(test)]

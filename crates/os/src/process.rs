@@ -25,9 +25,23 @@ pub fn has_tid_word() -> Option<bool> {
     (raw == 0).then_some(address != 0)
 }
 
+/// Whether there is a process of this number, dead and not waited for included.
+pub fn exists(pid: Pid) -> bool {
+    // SAFETY: numbers only; signal 0 is none.
+    let raw = unsafe { syscall(nr::TGKILL, [pid as usize, pid as usize, 0, 0, 0, 0]) };
+    Errno::decode(raw) != Err(Errno::ESRCH)
+}
+
+/// Whether two processes run in the same memory (kcmp(2)). `None` if the kernel does not say.
+pub fn share_memory(a: Pid, b: Pid) -> Option<bool> {
+    const KCMP_VM: usize = 1;
+    // SAFETY: numbers only.
+    let order = unsafe { syscall(nr::KCMP, [a as usize, b as usize, KCMP_VM, 0, 0, 0]) };
+    (order >= 0).then_some(order == 0)
+}
+
 /// Whether this process runs in its parent's memory, as a child of vfork's does until it execs.
 pub fn borrows_memory() -> bool {
-    const KCMP_VM: usize = 1;
     let word = has_tid_word();
     // A thread is never the child itself.
     if word == Some(true) || pid() != tid() {
@@ -36,14 +50,8 @@ pub fn borrows_memory() -> bool {
     // A child that came by a bare system call has no word either, but memory of its own.
     // SAFETY: no arguments.
     let parent = unsafe { syscall(nr::GETPPID, [0; 6]) };
-    // SAFETY: numbers only.
-    let order = unsafe { syscall(nr::KCMP, [parent as usize, pid() as usize, KCMP_VM, 0, 0, 0]) };
-    match order {
-        0 => true,
-        1.. => false,
-        // Neither question can be asked of this kernel: whoever has the word, or none at all, is taken for what most are.
-        _ => word.is_some(),
-    }
+    // Where neither question can be asked of the kernel, whoever has the word, or none at all, is taken for what most are.
+    share_memory(parent as Pid, pid()).unwrap_or(word.is_some())
 }
 
 /// Where this thread's robust list has its head (struct robust_list_head); `None` if it has no list, or the kernel does not say.

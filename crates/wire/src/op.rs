@@ -91,4 +91,6 @@ ops! {
     Lives = 35,
     /// Answered when those with adjustments in a set that have ended are settled: [`crate::request::Object`].
     SettleSet = 36,
+    /// The process's adjustments end here, unless others share them: unshare(CLONE_SYSVSEM).
+    Unshare = 37,
 }

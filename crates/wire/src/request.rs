@@ -129,6 +129,10 @@ bodies! {
     Fork {
         /// Random.
         token: u64,
+        /// What the child has together with its parent, `SHARES_*`. Its parent tells.
+        shares: u32,
+        /// Zero.
+        pad: u32,
     }
     /// A fork's outcome.
     Forked {
@@ -342,3 +346,8 @@ impl ProcFile {
         Limit::in_file(file)
     }
 }
+
+/// A child's memory is its parent's: it inherits no attachments. (CLONE_VM.)
+pub const SHARES_MEMORY: u32 = 1;
+/// A child's adjustments are its parent's. (CLONE_SYSVSEM.)
+pub const SHARES_UNDO: u32 = 2;

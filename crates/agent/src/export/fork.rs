@@ -1,6 +1,8 @@
 //! fork and the functions of libc's that fork. fork(2), forkpty(3), daemon(3).
 
+use crate::libc::fail;
 use crate::next;
+use ring3_abi::Errno;
 use ring3_calls::syscall::life;
 
 /// fork(2).
@@ -56,4 +58,59 @@ pub extern "C" fn daemon(stay: i32, keep: i32) -> i32 {
         }
     }
     0
+}
+
+/// Before vfork(2), by its door.
+pub(crate) extern "C" fn before_vfork() {
+    life::before_vfork();
+}
+
+/// After vfork(2), in the parent: the kernel's answer made libc's.
+pub(crate) extern "C" fn after_vfork(raw: isize) -> i32 {
+    life::after_vfork(raw);
+    match Errno::decode(raw) {
+        Ok(pid) => pid as i32,
+        Err(errno) => fail(errno) as i32,
+    }
+}
+
+/// clone(2). The last three arguments are there if the flags say so; a register or a word of stack more or less does not matter to a C caller.
+pub extern "C" fn clone(
+    function: usize,
+    stack: usize,
+    flags: i32,
+    argument: usize,
+    parent_tid: usize,
+    tls: usize,
+    child_tid: usize,
+) -> i32 {
+    let mut refused = true;
+    let pid = life::cloning(flags as u32, function, argument, |function, argument| {
+        refused = false;
+        next!(clone(
+            function => usize, stack => usize, flags => i32, argument => usize, parent_tid => usize, tls => usize, child_tid => usize
+        ) -> i32) as isize
+    });
+    match Errno::decode(pid) {
+        Err(errno) if refused => fail(errno) as i32,
+        _ => pid as i32,
+    }
+}
+
+/// clone(2), by another name of glibc's.
+pub extern "C" fn __clone(
+    function: usize,
+    stack: usize,
+    flags: i32,
+    argument: usize,
+    parent_tid: usize,
+    tls: usize,
+    child_tid: usize,
+) -> i32 {
+    clone(function, stack, flags, argument, parent_tid, tls, child_tid)
+}
+
+/// unshare(2).
+pub extern "C" fn unshare(flags: i32) -> i32 {
+    life::unsharing(flags as u32, || next!(unshare(flags => i32) -> i32) as isize) as i32
 }

@@ -67,6 +67,7 @@ impl Namespace {
         self.leave_ranges(pid);
         if let Some(process) = self.processes.get_mut(&pid) {
             process.image = Image::New;
+            process.memory = None;
             process.leaving = false;
         }
     }
@@ -89,6 +90,9 @@ impl Namespace {
         let Some(process) = self.processes.get(&pid) else { return };
         let mut objects: Vec<(Kind, IpcId)> = process.objects.iter().copied().collect();
         objects.sort_unstable();
+        if let Some(heir) = self.undo_heir(pid).filter(|_| end == End::Process) {
+            objects.iter().for_each(|&(kind, id)| self.note_user(kind, id, heir));
+        }
         for (kind, id) in objects {
             if self.settle_region(pid, kind, id, end) == Settled::Not {
                 self.debts.push(Debt { pid, kind, id, end });

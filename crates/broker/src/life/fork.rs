@@ -31,6 +31,8 @@ pub(crate) struct PendingFork {
     pub(crate) parent: Pid,
     /// What its child will have.
     pub(crate) holder: Holder,
+    /// Whom its child will owe together with.
+    undo_group: Option<u64>,
 }
 
 impl Namespace {
@@ -46,15 +48,17 @@ impl Server {
     /// Fork: what the parent holds counts for the child from now on. kernel: shm_open(), run by the parent.
     pub(crate) fn fork(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, parent) = (packet.body::<request::Fork>()?, asked.creds.pid);
-        if !self.ns.processes.contains_key(&parent) {
-            return Ok(());
-        }
+        let Some(process) = self.ns.processes.get_mut(&parent) else { return Ok(()) };
+        let undo_group =
+            (ask.shares & request::SHARES_UNDO != 0).then(|| *process.undo_group.get_or_insert(ask.token));
         self.ns.last_fork += 1;
         let holder = Holder::Fork(self.ns.last_fork);
-        for (_, mechanism) in mechanism::all() {
-            mechanism.share(&mut self.ns, parent, holder);
+        if ask.shares & request::SHARES_MEMORY == 0 {
+            for (_, mechanism) in mechanism::all() {
+                mechanism.share(&mut self.ns, parent, holder);
+            }
         }
-        self.ns.forks.push(PendingFork { conn: asked.conn, token: ask.token, parent, holder });
+        self.ns.forks.push(PendingFork { conn: asked.conn, token: ask.token, parent, holder, undo_group });
         Ok(())
     }
 
@@ -74,7 +78,7 @@ impl Server {
         let Some(fork) = self.take_fork(asked.conn, ask.token) else { return Ok(()) };
         match ask.pid {
             0 => self.ns.inherit(fork.holder, None),
-            child => self.inherit(child, Some(fork.holder)),
+            child => self.inherit(child, Some(fork)),
         }
         Ok(())
     }
@@ -83,7 +87,7 @@ impl Server {
     pub(crate) fn born(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, child) = (packet.body::<request::Fork>()?, asked.creds.pid);
         match self.take_fork(asked.conn, ask.token) {
-            Some(fork) if fork.parent != child => self.inherit(child, Some(fork.holder)),
+            Some(fork) if fork.parent != child => self.inherit(child, Some(fork)),
             Some(fork) => self.ns.forks.push(fork),
             // Its parent has named it before; or it has inherited nothing, and is known from now on.
             None => self.inherit(child, None),
@@ -92,10 +96,13 @@ impl Server {
     }
 
     /// A child has what its fork holds.
-    fn inherit(&mut self, child: Pid, fork: Option<Holder>) {
+    fn inherit(&mut self, child: Pid, fork: Option<PendingFork>) {
         let gone = !self.ns.processes.contains_key(&child) && self.register(child, Image::New).is_err();
         if let Some(fork) = fork {
-            self.ns.inherit(fork, Some(child));
+            self.ns.inherit(fork.holder, Some(child));
+            if let Some(process) = self.ns.processes.get_mut(&child) {
+                process.undo_group = process.undo_group.or(fork.undo_group);
+            }
         }
         if gone {
             // It is dead and reaped already.

@@ -32,6 +32,7 @@ impl Server {
             Some(Image::New) if self.ns.image_is_gone(pid) => self.ns.settle_exec(pid),
             Some(Image::New) => {}
         }
+        self.ns.note_memory(pid, ask.image);
         if let (Some(process), Some(conn)) =
             (self.ns.processes.get_mut(&pid), self.conns.get_mut(&asked.conn))
         {

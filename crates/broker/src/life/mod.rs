@@ -7,6 +7,7 @@ mod hello;
 mod image;
 pub(crate) mod lives;
 mod process;
+mod share;
 mod suspects;
 
 pub(crate) use death::End;

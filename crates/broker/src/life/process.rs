@@ -33,6 +33,10 @@ pub(crate) struct Process {
     pub(crate) conns: HashSet<ConnId>,
     /// Its name, once it was asked for.
     name: Option<[u8; 16]>,
+    /// Names those that run in the same memory, while its image has introduced itself (`share.rs`).
+    pub(crate) memory: Option<u64>,
+    /// Names those that owe together with it, if there were ever any (`share.rs`).
+    pub(crate) undo_group: Option<u64>,
     /// Objects it has opened, removed ones too.
     pub(crate) objects: HashSet<(Kind, IpcId)>,
     /// The lives that it has been given; the last one is that of its user.
@@ -52,6 +56,8 @@ impl Process {
             leaving: false,
             conns: HashSet::new(),
             name: None,
+            memory: None,
+            undo_group: None,
             objects: HashSet::new(),
             lives: Vec::new(),
             ranges: HashSet::new(),
@@ -96,6 +102,11 @@ fn name_of(pid: Pid) -> [u8; 16] {
         *to = *from;
     }
     name
+}
+
+/// Whether two processes may run in the same memory: the kernel does not say that they do not. kcmp(2).
+pub(super) fn share_memory(a: Pid, b: Pid) -> bool {
+    ring3_os::process::share_memory(a, b) != Some(false)
 }
 
 /// The parent of a process.

@@ -3,6 +3,7 @@
 pub(crate) mod proxy;
 mod sleep;
 mod tell;
+pub(crate) mod unshare;
 
 use crate::life::{End, Which};
 use crate::mechanism::{Facts, Mechanism, Row};
@@ -132,10 +133,12 @@ impl Mechanism for Sem {
     }
 
     fn settle(&self, ns: &Namespace, id: IpcId, pid: Pid, end: End) -> Outcome<()> {
-        let undo = match end {
-            End::Process => Undo::Apply,
-            End::Image => Undo::Keep,
+        let (undo, heir) = match end {
+            End::Process => (Undo::Apply, ns.undo_heir(pid)),
+            End::Image => (Undo::Keep, None),
         };
-        set(ns, id)?.settle(&ns.host, pid, ns.host.me, undo)
+        let Some(heir) = heir else { return set(ns, id)?.settle(&ns.host, pid, ns.host.me, undo) };
+        set(ns, id)?.settle(&ns.host, pid, ns.host.me, Undo::Keep)?;
+        set(ns, id)?.hand_over(&ns.host, pid, heir, ns.host.me)
     }
 }

@@ -69,6 +69,7 @@ fn route(op: Op) -> Route {
 
         Op::SemOp => Sleepy(sem::proxy::semop),
         Op::SemCtl => Known(sem::proxy::semctl),
+        Op::Unshare => Known(|ns, creds, _| sem::unshare::unshare(ns, creds)),
 
         Op::Attach => Known(|ns, creds, packet| shm::attach::attach(ns, creds, &packet.body()?)),
         Op::Detach => Known(|ns, creds, packet| shm::attach::detach(ns, creds, &packet.body()?)),

@@ -91,26 +91,28 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
 
 /// Counts another mapping of what an attachment maps. No permission is asked for: the memory is mapped already. kernel: shm_open().
 pub(crate) fn split(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
-    let held = ns.states.shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
+    let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
+    let held = ns.states.shm.attachments.of(keeper).ok_or(Errno::EINVAL)?;
     let id = *held.segments.get(&ask.token).ok_or(Errno::EINVAL)?;
-    again(ns, creds, id)
+    again(ns, creds, keeper, id)
 }
 
 /// Counts a mapping that has taken another's place: the old one goes first, and the segment with it if it was the last of a removed one.
 /// kernel: shm_mmap().
 pub(crate) fn renew(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
-    let held = ns.states.shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
+    let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
+    let held = ns.states.shm.attachments.of(keeper).ok_or(Errno::EINVAL)?;
     let id = held.segments.remove(&ask.token).ok_or(Errno::EINVAL)?;
     held.last = None;
     close(ns, id, creds.pid);
-    again(ns, creds, id)
+    again(ns, creds, keeper, id)
 }
 
-fn again(ns: &mut Namespace, creds: &Creds, id: IpcId) -> Result<Answer, Trouble> {
+fn again(ns: &mut Namespace, creds: &Creds, keeper: Pid, id: IpcId) -> Result<Answer, Trouble> {
     let now = ns.now();
     let shm = &mut ns.states.shm;
     shm.segments.get_mut(&id).ok_or(Errno::EINVAL)?.opened(creds.pid, now);
-    let (token, _) = shm.attachments.add(creds.pid, id);
+    let (token, _) = shm.attachments.add(keeper, id);
     Ok(Answer::value(token.cast_signed()))
 }
 
@@ -122,10 +124,20 @@ pub(crate) fn keep(ns: &mut Namespace, pid: Pid, tokens: &[u8]) {
     }
 }
 
+/// The process among those in `pid`'s memory that an attachment is counted for.
+fn keeper(ns: &Namespace, pid: Pid, token: u64) -> Option<Pid> {
+    let has = |pid: &Pid| {
+        let held = ns.states.shm.attachments.by_holder.get(&Holder::Process(*pid));
+        held.is_some_and(|held| held.segments.contains_key(&token))
+    };
+    if has(&pid) { Some(pid) } else { ns.neighbours(pid).into_iter().find(has) }
+}
+
 /// Takes an attachment back.
 pub(crate) fn detach(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
+    let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
     let shm = &mut ns.states.shm;
-    let held = shm.attachments.of(creds.pid).ok_or(Errno::EINVAL)?;
+    let held = shm.attachments.of(keeper).ok_or(Errno::EINVAL)?;
     let id = held.segments.remove(&ask.token).ok_or(Errno::EINVAL)?;
     let last = held.last.take().filter(|last| last.token == ask.token);
     if ask.undo == 0 {
@@ -160,10 +172,14 @@ fn uncount(ns: &mut Namespace, id: IpcId) {
 /// A fork holds all that its parent does, but for what the parent keeps. kernel: dup_mmap(); shm_open(), run by the parent.
 pub(super) fn share(ns: &mut Namespace, parent: Pid, fork: Holder) {
     let now = ns.now();
+    let all = ns.neighbours(parent).into_iter().chain([parent]);
     let shm = &mut ns.states.shm;
-    let Some(held) = shm.attachments.of(parent) else { return };
-    let kept = std::mem::take(&mut held.kept);
-    let mut segments = held.segments.clone();
+    let (mut segments, mut kept) = (BTreeMap::new(), Vec::new());
+    for pid in all {
+        let Some(held) = shm.attachments.of(pid) else { continue };
+        kept.extend(std::mem::take(&mut held.kept));
+        segments.extend(held.segments.iter().map(|(&token, &id)| (token, id)));
+    }
     segments.retain(|token, _| !kept.contains(token));
     for id in segments.values() {
         if let Some(segment) = shm.segments.get_mut(id) {
@@ -185,8 +201,15 @@ pub(super) fn inherit(ns: &mut Namespace, fork: Holder, child: Option<Pid>) {
     }
 }
 
-/// A process's image is gone, and its attachments with it.
+/// A process's image is gone, and its attachments with it, unless another process runs in the same memory.
 pub(super) fn leave(ns: &mut Namespace, pid: Pid) {
+    if let Some(neighbour) = ns.neighbours(pid).first() {
+        let attachments = &mut ns.states.shm.attachments.by_holder;
+        if let Some(held) = attachments.remove(&Holder::Process(pid)) {
+            attachments.entry(Holder::Process(*neighbour)).or_default().segments.extend(held.segments);
+        }
+        return;
+    }
     if let Some(held) = ns.states.shm.attachments.by_holder.remove(&Holder::Process(pid)) {
         held.segments.values().for_each(|&id| close(ns, id, pid));
     }

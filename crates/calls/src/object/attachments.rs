@@ -6,7 +6,7 @@
 //! # Invariants
 //! A1. A record is in use if `len` is not 0, which is stored last and cleared first. So a child forked in the middle of a
 //!     change sees a record or none.
-//! A2. Records change under `Identity::attach` only.
+//! A2. Records change under `Home::attach` only.
 
 use crate::object::flags::Flags;
 use core::ptr::{NonNull, null_mut};
@@ -128,7 +128,7 @@ pub(crate) fn all() -> impl Iterator<Item = Part> {
     records().filter_map(Record::get)
 }
 
-/// Writes a part down. `Identity::attach` is held. # Errors: `ENOMEM`.
+/// Writes a part down. `Home::attach` is held. # Errors: `ENOMEM`.
 pub(crate) fn add(new: Part) -> Result<(), Errno> {
     let free = |r: &&Record| r.len.load(Relaxed) == 0;
     let place = match records().find(free) {
@@ -143,7 +143,7 @@ pub(crate) fn add(new: Part) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes down what the part at an address is now. `Identity::attach` is held.
+/// Writes down what the part at an address is now. `Home::attach` is held.
 pub(crate) fn replace(addr: usize, new: Part) {
     if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.addr == addr)) {
         record.len.store(0, Release);
@@ -151,7 +151,7 @@ pub(crate) fn replace(addr: usize, new: Part) {
     }
 }
 
-/// Forgets the part at an address. `Identity::attach` is held.
+/// Forgets the part at an address. `Home::attach` is held.
 pub(crate) fn remove(addr: usize) {
     if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.addr == addr)) {
         record.len.store(0, Release);

@@ -8,7 +8,7 @@ use crate::object::attachments::{self, Part};
 use crate::object::count::opened;
 use crate::object::flags::Change;
 
-/// Applies a change to a range that the kernel has changed. `Identity::attach` is held.
+/// Applies a change to a range that the kernel has changed. `Home::attach` is held.
 pub(crate) fn change(from: usize, to: usize, change: Change) {
     let mut from = from;
     while from < to

@@ -8,9 +8,10 @@
 //!
 //! O1, O2 and O4 are in `record.rs`.
 
-use crate::object::record::{Cell, Handle, Object, cell, find, make_room};
+use crate::object::record::{Cell, Handle, Object, cell, find, find_in, make_room};
 use crate::object::{pin, reclaim};
-use crate::process::{self, connection, credentials, directory, identity};
+use crate::process::identity::{self, Home};
+use crate::process::{self, connection, credentials, directory};
 use crate::thread::section::{self, Section};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
@@ -22,6 +23,7 @@ use ring3_abi::ipc::{READ, WRITE, index_of};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::directory::{Directory, Entry};
 use ring3_engine::{Region, msg::Queue, sem::Set};
+use ring3_os::fd::Fd;
 use ring3_os::{map, process as os};
 use ring3_wire::Op;
 use ring3_wire::reply::Opened;
@@ -46,9 +48,11 @@ const OPENINGS: u32 = 10_000;
 #[cold]
 fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     let index = index_of(id).ok_or(Errno::EINVAL)?;
-    let page = process::ready()?;
+    let me = process::ready()?;
+    let home = identity::home()?;
+    let bit = home.bit(me);
     let section = section::enter();
-    let _held = page.objects.hold(&section);
+    let _held = home.objects.hold(&section);
     make_room(kind, index)?;
     let cell = cell(kind, index).ok_or(Errno::EINVAL)?;
     let directory = directory::reach(index)?;
@@ -56,10 +60,11 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
         if n > 0 {
             os::nap();
         }
-        if let Some(object) = find(kind, id, page).filter(|object| object.serves_thread()) {
+        let (epoch, apart) = home.epoch_and_apart();
+        let found = find_in(kind, id, epoch).filter(|object| object.users & bit != 0);
+        if let Some(object) = found.filter(|object| object.serves_thread()) {
             return Ok(object);
         }
-        let (epoch, apart) = page.epoch_and_apart();
         let Some(entry) = entry(directory, kind, index)? else { return Err(Errno::EINVAL) };
         if entry.id != id {
             return Err(Errno::EINVAL);
@@ -69,7 +74,8 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
             kind,
             id,
             epoch,
-            image: page.image(),
+            image: home.image(),
+            users: bit,
             entry,
             granted: if apart { 0 } else { rights },
             apart,
@@ -114,7 +120,12 @@ fn refresh(
         let fits = if new.apart { old.maps(rights) } else { old.mapped == rights & (READ | WRITE) };
         if old.image == new.image && old.entry.version == new.entry.version && fits {
             let Object { mapped, base, len, handle, lingers, .. } = *old;
-            new = Object { mapped, base, len, handle, lingers, ..new };
+            // A guest's bit is another's in another epoch.
+            let known = if old.epoch == new.epoch { old.users } else { old.users & Home::OWNER };
+            if known & new.users == 0 && !announce(kind, &new)? {
+                return Ok(None);
+            }
+            new = Object { mapped, base, len, handle, lingers, users: new.users | known, ..new };
             let new = publish(cell, new)?;
             reclaim::retire(core::ptr::from_ref(old) as usize, 0, 0);
             return Ok(Some(new));
@@ -150,21 +161,46 @@ fn release(cell: &Cell, old: &'static Object) {
     }
 }
 
-/// Asks the broker for the region and maps it. `false`: the object is another one by now.
-fn map_region(kind: Kind, new: &mut Object, _section: &Section) -> Result<bool, Errno> {
+/// What the broker says about an object that is to be used.
+enum Answered {
+    /// Another object by now.
+    Changed,
+    /// Nothing that may be mapped.
+    Nothing,
+    /// This.
+    Region(Opened, Fd),
+}
+
+/// Asks the broker for the region; it knows the calling process as a user from then on.
+fn ask_region(kind: Kind, new: &Object) -> Result<Answered, Errno> {
     let mut buf: connection::Small = [0; 256];
     let body = request::Open { kind: kind as u32, id: new.id };
     let answer = match connection::call(Op::Open, body.as_bytes(), &[], &mut buf) {
         Ok(answer) => answer,
-        Err(Errno::EACCES) => return Ok(true),
-        Err(Errno::EINVAL | Errno::EIDRM) => return Ok(false),
+        Err(Errno::EACCES) => return Ok(Answered::Nothing),
+        Err(Errno::EINVAL | Errno::EIDRM) => return Ok(Answered::Changed),
         Err(errno) => return Err(errno),
     };
     let opened: Opened = answer.body(&buf)?;
-    if opened.version != new.entry.version {
-        return Ok(false);
-    }
-    let Some(fd) = answer.fd else { return Ok(true) };
+    Ok(match answer.fd {
+        _ if opened.version != new.entry.version => Answered::Changed,
+        None => Answered::Nothing,
+        Some(fd) => Answered::Region(opened, fd),
+    })
+}
+
+/// Makes the calling process known as a user of what is mapped already. `false`: the object is another one by now.
+fn announce(kind: Kind, new: &Object) -> Result<bool, Errno> {
+    ask_region(kind, new).map(|region| !matches!(region, Answered::Changed))
+}
+
+/// Asks the broker for the region and maps it. `false`: the object is another one by now.
+fn map_region(kind: Kind, new: &mut Object, _section: &Section) -> Result<bool, Errno> {
+    let (opened, fd) = match ask_region(kind, new)? {
+        Answered::Changed => return Ok(false),
+        Answered::Nothing => return Ok(true),
+        Answered::Region(opened, fd) => (opened, fd),
+    };
     let prot = if opened.access & WRITE != 0 { map::PROT_READ | map::PROT_WRITE } else { map::PROT_READ };
     let len = usize::try_from(opened.len).map_err(|_| Errno::ENOMEM)?;
     let base = match map::shared(fd.raw(), opened.offset, len, prot) {
@@ -212,8 +248,8 @@ fn publish(cell: &Cell, object: Object) -> Result<&'static Object, Errno> {
 pub(crate) fn forget(kind: Kind, id: IpcId) {
     let Some(cell) = index_of(id).and_then(|index| cell(kind, index)) else { return };
     let section = section::enter();
-    let page = identity::current();
-    let _held = page.objects.hold(&section);
+    let Some(home) = identity::known_home() else { return };
+    let _held = home.objects.hold(&section);
     // SAFETY: null, or a published record (O1).
     let Some(old) = (unsafe { cell.record.load(Acquire).as_ref() }) else { return };
     if old.id == id && !old.is_current() {

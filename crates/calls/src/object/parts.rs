@@ -10,7 +10,7 @@ use crate::object::cuts;
 use crate::object::mappings::Mapping;
 
 /// Calls `each` for every part that begins at or above `from`, in order of address, until it answers `false`: what `mappings::walk` would say of
-/// a process that changes its mappings by libc's functions alone. `Identity::attach` is held.
+/// a process that changes its mappings by libc's functions alone. `Home::attach` is held.
 pub(crate) fn walk(mut from: usize, mut each: impl FnMut(Mapping) -> bool) {
     while let Some(part) = attachments::all().filter(|p| p.addr >= from).min_by_key(|p| p.addr) {
         from = part.end();
@@ -21,7 +21,7 @@ pub(crate) fn walk(mut from: usize, mut each: impl FnMut(Mapping) -> bool) {
     }
 }
 
-/// Accounts for a range that is not mapped any more. `Identity::attach` is held.
+/// Accounts for a range that is not mapped any more. `Home::attach` is held.
 pub(crate) fn gone(from: usize, to: usize) {
     while from < to
         && let Some(part) = attachments::all().find(|p| p.addr < to && from < p.end())
@@ -69,7 +69,7 @@ pub(crate) fn moved(old: usize, old_len: usize, new: usize, new_len: usize, stay
 }
 
 /// Accounts for a range of segments that remap_file_pages has mapped anew, at another offset. Answers whether the segment is there still: the
-/// last mapping of a removed one took it away. kernel: mmap_region(), shm_mmap(). `Identity::attach` is held.
+/// last mapping of a removed one took it away. kernel: mmap_region(), shm_mmap(). `Home::attach` is held.
 pub(crate) fn remapped(from: usize, to: usize, offset: usize) -> bool {
     let Some(first) = cuts::first_in(from, to) else { return true };
     let flags = first.flags.remapped();

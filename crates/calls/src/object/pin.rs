@@ -14,7 +14,7 @@ use ring3_abi::{IpcId, Kind};
 use ring3_os::map;
 use ring3_wire::{Op, request};
 
-/// Regions that are to be let go when nothing pins them any more. Changed under `Identity::objects` only.
+/// Regions that are to be let go when nothing pins them any more. Changed under `Home::objects` only.
 static KEPT: Kept =
     Kept { count: AtomicUsize::new(0), records: [const { AtomicPtr::new(null_mut()) }; Kept::ROOM] };
 
@@ -28,7 +28,7 @@ pub(crate) fn some_kept() -> bool {
     KEPT.count.load(Relaxed) != 0
 }
 
-/// Keeps a region until nothing pins it. Under `Identity::objects`.
+/// Keeps a region until nothing pins it. Under `Home::objects`.
 pub(super) fn keep_for_now(old: &'static Object) {
     KEPT.push(old);
 }
@@ -90,7 +90,8 @@ impl Drop for Pin {
         // ORDERING: SeqCst: see Kept::push().
         if pins.fetch_sub(1, SeqCst) == 1 && KEPT.count.load(SeqCst) != 0 {
             let section = section::enter();
-            let _held = identity::current().objects.hold(&section);
+            let Some(home) = identity::known_home() else { return };
+            let _held = home.objects.hold(&section);
             KEPT.review();
         }
     }

@@ -3,13 +3,14 @@
 //!
 //! # Invariants
 //! R1. `RETIRED` holds what may be in use still; its ranges hold zeroes. `REUSABLE` holds records whose range is unmapped. Both change
-//!     under `Identity::objects`.
-//! R2. Retired records become reusable at a moment when nothing can use one: the process has one thread, no call of it is asleep, and no region
+//!     under `Home::objects`.
+//! R2. Retired records become reusable at a moment when nothing can use one: the process has one thread and no guest, no call of it is asleep, and no region
 //!     is kept by a pin. A call that a handler jumped out of counts as asleep for ever; then nothing is given back any more, which costs
 //!     addresses, not memory.
 
 use crate::object::pin;
 use crate::object::record::Object;
+use crate::process::identity;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -82,7 +83,7 @@ fn reuse() -> Option<usize> {
     REUSABLE.get(n).map(|record| record.load(Relaxed))
 }
 
-/// Gives back what addresses it can, for a program that has none left. `Identity::objects` is held.
+/// Gives back what addresses it can, for a program that has none left. `Home::objects` is held.
 pub(crate) fn make_room() {
     // A batch of records to use again is used up before there is another.
     if REUSABLE_COUNT.load(Relaxed) == 0 {
@@ -93,7 +94,7 @@ pub(crate) fn make_room() {
 fn reclaim(worth: usize) {
     let retired = RETIRED_COUNT.load(Relaxed);
     // ORDERING: Acquire pairs with Asleep's drop (R2).
-    let in_use = ASLEEP.load(Acquire) != 0 || pin::some_kept();
+    let in_use = ASLEEP.load(Acquire) != 0 || pin::some_kept() || identity::in_company();
     if retired < worth || in_use || !process::is_single_threaded() {
         return;
     }
@@ -109,7 +110,7 @@ fn reclaim(worth: usize) {
     RETIRED_COUNT.store(0, Relaxed);
 }
 
-/// Where the next record goes, and how many more fit. Changed under `Identity::objects` (O4); atomics because fork may copy them at any time.
+/// Where the next record goes, and how many more fit. Changed under `Home::objects` (O4); atomics because fork may copy them at any time.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 /// Records mapped at one time: a page of them.

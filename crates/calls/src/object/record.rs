@@ -5,9 +5,10 @@
 //!     given to another object only when nothing of the kind goes on (`reclaim.rs`).
 //! O2. A record is good while its identifier is the one asked for, the directory still shows the version it was opened at, and
 //!     the process is in the epoch it was opened in (same image, same credentials).
+//! O4. Records and mappings change under `Home::objects` only.
 //! O5. While threads may have credentials of their own (`credentials.rs`) a record grants nothing by itself: each thread's own decide, and
-//!     the mapping is what the strongest thread that came by needs. A thread that may do less is refused although the region is mapped.
-//! O4. Records and mappings change under `Identity::objects` only.
+//!     the mapping is what the strongest thread that came by needs. So it is with the processes that share a memory, each of which has made
+//!     itself known to the broker as a user before it uses what is mapped (`users`). A thread that may do less is refused although the region is mapped.
 
 use crate::process::credentials;
 use crate::process::identity::Identity;
@@ -40,6 +41,8 @@ pub(crate) struct Object {
     pub(crate) id: IpcId,
     pub(super) epoch: u32,
     pub(super) image: u64,
+    /// Which processes of this memory the broker knows as users of the object (`Home::bit`).
+    pub(super) users: u32,
     /// As the directory told it.
     pub(crate) entry: Entry,
     /// Permission bits that all threads of this process have; 0 if they are apart.
@@ -111,10 +114,8 @@ impl Object {
 
     /// Whether the record is good still (O2).
     #[inline]
-    fn is_good(&self, index: usize, id: IpcId, page: &Identity) -> bool {
-        self.id == id
-            && self.epoch == page.epoch()
-            && self.directory.version(self.kind, index) == self.entry.version
+    fn is_good(&self, index: usize, id: IpcId, epoch: u32) -> bool {
+        self.id == id && self.epoch == epoch && self.directory.version(self.kind, index) == self.entry.version
     }
 
     /// Whether the object behind the record is the same still, whatever this process may do with it.
@@ -151,15 +152,21 @@ pub(super) fn make_room(kind: Kind, index: usize) -> Result<(), Errno> {
 /// The record of an identifier, if it is good (O2). No lock, no section: nothing here changes.
 #[inline]
 pub(crate) fn find(kind: Kind, id: IpcId, page: &Identity) -> Option<&'static Object> {
+    find_in(kind, id, page.epoch())
+}
+
+/// [`find`] in an epoch.
+#[inline]
+pub(super) fn find_in(kind: Kind, id: IpcId, epoch: u32) -> Option<&'static Object> {
     let index = index_of(id)?;
     // ORDERING: Acquire pairs with publish(): the record is whole.
     let record = cell(kind, index)?.record.load(Acquire);
     // SAFETY: null, or a published record, which stays (O1).
     let object = unsafe { record.as_ref()? };
-    object.is_good(index, id, page).then_some(object)
+    object.is_good(index, id, epoch).then_some(object)
 }
 
-/// Takes the regions of opened objects, and their cells, out of what mlockall has locked. `Identity::objects` is held.
+/// Takes the regions of opened objects, and their cells, out of what mlockall has locked. `Home::objects` is held.
 pub(crate) fn unlock() {
     for cells in TABLES.iter().flatten() {
         // SAFETY: null, or what make_room() mapped for ever.

@@ -7,14 +7,11 @@
 //! B3. A request is sent again only if it could not be sent.
 
 use crate::process::identity::{self, Identity};
+use crate::process::line::Line;
 use crate::process::{directory, environment};
 use crate::thread::{section, signal};
-use core::sync::atomic::{
-    AtomicI32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
 use ring3_abi::{Errno, Pid};
-use ring3_os::fd::{self, Fd, Identity as File};
+use ring3_os::fd::{self, Fd};
 use ring3_os::socket::{self, Credentials, Wait};
 use ring3_os::{cred, process as os, time};
 use ring3_wire::request::{Grow, Hello, Settle, Stuck};
@@ -27,19 +24,6 @@ const TURNS: u32 = 32;
 /// How long it is looked for, nanoseconds, in a call that may sleep on its object: the program must not see it asleep before
 /// (`section::Entry`). A broker that takes longer is stopped, or has no CPU.
 const AWAKE: u64 = 100_000_000;
-
-/// Our end of the connection: its number, and which file that must be (B1). Copied by fork: the child adopts by it.
-struct Line {
-    fd: AtomicI32,
-    dev: AtomicU64,
-    ino: AtomicU64,
-}
-
-static LINE: Line = Line { fd: AtomicI32::new(-1), dev: AtomicU64::new(0), ino: AtomicU64::new(0) };
-
-/// The lowest number our end takes. High enough that programs which count descriptors from 3 do not meet it, and below 64, the kernel's first
-/// table of descriptors: making that larger waits for every CPU in a process with threads, and every fork would copy it.
-const FLOOR: i32 = 50;
 
 /// Bytes of a reply's head, which stands before the body in an answer's buffer.
 pub const HEAD: usize = size_of::<Reply>();
@@ -66,57 +50,33 @@ impl Answer {
     }
 }
 
-impl Line {
-    /// The descriptor, if it is still ours (B1).
-    fn get(&self) -> Option<i32> {
-        // ORDERING: Acquire pairs with keep(): the identity belongs to the number.
-        let fd = self.fd.load(Acquire);
-        let file = File { dev: self.dev.load(Relaxed), ino: self.ino.load(Relaxed) };
-        (fd >= 0 && fd::identify(fd) == Ok(file)).then_some(fd)
-    }
-
-    /// Makes a socket the connection, under a high number, where programs that count descriptors do not meet it.
-    fn keep(&self, line: Fd) -> Result<i32, Errno> {
-        let floor = FLOOR.min(os::descriptor_limit() as i32 - 8).max(3);
-        self.keep_here(fd::duplicate_above(line.raw(), floor).unwrap_or(line))
-    }
-
-    /// Makes a socket the connection under the number that it has.
-    fn keep_here(&self, line: Fd) -> Result<i32, Errno> {
-        let file = fd::identify(line.raw())?;
-        self.fd.store(-1, Relaxed);
-        self.dev.store(file.dev, Relaxed);
-        self.ino.store(file.ino, Relaxed);
-        let raw = line.into_raw();
-        // ORDERING: Release: see get().
-        self.fd.store(raw, Release);
-        Ok(raw)
-    }
+/// The calling process's end.
+fn line() -> &'static Line {
+    identity::known().map_or(Identity::inherited(), Identity::line)
 }
 
 /// The connection's number, if there may be one.
 #[inline]
 pub(crate) fn number() -> Option<i32> {
-    let fd = LINE.fd.load(Relaxed);
-    (fd >= 0).then_some(fd)
+    line().number()
 }
 
 /// Whether a number is the connection's (B1).
 #[inline]
 pub(crate) fn holds(fd: i32) -> bool {
-    fd >= 0 && LINE.fd.load(Relaxed) == fd && LINE.get() == Some(fd)
+    number() == Some(fd) && line().get() == Some(fd)
 }
 
 /// Gives the connection another number, if it has this one: the program wants it. The old number stays open until the program replaces it.
 #[cold]
 pub(crate) fn make_way(fd: i32) {
     let section = section::enter();
-    let Ok(page) = identity::own() else { return };
+    let Ok(page) = identity::mine() else { return };
     let _held = page.rpc.hold(&section);
     if holds(fd)
         && let Ok(line) = fd::duplicate_above(fd, fd + 1).or_else(|_| fd::duplicate_above(fd, 0))
     {
-        let _ = LINE.keep_here(line);
+        let _ = page.line().keep_here(line);
     }
 }
 
@@ -126,14 +86,14 @@ pub(crate) fn make_way(fd: i32) {
 /// The broker's answer; `ENOSYS` without a broker.
 pub fn call(op: Op, body: &[u8], rest: &[u8], buf: &mut [u8]) -> Result<Answer, Errno> {
     let section = section::enter();
-    let page = identity::own()?;
+    let page = identity::mine()?;
     let _held = page.rpc.hold(&section);
     for _ in 0..2 {
         let line = establish(page)?;
         let tag = page.next_tag();
         match send(line, op, tag, body, rest, None) {
             Ok(()) => return receive(line, tag, buf).map_err(lost),
-            Err(errno) if is_hang_up(errno) => hang_up(),
+            Err(errno) if is_hang_up(errno) => page.line().hang_up(),
             Err(errno) => return Err(errno),
         }
     }
@@ -154,10 +114,7 @@ pub fn notify(op: Op, body: &(impl IntoBytes + Immutable)) {
 /// [`notify`] with something behind the body.
 pub(crate) fn notify_with(op: Op, body: &(impl IntoBytes + Immutable), rest: &[u8]) {
     let section = section::enter();
-    let page = identity::current();
-    if page.pid() == 0 {
-        return;
-    }
+    let Some(page) = identity::known().filter(|page| page.pid() != 0) else { return };
     let _held = page.rpc.hold(&section);
     if let Ok(line) = establish(page) {
         let _ = send(line, op, page.next_tag(), body.as_bytes(), rest, None);
@@ -167,15 +124,14 @@ pub(crate) fn notify_with(op: Op, body: &(impl IntoBytes + Immutable), rest: &[u
 /// Sends a one-way request over the connection that a forked child inherited, in the child's own name.
 pub fn notify_inherited(op: Op, body: &(impl IntoBytes + Immutable)) {
     let _section = section::enter();
-    if let Some(line) = LINE.get() {
+    if let Some(line) = Identity::inherited().get() {
         let _ = send(line, op, 0, body.as_bytes(), &[], None);
     }
 }
 
 /// Waits until the death of `pid` is settled, if the broker may know it.
 pub fn settle(pid: Pid) {
-    if identity::current().pid() != 0
-        && directory::directory().is_ok_and(|directory| directory.registered(pid))
+    if crate::process::registered() && directory::directory().is_ok_and(|directory| directory.registered(pid))
     {
         let _ = ask(Op::Settle, &Settle { pid });
     }
@@ -194,7 +150,7 @@ pub(crate) fn grow(kind: ring3_abi::Kind, id: i32, version: u64) -> Result<(), E
 /// A further connection of this process, for a call that sleeps.
 pub(crate) fn further_line() -> Result<Fd, Errno> {
     let section = section::enter();
-    let page = identity::own()?;
+    let page = identity::mine()?;
     let _held = page.rpc.hold(&section);
     let line = establish(page)?;
     adopted(line)
@@ -204,7 +160,11 @@ pub(crate) fn further_line() -> Result<Fd, Errno> {
 #[cold]
 pub(crate) fn register() -> Result<&'static Identity, Errno> {
     let section = section::enter();
-    let page = identity::own()?;
+    let page = identity::mine()?;
+    if page.pid() != 0 {
+        // In company the caller could not know.
+        return Ok(page);
+    }
     let _held = page.rpc.hold(&section);
     establish(page)?;
     Ok(page)
@@ -212,23 +172,27 @@ pub(crate) fn register() -> Result<&'static Identity, Errno> {
 
 /// A connection on which the broker knows us. `Identity::rpc` is held.
 fn establish(page: &Identity) -> Result<i32, Errno> {
-    let inherited = LINE.get();
     if page.pid() != 0 {
-        return match inherited {
+        return match page.line().get() {
             Some(line) => Ok(line),
-            None => by_path(page, page.image()),
+            None => by_path(page),
         };
     }
     signal::arm_faults();
-    let image = os::random() | 1;
-    if let Some(old) = inherited {
-        if let Ok(line) = adopted(old).and_then(|new| hello(page, new, image)) {
-            fd::close(old);
+    let inherited = Identity::inherited();
+    if let Some(old) = inherited.get() {
+        if let Ok(line) = adopted(old).and_then(|new| hello(page, new)) {
+            // A guest's parent uses it still.
+            if page.is_owner() {
+                fd::close(old);
+            }
             return Ok(line);
         }
-        hang_up();
+        if page.is_owner() {
+            inherited.hang_up();
+        }
     }
-    by_path(page, image)
+    by_path(page)
 }
 
 /// Makes a pair and hands one end to the broker over an existing connection.
@@ -238,35 +202,29 @@ fn adopted(line: i32) -> Result<Fd, Errno> {
     Ok(ours)
 }
 
-fn by_path(page: &Identity, image: u64) -> Result<i32, Errno> {
+fn by_path(page: &Identity) -> Result<i32, Errno> {
     let path = environment::socket().ok_or(Errno::ENOSYS)?;
     let line = socket::connect(path).map(Fd::own).map_err(|_| Errno::ENOSYS)?;
-    hello(page, line, image).map_err(|_| Errno::ENOSYS)
+    hello(page, line).map_err(|_| Errno::ENOSYS)
 }
 
 /// Introduces this image on a new connection, and keeps the connection.
-fn hello(page: &Identity, line: Fd, image: u64) -> Result<i32, Errno> {
+fn hello(page: &Identity, line: Fd) -> Result<i32, Errno> {
     let mut buf: Small = [0; 256];
     let tag = page.next_tag();
+    let home = identity::home()?;
+    let image = home.image();
     send(line.raw(), Op::Hello, tag, Hello { image }.as_bytes(), &[], None)?;
     let answer = receive(line.raw(), tag, &mut buf)?;
     let welcome: Welcome = answer.body(&buf)?;
     let directory = answer.fd.as_ref().ok_or(Errno::EPROTO)?;
     directory::keep(directory.raw(), welcome.directory_len)?;
-    let line = LINE.keep(line)?;
+    let line = page.line().keep(line)?;
     if page.pid() == 0 {
         page.life.inherit(welcome.life);
-        page.welcome(welcome.pid, image);
+        page.welcome(welcome.pid, home);
     }
     Ok(line)
-}
-
-/// Closes our end of a dead connection.
-fn hang_up() {
-    if let Some(line) = LINE.get() {
-        fd::close(line);
-    }
-    LINE.fd.store(-1, Relaxed);
 }
 
 fn is_hang_up(errno: Errno) -> bool {

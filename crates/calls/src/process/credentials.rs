@@ -11,7 +11,7 @@
 //! # Invariants
 //! C1. What a thread keeps was asked from the kernel by that thread, in the epoch noted beside it, after the thread's last change.
 
-use crate::process::identity;
+use crate::process::identity::{self, Home};
 use crate::thread::section;
 use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::Gid;
@@ -35,26 +35,27 @@ struct Creds {
 /// Changes the credentials of all threads by `run`, a function of libc's. Right even if that fails.
 pub fn changing<T>(run: impl FnOnce() -> T) -> T {
     let done = run();
-    let page = identity::current();
-    if page.pid() != 0 {
-        page.renew();
+    if let Some(home) = registered_home() {
+        home.renew();
     }
     done
+}
+
+/// The page of a process that the broker knows. A guest's change concerns nothing that is kept: in company each call asks the kernel.
+fn registered_home() -> Option<&'static Home> {
+    let me = identity::known().filter(|me| me.pid() != 0 && me.is_owner());
+    me.and_then(|_| identity::known_home())
 }
 
 /// Changes this thread's own credentials by `run`, which answers a negative number if it fails.
 pub fn changing_own(run: impl FnOnce() -> isize) -> isize {
     let done = run();
-    let page = identity::current();
-    if done < 0 || page.pid() == 0 {
-        return done;
-    }
+    let Some(home) = registered_home().filter(|_| done >= 0) else { return done };
     // What the thread keeps is wrong from now on (C1).
     section::thread().creds.epoch.store(0, Relaxed);
-    let (_, apart) = page.epoch_and_apart();
     let alone = os::is_single_threaded();
-    if alone || !apart {
-        page.set_apart(!alone);
+    if alone || !home.threads_apart() {
+        home.set_apart(identity::THREADS, !alone);
     }
     done
 }

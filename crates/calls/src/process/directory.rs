@@ -5,9 +5,9 @@
 //!
 //! # Invariants
 //! Y1. `BASE` has at least `LEN` bytes mapped: a longer mapping is published by `BASE` first, then by `LEN`; a reader takes `LEN` first.
-//! Y2. Both change in [`keep`] and [`reach`] alone: at registration, under `Identity::rpc`, and under `Identity::objects` later.
+//! Y2. Both change in [`keep`] and [`reach`] alone: at registration, under `Identity::rpc`, and under `Home::objects` later.
 
-use crate::process::identity::Identity;
+use crate::process::identity;
 use crate::thread::section;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
@@ -39,19 +39,19 @@ pub(crate) fn directory() -> Result<Directory<'static>, Errno> {
 
 /// The directory with every object that there is of a kind. # Errors: `ENOSYS`, `ENOMEM`.
 #[inline]
-pub(crate) fn whole(kind: Kind, page: &Identity) -> Result<Directory<'static>, Errno> {
+pub(crate) fn whole(kind: Kind) -> Result<Directory<'static>, Errno> {
     let directory = directory()?;
     match directory.usage(kind).1 {
         Some(highest) if highest as usize >= directory.indices() => {
             let section = section::enter();
-            let _held = page.objects.hold(&section);
+            let _held = identity::home()?.objects.hold(&section);
             reach(highest as usize)
         }
         _ => Ok(directory),
     }
 }
 
-/// The directory with an index of each kind. `Identity::objects` is held. # Errors: `ENOSYS`, `ENOMEM`.
+/// The directory with an index of each kind. `Home::objects` is held. # Errors: `ENOSYS`, `ENOMEM`.
 pub(crate) fn reach(index: usize) -> Result<Directory<'static>, Errno> {
     let old = directory()?;
     if index < old.indices() {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | which process, which thread, which epoch | `identity.rs` |
 //! | may this thread use an object | `credentials.rs` |
-//! | how is the broker asked | `connection.rs` |
+//! | how is the broker asked | `connection.rs`, `line.rs` |
 //! | how do others learn of this process's end, and this one of theirs | `own_life.rs`, `life_state.rs`, `lives.rs` |
 //! | where is the namespace's directory | `directory.rs` |
 //! | what did `ring3 run` leave for its programs | `environment.rs` |
@@ -16,6 +16,7 @@ pub(crate) mod directory;
 pub mod environment;
 pub mod identity;
 mod life_state;
+mod line;
 pub(crate) mod lives;
 pub(crate) mod own_life;
 pub mod trace;
@@ -30,7 +31,10 @@ use ring3_wire::request::Limit;
 /// The process number as the broker knows it; 0 if it does not know us.
 #[inline]
 pub fn pid() -> Pid {
-    identity::current().pid()
+    match identity::current().pid() {
+        0 => identity::known().map_or(0, Identity::pid),
+        pid => pid,
+    }
 }
 
 /// Whether the broker knows this process.

@@ -58,8 +58,8 @@ fn hold_slowly(page: &Identity) -> Life {
 }
 
 fn take(page: &Identity, section: &Section) -> Result<(), Errno> {
-    let (thread, me) = (section::thread(), identity::tid());
-    let mine = thread.holds.load(Relaxed) == page.image();
+    let (thread, me, image) = (section::thread(), identity::tid(), identity::home()?.image());
+    let mine = thread.holds.load(Relaxed) == image;
     let holder = page.life.holder.load(Relaxed);
     // A thread with the holder's number that does not know of it is another one: the holder is gone.
     if !mine && holder != 0 && holder != me && os::has_thread(holder) {
@@ -75,7 +75,7 @@ fn take(page: &Identity, section: &Section) -> Result<(), Errno> {
     let joined = unsafe { robust_list::join(place, |distance| life::word_at(distance).is_some(), section) };
     let at = joined.and_then(life::word_at).ok_or(Errno::EAGAIN)?;
     hold_by(page, me, word(shared, at)?);
-    thread.holds.store(page.image(), Relaxed);
+    thread.holds.store(image, Relaxed);
     Ok(())
 }
 

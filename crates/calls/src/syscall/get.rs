@@ -16,9 +16,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 ///
 /// A key that the directory knows is decided here; everything else, creation above all, by the broker.
 pub(crate) fn get(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, Errno> {
-    let page = process::ready()?;
+    process::ready()?;
     if key != IPC_PRIVATE
-        && let Some(entry) = directory::whole(kind, page)?.by_key(kind, key)
+        && let Some(entry) = directory::whole(kind)?.by_key(kind, key)
     {
         return existing(kind, &entry, flags, size);
     }

@@ -14,13 +14,12 @@ pub(super) fn changing(
     run: impl FnOnce() -> Result<usize, Errno>,
     account: impl FnOnce(Result<usize, Errno>) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
-    // A vfork child changes its parent's mappings, but has no name of its own to say so.
-    if !attachments::any() || !memory::is_ours() {
+    // A guest that nobody has seen begin changes its parent's mappings, but has no name of its own to say so.
+    if !attachments::any() || !(identity::in_company() || memory::is_ours()) {
         return run();
     }
     let section = section::enter();
-    let page = identity::own()?;
-    let _held = page.attach.hold(&section);
+    let _held = identity::home()?.attach.hold(&section);
     account(run())
 }
 

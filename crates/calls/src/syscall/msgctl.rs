@@ -3,7 +3,7 @@
 //! Who may read and alter a queue asks its region for IPC_STAT; everything else is the broker's to answer.
 
 use crate::object::open;
-use crate::process::{self, identity};
+use crate::process;
 use crate::syscall::get;
 use crate::syscall::msg::queue_of;
 use crate::thread::section;
@@ -40,7 +40,7 @@ fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
     let section = section::enter();
     let object = open::open(KIND, id)?;
     object.permit(READ)?;
-    let who = process::caller(identity::current());
+    let who = process::caller(process::ready()?);
     if let Some(queue) = queue_of(object)
         && let Ok(now) = queue.stat(&Agent, who)
     {

@@ -7,7 +7,7 @@ use crate::object::attachments::{self, Part};
 use crate::object::flags::Flags;
 use crate::object::mappings::{self, Mapping};
 use crate::object::{parts, reclaim};
-use crate::process::identity::Identity;
+use crate::process::identity::{self, Home};
 use crate::process::{self, connection};
 use crate::syscall::get;
 use crate::thread::section::{self, Section};
@@ -53,9 +53,10 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
     // An address that rounds to 0 is an address still: the kernel maps there, or fails to.
     let exactly = addr != 0;
     let addr = place(addr, flags)?;
-    let page = process::ready()?;
+    process::ready()?;
+    let home = identity::home()?;
     let section = section::enter();
-    let _held = page.attach.hold(&section);
+    let _held = home.attach.hold(&section);
     let mut buf: connection::Small = [0; 256];
     let answer = connection::call(Op::Attach, Attach { id, flags }.as_bytes(), &[], &mut buf)?;
     let token = answer.value as u64;
@@ -67,16 +68,16 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
         let len = size.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
         let prot = protection(flags);
         let replace = flags & SHM_REMAP != 0;
-        let at = with_room(page, &section, || {
+        let at = with_room(home, &section, || {
             map_segment(file.raw(), exactly.then_some(addr), len, prot, replace)
         })?;
         if flags & SHM_REMAP != 0 {
             parts::gone(at, at.saturating_add(len));
         }
         let file = fd::identify(file.raw())?;
-        let flags = Flags::attached(prot, flags & SHM_RDONLY != 0, page.locking());
+        let flags = Flags::attached(prot, flags & SHM_RDONLY != 0, home.locking());
         let part = Part { addr: at, len, offset: 0, token, origin: token, size: len, flags, file };
-        with_room(page, &section, || attachments::add(part)).inspect_err(|_| {
+        with_room(home, &section, || attachments::add(part)).inspect_err(|_| {
             // SAFETY: mapped above; nobody knows it yet.
             let _ = unsafe { map::unmap(at, len) };
         })?;
@@ -89,10 +90,10 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
 }
 
 /// Does something that takes memory, once more if there was too little and something of ours can be given back.
-fn with_room<T>(page: &Identity, section: &Section, take: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+fn with_room<T>(home: &Home, section: &Section, take: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     match take() {
         Err(Errno::ENOMEM) => {
-            let _held = page.objects.hold(section);
+            let _held = home.objects.hold(section);
             reclaim::make_room();
             take()
         }
@@ -135,9 +136,10 @@ pub fn shmdt(addr: usize) -> Result<usize, Errno> {
     if !addr.is_multiple_of(map::PAGE) || !attachments::any() {
         return Err(Errno::EINVAL);
     }
-    let page = process::ready()?;
+    process::ready()?;
+    let home = identity::home()?;
     let section = section::enter();
-    let _held = page.attach.hold(&section);
+    let _held = home.attach.hold(&section);
     if unmap_at(addr) { Ok(0) } else { Err(Errno::EINVAL) }
 }
 

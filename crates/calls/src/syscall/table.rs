@@ -20,9 +20,6 @@ pub struct Call {
     pub args: [usize; 6],
 }
 
-/// Shares its memory with the caller: a thread, or a vfork child.
-const CLONE_VM: usize = 0x100;
-
 impl Call {
     /// An argument of 32 bits.
     fn int(&self, n: usize) -> i32 {
@@ -102,7 +99,10 @@ pub fn dispatch(call: Call) -> isize {
         }
 
         nr::FORK => life::forking(|| call.kernel()),
-        nr::CLONE if word(0) & CLONE_VM == 0 => life::forking(|| call.kernel()),
+        nr::CLONE => life::cloning_here(word(0) as u32, || call.kernel()),
+        // Its flags are the first word of its structure; where that cannot be read the kernel says so.
+        nr::CLONE3 => life::cloning_here(user::read(word(0)).unwrap_or(0u64) as u32, || call.kernel()),
+        nr::UNSHARE => life::unsharing(word(0) as u32, || call.kernel()),
         // SAFETY: execve's arguments.
         nr::EXECVE => unsafe { exec::execve(word(0), word(1), word(2)) },
         nr::WAIT4 => {

@@ -141,9 +141,9 @@ fn all(number: usize, flags: usize, current: Option<Locking>, later: Locking) ->
 fn keep_out(locked: bool, later: Locking) {
     map::set_kernel_locks(later != Locking::No);
     let section = section::enter();
-    let Ok(page) = identity::own() else { return };
-    let _held = page.objects.hold(&section);
-    page.set_locking(later);
+    let Ok(home) = identity::home() else { return };
+    let _held = home.objects.hold(&section);
+    home.set_locking(later);
     if locked {
         IMAGE.unlock();
         directory::unlock();

@@ -3,11 +3,14 @@
 //! # Invariants
 //! N1. While `depth` is not 0, a handler that the kernel starts on this thread does nothing but send its signal again, blocked, and
 //!     block all others: `deferred` says so. The section's end unblocks them, and the kernel delivers by its own rules.
-//! N2. The state is this thread's own memory; only the thread and its handlers touch it, so ordering is the compiler's alone.
+//! N2. The state is this thread's own memory; only the thread and its handlers touch it, so ordering is the compiler's alone. A process that runs
+//!     in another's memory may have that one's thread-local memory too: while there is any that does not keep its parent's thread waiting, each
+//!     thread asks the kernel for its number, and such a process has a state of its own in [`BESIDE`].
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed, compiler_fence};
 use ring3_os::arch::{THREAD_BLOCK_LEN, nr, syscall, thread_block};
+use ring3_os::process;
 
 /// A sleeping call. It lives on the stack of the call's wait loop, first in the call's own record.
 #[repr(C)]
@@ -43,6 +46,8 @@ pub struct ThreadState {
     handlers: AtomicU32,
     /// 1 in a call that may sleep ([`Entry`]).
     may_sleep: AtomicU32,
+    /// vforks of this thread that are under way and counted (`process/identity.rs`).
+    pub(crate) vforks: AtomicU32,
     /// This thread's number, for the room above (`process/identity.rs`).
     pub(crate) tid: AtomicU32,
     /// The epoch it was asked in.
@@ -68,9 +73,87 @@ pub(crate) struct Kept {
 }
 const _: () = assert!(size_of::<ThreadState>() <= THREAD_BLOCK_LEN);
 
+impl ThreadState {
+    const fn new() -> ThreadState {
+        ThreadState {
+            depth: AtomicU32::new(0),
+            deferred: AtomicU32::new(0),
+            saved_mask: AtomicU64::new(0),
+            waiting: AtomicPtr::new(core::ptr::null_mut()),
+            credit: AtomicU32::new(0),
+            turns: AtomicU64::new(0),
+            handlers: AtomicU32::new(0),
+            may_sleep: AtomicU32::new(0),
+            vforks: AtomicU32::new(0),
+            tid: AtomicU32::new(0),
+            tid_epoch: AtomicU32::new(0),
+            holds: AtomicU64::new(0),
+            creds: Kept {
+                epoch: AtomicU32::new(0),
+                euid: AtomicU32::new(0),
+                egid: AtomicU32::new(0),
+                owner: AtomicU32::new(0),
+            },
+        }
+    }
+
+    /// Back to a new thread's, whatever a process that was killed has left in it.
+    fn mend(&self) {
+        self.depth.store(0, Relaxed);
+        self.deferred.store(0, Relaxed);
+        self.may_sleep.store(0, Relaxed);
+        self.waiting.store(core::ptr::null_mut(), Relaxed);
+    }
+
+    /// A number that no other thread has.
+    fn name(&self) -> usize {
+        core::ptr::from_ref(self) as usize
+    }
+}
+
+/// The most processes that can run beside the owner of this memory.
+pub(crate) const MOST_BESIDE: usize = 15;
+
+/// The states of processes beside the owner, by the number of their thread; 0 nobody's.
+static BESIDE: [(AtomicU32, ThreadState); MOST_BESIDE] =
+    [const { (AtomicU32::new(0), ThreadState::new()) }; MOST_BESIDE];
+/// Whether there is any.
+static ANY_BESIDE: AtomicU32 = AtomicU32::new(0);
+
+/// Gives the calling process, which begins in another's memory, state `n`.
+pub(crate) fn begin_beside(n: usize) {
+    if let Some((tid, state)) = BESIDE.get(n) {
+        state.mend();
+        tid.store(process::tid(), Relaxed);
+    }
+}
+
+/// Takes state `n` back, whose process has ended or not begun. Answers its name.
+pub(crate) fn end_beside(n: usize) -> usize {
+    let Some((tid, state)) = BESIDE.get(n) else { return 0 };
+    tid.store(0, Relaxed);
+    state.name()
+}
+
+/// Says whether a process may run beside the owner.
+pub(crate) fn set_any_beside(any: bool) {
+    ANY_BESIDE.store(u32::from(any), Relaxed);
+}
+
+#[cold]
+fn state_beside() -> Option<&'static ThreadState> {
+    let me = process::tid();
+    BESIDE.iter().find(|(tid, _)| tid.load(Relaxed) == me).map(|(_, state)| state)
+}
+
 /// This thread's state.
 #[inline]
 pub fn thread() -> &'static ThreadState {
+    if ANY_BESIDE.load(Relaxed) != 0
+        && let Some(state) = state_beside()
+    {
+        return state;
+    }
     // SAFETY: the block is this thread's, zeroed, aligned, and as long as the thread; all fields are atomics for which zero is
     // a value. The reference is not handed to other threads.
     unsafe { &*thread_block().cast::<ThreadState>() }
@@ -123,6 +206,20 @@ pub fn enter() -> Section {
     thread.depth.store(thread.depth.load(Relaxed).wrapping_add(1), Relaxed);
     compiler_fence(core::sync::atomic::Ordering::SeqCst);
     Section { thread, here: PhantomData }
+}
+
+impl Section {
+    /// A number that no other thread has.
+    pub(crate) fn name(&self) -> usize {
+        self.thread.name()
+    }
+}
+
+/// After vfork: no section of this thread is open, whatever a child that was killed in one has left. Answers the thread's name.
+pub(crate) fn mend() -> usize {
+    let thread = thread();
+    thread.mend();
+    thread.name()
 }
 
 impl Drop for Section {

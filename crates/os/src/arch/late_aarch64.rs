@@ -45,6 +45,37 @@ macro_rules! text_body {
     };
 }
 
+/// The body of vfork: `$before()`, the call, and in the parent `$after(answer)`, whose result is vfork's. The child returns first; the return
+/// address stays in its register.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! vfork_body {
+    ($ready:path, $first:path, $before:path, $after:path) => {
+        core::arch::naked_asm!(
+            "stp x29, x30, [sp, #-16]!",
+            "bl {before}",
+            "ldp x29, x30, [sp], #16",
+            // CLONE_VFORK | CLONE_VM | SIGCHLD.
+            "mov x0, #0x4111",
+            "mov x1, xzr",
+            "mov x2, xzr",
+            "mov x3, xzr",
+            "mov x4, xzr",
+            "mov x8, #{clone}",
+            "svc #0",
+            "cbz x0, 2f",
+            "stp x29, x30, [sp, #-16]!",
+            "bl {after}",
+            "ldp x29, x30, [sp], #16",
+            "2:",
+            "ret",
+            before = sym $before,
+            after = sym $after,
+            clone = const $crate::arch::nr::CLONE,
+        )
+    };
+}
+
 /// Defines nothing: no door asks whether the library is ready.
 #[doc(hidden)]
 #[macro_export]

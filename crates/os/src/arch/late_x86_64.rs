@@ -58,6 +58,41 @@ macro_rules! text_body {
     };
 }
 
+/// The body of vfork: `$before()`, the call, and in the parent `$after(answer)`, whose result is vfork's. The child returns first, and
+/// overwrites the stack from its return address on: so that address is kept in a register, and the parent puts it back.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! vfork_body {
+    ($ready:path, $first:path, $before:path, $after:path) => {
+        core::arch::naked_asm!(
+            "cmp byte ptr [rip + {ready}], 0",
+            "jne 2f",
+            "call {first}",
+            "2:",
+            "sub rsp, 8",
+            "call {before}",
+            "add rsp, 8",
+            "pop rdi",
+            "mov eax, {vfork}",
+            "syscall",
+            "push rdi",
+            "test rax, rax",
+            "jz 3f",
+            "sub rsp, 8",
+            "mov rdi, rax",
+            "call {after}",
+            "add rsp, 8",
+            "3:",
+            "ret",
+            ready = sym $ready,
+            first = sym $first,
+            before = sym $before,
+            after = sym $after,
+            vfork = const $crate::arch::nr::VFORK,
+        )
+    };
+}
+
 /// Defines `$name`, which makes the library's data writable, turns the words of it that are addresses into addresses, and calls
 /// `$begin()`. It keeps every register in which a caller passes arguments; al counts a variadic call's vector registers. No function
 /// behind a door takes a floating-point number.

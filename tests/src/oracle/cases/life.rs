@@ -175,7 +175,6 @@ cont 1
 0: msgsnd(q, {1 b}, _, 0)
 
 case unshare(CLONE_SYSVSEM) settles at once
-deviates unshare-sysvsem
 0: s = semget(IPC_PRIVATE, 1, 0600)
 1: semop(s, [0+2u], _)
 1: unshare_sem(0)
