@@ -10,7 +10,11 @@ for compiler in gcc musl-gcc; do
     for source in "$here"/*.c; do
         program=$scratch/$(basename "$source" .c)
         $compiler -O1 -pthread -Wall -Wextra -Wno-deprecated-declarations -Wno-dangling-pointer -o "$program" "$source" -ldl || exit 1
-        said=$(timeout 60 ${RUN-} "$program" 2>&1) || { printf '%s: %s:\n%s\n' $compiler "$(basename "$source")" "$said"; failed=1; }
+        said=$(timeout 60 ${RUN-} "$program" 2>&1) && continue
+        # 77: the machine does not allow what the program tries.
+        [ $? = 77 ] && { printf 'left out: %s: %s\n' "$(basename "$source")" "$said"; continue; }
+        printf '%s: %s:\n%s\n' $compiler "$(basename "$source")" "$said"
+        failed=1
     done
 done
 exit $failed

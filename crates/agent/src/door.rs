@@ -53,6 +53,7 @@ doors! {
     fork: fork __fork _Fork forkpty daemon clone __clone unshare;
     wait: wait __wait waitpid __waitpid wait3 wait4 waitid system popen pclose;
     cancel: pthread_cancel;
+    namespace: setns;
     memory: munmap mmap mmap64 mremap;
     memory: remap_file_pages mprotect pkey_mprotect madvise posix_madvise process_madvise mlock mlock2 munlock mlockall munlockall mseal;
     credentials: setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups capset;

@@ -12,6 +12,8 @@
 //! | what is a mechanism's own | `msg/`, `sem/`, `shm/`; `mechanism.rs` is their table and what is asked of each |
 //! | what does a death leave behind | `life/death.rs` |
 //! | where does an object's memory come from | `object/arena.rs`, `shm/segment.rs`; `regions.rs` maps it |
+//! | which namespace is a process in | `spaces.rs` |
+//! | what is different for processes in other namespaces of the kernel's | `abroad/` |
 //! | what becomes of an engine's error | `attempt.rs` |
 //! | what do the files of /proc say | `procfs.rs`; `policy/kernel_limits.rs` and `policy/limits.rs` for their writing |
 //!
@@ -24,6 +26,7 @@
 //! B5. A mechanism is known by name only in its own folder, in the table of `mechanism.rs` and in the table of requests.
 #![deny(unsafe_code)]
 
+mod abroad;
 mod attempt;
 mod config;
 mod failure;
@@ -39,6 +42,7 @@ mod regions;
 mod sem;
 mod serve;
 mod shm;
+mod spaces;
 
 pub use config::{Config, Keeper, Left, Report, Word};
 pub use failure::Failure;

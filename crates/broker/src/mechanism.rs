@@ -4,6 +4,7 @@
 //! added by a folder with a type of its kind's name that implements [`Mechanism`] (and a `State`, if it keeps any), and by one line in the table
 //! below.
 
+use crate::abroad::View;
 use crate::life::{End, Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{Geometry, Home, Object, Perm};
@@ -84,8 +85,8 @@ pub(crate) trait Mechanism: Sync {
 
     // What it tells.
 
-    /// The kernel's structure for IPC_STAT.
-    fn stat(&self, ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble>;
+    /// The kernel's structure for IPC_STAT, as its reader sees ids and process numbers.
+    fn stat(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble>;
 
     /// The kernel's structure for IPC_INFO or, with `usage`, for MSG_INFO and its like.
     fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble>;
@@ -94,7 +95,7 @@ pub(crate) trait Mechanism: Sync {
     fn row(&self, ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble>;
 
     /// The object's line in its file of /proc/sysvipc.
-    fn line(&self, ns: &mut Namespace, id: IpcId) -> Result<String, Trouble>;
+    fn line(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<String, Trouble>;
 
     /// Writes the mechanism's totals into the directory.
     fn publish_totals(&self, _: &Namespace, _: Writer<'_>) {}
@@ -122,6 +123,9 @@ pub(crate) trait Mechanism: Sync {
     }
 
     // What processes hold of it.
+
+    /// This is the `number`-th namespace of the broker's: names for what processes hold must differ from those of the others.
+    fn number_tokens(&self, _: &mut Namespace, _number: u64) {}
 
     /// A holder's forked child will have all that it has.
     fn share(&self, _: &mut Namespace, _parent: Pid, _child: Holder) {}

@@ -3,6 +3,8 @@
 //! # Invariants
 //! S1. The directory says what `names` says; whoever changes an object publishes it before anybody is answered.
 
+use crate::abroad::Pids;
+use crate::abroad::place::Place;
 use crate::failure::errno;
 use crate::host::BrokerHost;
 use crate::life::lives::Lives;
@@ -11,6 +13,7 @@ use crate::mechanism::{self, States};
 use crate::object::arena::Arenas;
 use crate::object::names::Names;
 use crate::object::{Geometry, Object};
+use crate::policy::creds::Authority;
 use crate::policy::kernel_limits::KernelLimits;
 use crate::regions::{Mapping, memory_file, read_only, seal};
 use ring3_abi::ipc::index_of;
@@ -20,8 +23,10 @@ use ring3_engine::directory::{Directory, Writer};
 use ring3_engine::{Error, Host, Region};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::MapFlags;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 /// Name of the directory's file, as /proc/PID/maps shows it.
 pub(crate) const DIRECTORY_NAME: &str = "ring3-directory";
@@ -55,6 +60,8 @@ pub(crate) struct Debt {
 pub(crate) struct Namespace {
     pub(crate) host: BrokerHost,
     pub(crate) owner: Uid,
+    /// The user namespaces whose capabilities count here; `None`: the broker's own.
+    pub(crate) authority: Authority,
     limits: Limits,
     /// Made when a program first opens a file of limits; `None` then if the machine cannot have them.
     kernel_limits: Option<Option<KernelLimits>>,
@@ -65,8 +72,10 @@ pub(crate) struct Namespace {
     names: [Names<Object>; Kind::ALL.len()],
     pub(crate) states: States,
     pub(crate) arenas: Arenas,
-    pub(crate) lives: Lives,
+    pub(crate) lives: Rc<RefCell<Lives>>,
     pub(crate) processes: BTreeMap<Pid, Process>,
+    /// What those of them are called that are in PID namespaces of their own.
+    pub(crate) pids: Pids,
     pub(crate) forks: Vec<PendingFork>,
     pub(crate) debts: Vec<Debt>,
     pub(crate) last_fork: u64,
@@ -74,6 +83,22 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
+    /// An empty one for a new IPC namespace of the kernel's, the `number`-th of this broker, with the kernel's defaults.
+    pub(crate) fn below(root: &Namespace, number: u64, authority: Vec<Place>) -> Result<Namespace, Errno> {
+        let mut ns = Namespace::new(Limits::default())?;
+        ns.lives = Rc::clone(&root.lives);
+        ns.authority = Some(authority.into());
+        for (_, mechanism) in mechanism::all() {
+            mechanism.number_tokens(&mut ns, number);
+        }
+        Ok(ns)
+    }
+
+    /// Whether nothing is known of anybody in it.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.processes.is_empty() && self.forks.is_empty() && self.debts.is_empty()
+    }
+
     /// An empty namespace.
     pub(crate) fn new(limits: Limits) -> Result<Namespace, Errno> {
         let file = memory_file(DIRECTORY_NAME, MemfdFlags::empty())?;
@@ -87,6 +112,7 @@ impl Namespace {
         Ok(Namespace {
             host: BrokerHost::new(),
             owner,
+            authority: None,
             limits,
             kernel_limits: None,
             directory,
@@ -95,8 +121,9 @@ impl Namespace {
             names: Default::default(),
             states: States::default(),
             arenas: Arenas::default(),
-            lives: Lives::default(),
+            lives: Rc::default(),
             processes: BTreeMap::new(),
+            pids: Pids::default(),
             forks: Vec::new(),
             debts: Vec::new(),
             last_fork: 0,
@@ -131,14 +158,15 @@ impl Namespace {
     }
 
     /// The same, if they were opened.
-    pub(crate) fn opened_limits(&mut self) -> Option<&mut KernelLimits> {
-        self.kernel_limits.as_mut()?.as_mut()
+    pub(crate) fn opened_limits(&self) -> Option<&KernelLimits> {
+        self.kernel_limits.as_ref()?.as_ref()
     }
 
     /// Puts in force what was written to the kernel's files of limits.
     pub(crate) fn take_up_limits(&mut self) {
         let limits = self.limits;
-        if let Some(new) = self.opened_limits().and_then(|files| files.changed(&limits)) {
+        let files = self.kernel_limits.as_mut().and_then(Option::as_mut);
+        if let Some(new) = files.and_then(|files| files.changed(&limits)) {
             // They stand in the files: nothing is to be stored there.
             self.limits = new;
             self.apply_limits(new);
@@ -148,7 +176,12 @@ impl Namespace {
     /// Sets limits and tells everybody.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         let old = std::mem::replace(&mut self.limits, limits);
-        if self.opened_limits().is_some_and(|files| files.store(&old, &limits).is_err()) {
+        if self
+            .kernel_limits
+            .as_mut()
+            .and_then(Option::as_mut)
+            .is_some_and(|files| files.store(&old, &limits).is_err())
+        {
             self.kernel_limits = Some(None);
         }
         if let Some(directory) = self.directory() {

@@ -4,6 +4,7 @@
 //! gives a sealed memory file with the text of this moment; writing goes through a pipe (or a socket, if the file is to be read too) that
 //! the broker empties before it handles any request. Only the first write of an open counts, as in the kernel's strict mode.
 
+use crate::abroad::View;
 use crate::failure::errno;
 use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
@@ -12,6 +13,7 @@ use crate::policy::limits;
 use crate::regions::{memory_file, read_only, seal};
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
+use crate::spaces::Space;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_wire::Packet;
 use ring3_wire::request::{Proc, ProcFile};
@@ -24,12 +26,19 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) fd: OwnedFd,
+    /// The namespace whose limits they are.
+    pub(crate) space: Space,
     file: ProcFile,
     used: bool,
 }
 
 /// Opens a file.
-fn open(ns: &mut Namespace, creds: &Creds, ask: &Proc) -> Result<(Answer, Option<Written>), Trouble> {
+fn open(
+    ns: &mut Namespace,
+    space: Space,
+    creds: &Creds,
+    ask: &Proc,
+) -> Result<(Answer, Option<Written>), Trouble> {
     let file = ProcFile::from_u32(ask.file).ok_or(Errno::ENOENT)?;
     let flags = OFlags::from_bits_retain(ask.flags) & (OFlags::ACCMODE | OFlags::APPEND | OFlags::NONBLOCK);
     let access = flags & OFlags::ACCMODE;
@@ -49,19 +58,21 @@ fn open(ns: &mut Namespace, creds: &Creds, ask: &Proc) -> Result<(Answer, Option
         OFlags::RDWR => both_ways(&text)?,
         _ => return Err(Errno::EINVAL.into()),
     };
-    Ok((Answer::default().passing(theirs), Some(Written { fd: ours, file, used: false })))
+    Ok((Answer::default().passing(theirs), Some(Written { fd: ours, space, file, used: false })))
 }
 
 impl Server {
     /// Proc: opens a file, and watches what is written to it.
     pub(crate) fn proc(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<Answer, Trouble> {
-        let unopened = self.ns.opened_limits().is_none();
-        let (answer, written) = open(&mut self.ns, &asked.creds, &packet.body()?)?;
+        let space = self.spaces.space(asked.creds.pid);
+        let ns = self.spaces.at_mut(space);
+        let unopened = ns.opened_limits().is_none();
+        let (answer, written) = open(ns, space, &asked.creds, &packet.body()?)?;
         if let Some(written) = written {
             self.watch_written(written);
         }
         if unopened {
-            self.watch_limits();
+            self.watch_limits(space);
         }
         self.publish_writers();
         Ok(answer)
@@ -73,7 +84,7 @@ fn table(ns: &mut Namespace, creds: &Creds, kind: Kind, access: OFlags) -> Resul
     if access != OFlags::RDONLY && creds.uid != 0 {
         return Err(Errno::EACCES.into());
     }
-    let text = table_text(ns, kind)?;
+    let text = table_text(ns, kind, &View::of(ns, creds))?;
     Ok(Answer::default().passing(snapshot(mechanism::of(kind).facts().table, &text, access)?))
 }
 
@@ -129,12 +140,12 @@ impl Written {
     }
 }
 
-fn table_text(ns: &mut Namespace, kind: Kind) -> Result<String, Trouble> {
+fn table_text(ns: &mut Namespace, kind: Kind, view: &View) -> Result<String, Trouble> {
     let mechanism = mechanism::of(kind);
     let mut text = String::from(mechanism.facts().head);
     let ids: Vec<IpcId> = ns.names(kind).iter().map(|(id, _)| id).collect();
     for id in ids {
-        match mechanism.line(ns, id) {
+        match mechanism.line(ns, id, view) {
             Ok(line) => text.push_str(&line),
             Err(Trouble::Later) => return Err(Trouble::Later),
             // A spoiled region has nothing to print.

@@ -117,6 +117,12 @@ impl Client {
         }
     }
 
+    /// Makes the kernel's IPC namespace of this process one with the broker's own, for the program that this process becomes.
+    pub(crate) fn join(&mut self) -> Result<()> {
+        let joined = self.ask(Op::Join, &[0_u8; 0])?;
+        joined.map(drop).map_err(|why| Fault::new(format!("the broker of {} refuses: {why}", self.place)))
+    }
+
     /// Removes an object.
     pub(crate) fn remove(&mut self, kind: Kind, id: i32) -> Result<std::result::Result<(), Errno>> {
         Ok(self.ask(Op::Remove, &request::Object { kind: kind as u32, id })?.map(drop))

@@ -10,6 +10,7 @@
 //! R2. Only this process reaps its children, so a child seen once stays visible until it is reaped here.
 
 use crate::args::Run;
+use crate::client::Client;
 use crate::fault::{Fault, Result, plain};
 use crate::keeper::{self, Broker};
 use crate::launch::launch;
@@ -58,6 +59,7 @@ fn join(args: &Run, namespace: &Namespace) -> Result<u8> {
         return Err(namespace.missing());
     }
     let mut command = command(args, namespace)?;
+    Client::to(Some(&namespace.name))?.join()?;
     sys::give_sigpipe_to(&mut command);
     Err(unstartable(args, &command.exec()))
 }

@@ -1,4 +1,4 @@
-//! Credentials of the calling thread. geteuid(2), getegid(2), getgroups(2), capget(2).
+//! Credentials of the calling thread. geteuid(2), getegid(2), getuid(2), getgid(2), getgroups(2), capget(2).
 
 use crate::arch::{nr, syscall};
 use ring3_abi::{Errno, Gid, Uid};
@@ -7,6 +7,18 @@ use ring3_abi::{Errno, Gid, Uid};
 pub fn euid() -> Uid {
     // SAFETY: no arguments.
     unsafe { syscall(nr::GETEUID, [0; 6]) as Uid }
+}
+
+/// Real user.
+pub fn uid() -> Uid {
+    // SAFETY: no arguments.
+    unsafe { syscall(nr::GETUID, [0; 6]) as Uid }
+}
+
+/// Real group.
+pub fn gid() -> Gid {
+    // SAFETY: no arguments.
+    unsafe { syscall(nr::GETGID, [0; 6]) as Gid }
 }
 
 /// Effective group.

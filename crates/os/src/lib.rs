@@ -17,6 +17,7 @@ pub mod futex;
 pub mod ipc_namespace;
 pub mod loaded;
 pub mod map;
+pub mod namespace;
 pub mod poll;
 pub mod process;
 pub mod program;

@@ -48,10 +48,16 @@ pub fn borrows_memory() -> bool {
         return false;
     }
     // A child that came by a bare system call has no word either, but memory of its own.
+    // Where neither question can be asked of the kernel, whoever has the word, or none at all, is taken for what most are.
+    shares_parents_memory().unwrap_or(word.is_some())
+}
+
+/// Whether this process has its memory in common with its parent. `None` if the kernel does not say: a parent in another PID or user
+/// namespace cannot be asked about.
+pub fn shares_parents_memory() -> Option<bool> {
     // SAFETY: no arguments.
     let parent = unsafe { syscall(nr::GETPPID, [0; 6]) };
-    // Where neither question can be asked of the kernel, whoever has the word, or none at all, is taken for what most are.
-    share_memory(parent as Pid, pid()).unwrap_or(word.is_some())
+    share_memory(parent as Pid, pid())
 }
 
 /// Where this thread's robust list has its head (struct robust_list_head); `None` if it has no list, or the kernel does not say.

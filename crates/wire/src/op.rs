@@ -45,7 +45,7 @@ ops! {
     Forked = 13,
     /// One-way, after fork, by the child on its parent's connection: [`crate::request::Fork`].
     Born = 14,
-    /// One-way: this image is about to be replaced; hanging up confirms it.
+    /// One-way: this image is about to be replaced; hanging up confirms it: [`crate::request::Exec`].
     Exec = 15,
     /// One-way: exec failed, the image goes on.
     ExecFailed = 16,
@@ -93,4 +93,7 @@ ops! {
     SettleSet = 36,
     /// The process's adjustments end here, unless others share them: unshare(CLONE_SYSVSEM).
     Unshare = 37,
+    /// The sender's IPC namespace of the kernel's is one with the broker's own from now on (`ring3 run --in`): its processes are in the root
+    /// namespace.
+    Join = 38,
 }

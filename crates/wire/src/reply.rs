@@ -26,9 +26,14 @@ pub struct Welcome {
     pub directory_len: u64,
     /// The life that an earlier image of this process has got and this one has not held yet; 0 none.
     pub life: u32,
-    /// Zero.
-    pub pad: u32,
+    /// [`ABROAD_USERS`], [`ABROAD_PIDS`].
+    pub abroad: u32,
 }
+
+/// The process is in another user namespace than the broker: ids mean something else to it, and the broker decides what it may do.
+pub const ABROAD_USERS: u32 = 1;
+/// The process is in a PID namespace below the broker's: it knows processes by other numbers than those in regions.
+pub const ABROAD_PIDS: u32 = 2;
 
 /// Answer to Open. Without a descriptor the object may not be mapped by this caller: the broker does its calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

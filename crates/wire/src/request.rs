@@ -138,14 +138,19 @@ bodies! {
     Forked {
         /// Its token.
         token: u64,
-        /// The child, 0 if there is none.
+        /// The child, as its parent numbers it; 0 if there is none.
         pid: u32,
         /// Zero.
         pad: u32,
     }
+    /// An exec.
+    Exec {
+        /// 1: the agent's file is not to be seen, so the program will run without it. Only for the broker's trace.
+        alone: u32,
+    }
     /// Wait for a death to be settled.
     Settle {
-        /// The process that was reaped.
+        /// The process that was reaped, as its reaper numbers it.
         pid: u32,
     }
     /// A file of lives.

@@ -8,6 +8,7 @@ pub mod fork;
 pub mod ipc;
 pub mod memory;
 pub mod names;
+pub mod namespace;
 pub mod procfs;
 pub mod signal;
 pub mod wait;

@@ -8,10 +8,11 @@
 //! X2. Settling twice changes nothing. A region whose lock does not come free becomes a debt, tried again by timer.
 
 use super::process::{Image, Process};
+use crate::abroad::place::Place;
 use crate::mechanism;
 use crate::namespace::{Debt, Namespace, Trouble};
 use crate::serve::Server;
-use crate::serve::client::Answer;
+use crate::serve::client::{Answer, Request};
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_engine::Error;
 use ring3_wire::{Packet, request};
@@ -46,8 +47,9 @@ impl Namespace {
         self.leave_ranges(pid);
         let Some(process) = self.processes.remove(&pid) else { return };
         for &life in &process.lives {
-            self.lives.give_back(life);
+            self.lives.borrow_mut().give_back(life);
         }
+        self.pids.end(pid);
         for &(kind, id) in &process.objects {
             if let Ok(object) = self.object_mut(kind, id) {
                 object.users.remove(&pid);
@@ -69,6 +71,14 @@ impl Namespace {
             process.image = Image::New;
             process.memory = None;
             process.leaving = false;
+        }
+    }
+
+    /// Settles what a living process leaves by going to another namespace: all but what it has mapped. kernel: exit_sem(), exit_shm().
+    pub(super) fn settle_departure(&mut self, pid: Pid) {
+        self.settle_regions(pid, End::Process);
+        for (_, mechanism) in mechanism::all() {
+            mechanism.orphan(self, pid);
         }
     }
 
@@ -134,6 +144,14 @@ impl Namespace {
         }
     }
 
+    /// The known process that has a number in a PID namespace; `None` for the broker's own.
+    fn meant(&self, place: Option<Place>, number: Pid) -> Option<Pid> {
+        match place {
+            None => Some(number),
+            Some(place) => self.processes.keys().copied().find(|&pid| self.pids.number(pid, place) == number),
+        }
+    }
+
     /// Whether a process is dead and something of it is not settled.
     pub(crate) fn owes(&self, pid: Pid) -> bool {
         self.debts.iter().any(|debt| debt.pid == pid)
@@ -142,10 +160,14 @@ impl Namespace {
 
 impl Server {
     /// Settle: answers when nothing that a dead process left is unsettled.
-    pub(crate) fn settle(&self, packet: &Packet<'_>) -> Result<Answer, Trouble> {
-        let ask = packet.body::<request::Settle>()?;
-        let dead = self.ns.processes.get(&ask.pid).is_some_and(Process::is_dead);
-        if dead && self.ns.owes(ask.pid) { Err(Trouble::Later) } else { Ok(Answer::default()) }
+    pub(crate) fn settle(&self, asked: &Request, packet: &Packet<'_>) -> Result<Answer, Trouble> {
+        let (ask, reader) = (packet.body::<request::Settle>()?, asked.creds.pid);
+        let place = self.spaces.of(reader).pids.place_of(reader);
+        let unsettled = self.spaces.all().any(|(_, ns)| {
+            ns.meant(place, ask.pid)
+                .is_some_and(|pid| ns.processes.get(&pid).is_some_and(Process::is_dead) && ns.owes(pid))
+        });
+        if unsettled { Err(Trouble::Later) } else { Ok(Answer::default()) }
     }
 }
 

@@ -8,10 +8,12 @@
 //!     more gives it back.
 
 use super::process::{ConnId, Image, parent_of};
+use crate::abroad::pids;
 use crate::mechanism;
 use crate::namespace::Namespace;
 use crate::serve::Server;
 use crate::serve::client::Request;
+use crate::spaces::Space;
 use ring3_abi::{Errno, Pid};
 use ring3_wire::{Packet, request};
 
@@ -48,65 +50,96 @@ impl Server {
     /// Fork: what the parent holds counts for the child from now on. kernel: shm_open(), run by the parent.
     pub(crate) fn fork(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, parent) = (packet.body::<request::Fork>()?, asked.creds.pid);
-        let Some(process) = self.ns.processes.get_mut(&parent) else { return Ok(()) };
-        let undo_group =
-            (ask.shares & request::SHARES_UNDO != 0).then(|| *process.undo_group.get_or_insert(ask.token));
-        self.ns.last_fork += 1;
-        let holder = Holder::Fork(self.ns.last_fork);
-        if ask.shares & request::SHARES_MEMORY == 0 {
-            for (_, mechanism) in mechanism::all() {
-                mechanism.share(&mut self.ns, parent, holder);
+        let undo = ask.shares & request::SHARES_UNDO != 0;
+        for (_, ns) in self.spaces.knowing_mut(parent) {
+            let Some(process) = ns.processes.get_mut(&parent) else { continue };
+            let undo_group = undo.then(|| *process.undo_group.get_or_insert(ask.token));
+            ns.last_fork += 1;
+            let holder = Holder::Fork(ns.last_fork);
+            if ask.shares & request::SHARES_MEMORY == 0 {
+                for (_, mechanism) in mechanism::all() {
+                    mechanism.share(ns, parent, holder);
+                }
             }
+            ns.forks.push(PendingFork { conn: asked.conn, token: ask.token, parent, holder, undo_group });
         }
-        self.ns.forks.push(PendingFork { conn: asked.conn, token: ask.token, parent, holder, undo_group });
         Ok(())
     }
 
-    fn take_fork(&mut self, conn: ConnId, token: u64) -> Option<PendingFork> {
-        let at = self.ns.forks.iter().position(|fork| fork.conn == conn && fork.token == token)?;
-        Some(self.ns.forks.swap_remove(at))
+    /// Takes what a fork holds, in every namespace where its parent had something.
+    fn take_fork(&mut self, conn: ConnId, token: u64) -> Vec<(Space, PendingFork)> {
+        let it = |fork: &mut PendingFork| fork.conn == conn && fork.token == token;
+        let of = |(space, ns): (Space, &mut Namespace)| {
+            ns.forks.extract_if(.., it).next().map(|fork| (space, fork))
+        };
+        self.spaces.all_mut().filter_map(of).collect()
     }
 
     /// Forked: the parent names the child. Only a child of its own is believed (B1).
     pub(crate) fn forked(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, parent) = (packet.body::<request::Forked>()?, asked.creds.pid);
-        let known = self.ns.forks.iter().any(|fork| fork.token == ask.token && fork.parent == parent);
-        let grandparent = parent_of(ask.pid);
-        if !known || ask.pid != 0 && grandparent.is_some_and(|its| its != parent) {
+        let known =
+            |ns: &Namespace| ns.forks.iter().any(|fork| fork.token == ask.token && fork.parent == parent);
+        if !self.spaces.all().any(|(_, ns)| known(ns)) {
             return Ok(());
         }
-        let Some(fork) = self.take_fork(asked.conn, ask.token) else { return Ok(()) };
-        match ask.pid {
-            0 => self.ns.inherit(fork.holder, None),
-            child => self.inherit(child, Some(fork)),
+        let Some(child) = self.child_of(parent, ask.pid) else { return Ok(()) };
+        for (space, fork) in self.take_fork(asked.conn, ask.token) {
+            match child {
+                0 => self.spaces.at_mut(space).inherit(fork.holder, None),
+                child => self.inherit(space, child, Some(fork)),
+            }
         }
         Ok(())
+    }
+
+    /// Which process a parent names as its child; 0 for none, `None` for somebody else's.
+    fn child_of(&self, parent: Pid, named: Pid) -> Option<Pid> {
+        if named != 0 && self.spaces.of(parent).pids.is_nested(parent) {
+            return pids::child(parent, named);
+        }
+        // One that has been reaped has no parent any more.
+        let other = named != 0 && parent_of(named).is_some_and(|its| its != parent);
+        (!other).then_some(named)
     }
 
     /// Born: the child names itself.
     pub(crate) fn born(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, child) = (packet.body::<request::Fork>()?, asked.creds.pid);
-        match self.take_fork(asked.conn, ask.token) {
-            Some(fork) if fork.parent != child => self.inherit(child, Some(fork)),
-            Some(fork) => self.ns.forks.push(fork),
+        let forks = self.take_fork(asked.conn, ask.token);
+        if forks.is_empty() {
             // Its parent has named it before; or it has inherited nothing, and is known from now on.
-            None => self.inherit(child, None),
+            self.inherit(self.spaces.space(child), child, None);
+        }
+        for (space, fork) in forks {
+            if fork.parent == child {
+                self.spaces.at_mut(space).forks.push(fork);
+            } else {
+                self.inherit(space, child, Some(fork));
+            }
         }
         Ok(())
     }
 
     /// A child has what its fork holds.
-    fn inherit(&mut self, child: Pid, fork: Option<PendingFork>) {
-        let gone = !self.ns.processes.contains_key(&child) && self.register(child, Image::New).is_err();
+    fn inherit(&mut self, space: Space, child: Pid, fork: Option<PendingFork>) {
+        let new = self.spaces.knowing(child).next().is_none();
+        let gone = !self.spaces.at(space).processes.contains_key(&child)
+            && self.register(space, child, Image::New).is_err();
         if let Some(fork) = fork {
-            self.ns.inherit(fork.holder, Some(child));
-            if let Some(process) = self.ns.processes.get_mut(&child) {
+            let ns = self.spaces.at_mut(space);
+            ns.inherit(fork.holder, Some(child));
+            if let Some(process) = ns.processes.get_mut(&child) {
                 process.undo_group = process.undo_group.or(fork.undo_group);
+            }
+            if new && !gone {
+                // Until the child says more, it is where its parent is.
+                self.spaces.put(child, self.spaces.space(fork.parent));
             }
         }
         if gone {
             // It is dead and reaped already.
-            self.ns.leave(child);
+            self.spaces.at_mut(space).leave(child);
         }
     }
 }

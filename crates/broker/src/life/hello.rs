@@ -1,9 +1,11 @@
 //! How a process becomes known: Hello.
 
-use super::process::{Image, Process};
-use crate::namespace::Trouble;
+use super::process::{Image, Process, is_single_threaded};
+use crate::abroad;
+use crate::namespace::{Namespace, Trouble};
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
+use crate::spaces::Space;
 use ring3_abi::{Errno, Pid};
 use ring3_engine::directory::Directory;
 use ring3_wire::reply::Welcome;
@@ -15,48 +17,86 @@ impl Server {
     pub(crate) fn hello(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<Answer, Trouble> {
         let ask = packet.body::<request::Hello>()?;
         let pid = asked.creds.pid;
-        if self.ns.processes.get(&pid).is_some_and(Process::is_dead) {
+        if self.spaces.knowing(pid).any(|(_, ns)| ns.processes.get(&pid).is_some_and(Process::is_dead)) {
             // An earlier process with this number.
             self.bury(pid);
-            if self.ns.owes(pid) {
+            if self.spaces.all().any(|(_, ns)| ns.owes(pid)) {
                 return Err(Trouble::Later);
             }
         }
         if self.conns.get(&asked.conn).is_some_and(|conn| conn.owner.is_some_and(|owner| owner != pid)) {
             return Err(Errno::EPROTO.into());
         }
-        match self.ns.processes.get(&pid).map(|process| process.image) {
-            None => self.register(pid, Image::New)?,
-            Some(Image::Known(image)) if image == ask.image => {}
-            Some(Image::Known(_)) => self.ns.settle_exec(pid),
-            Some(Image::New) if self.ns.image_is_gone(pid) => self.ns.settle_exec(pid),
-            Some(Image::New) => {}
+        for (_, ns) in self.spaces.knowing_mut(pid) {
+            ns.see_image(pid, ask.image);
         }
-        self.ns.note_memory(pid, ask.image);
-        if let (Some(process), Some(conn)) =
-            (self.ns.processes.get_mut(&pid), self.conns.get_mut(&asked.conn))
-        {
-            process.introduce(ask.image);
+        let space = self.spaces.find(pid)?;
+        self.go(pid, space)?;
+        let ns = self.spaces.at_mut(space);
+        ns.note_memory(pid, ask.image);
+        let abroad = abroad::flags(&ns.pids, pid);
+        if let (Some(process), Some(conn)) = (ns.processes.get_mut(&pid), self.conns.get_mut(&asked.conn)) {
+            process.introduce(ask.image, abroad);
             process.conns.insert(asked.conn);
             conn.owner = Some(pid);
         }
         self.leaving.remove(&pid);
         let directory_len = Directory::len() as u64;
-        let life = self.ns.processes.get(&pid).map_or(0, Process::life);
-        let welcome = Welcome { pid, broker: self.ns.host.me.pid, directory_len, life, pad: 0 };
-        let directory = self.ns.directory_file().0.try_clone().map_err(|_| Errno::EMFILE)?;
+        let life = ns.processes.get(&pid).map_or(0, Process::life);
+        let welcome = Welcome { pid, broker: ns.host.me.pid, directory_len, life, abroad };
+        let directory = ns.directory_file().0.try_clone().map_err(|_| Errno::EMFILE)?;
         Ok(Answer::with(0, &welcome).passing(directory))
     }
 
+    /// Makes a process known in the namespace that it is in now. From another it takes its connections along, and what it owes there is due, unless
+    /// it has threads that may be there still. kernel: ksys_unshare(), exit_sem(), exit_shm().
+    fn go(&mut self, pid: Pid, space: Space) -> Result<(), Errno> {
+        let old = self.spaces.space(pid);
+        if !self.spaces.at(space).processes.contains_key(&pid) {
+            self.register(space, pid, Image::New)?;
+        }
+        self.spaces.put(pid, space);
+        if old == space {
+            return Ok(());
+        }
+        let ns = self.spaces.at_mut(old);
+        let Some(process) = ns.processes.get_mut(&pid) else { return Ok(()) };
+        let (conns, lives) = (std::mem::take(&mut process.conns), std::mem::take(&mut process.lives));
+        if is_single_threaded(pid) {
+            ns.settle_departure(pid);
+            if let Some(process) = ns.processes.get_mut(&pid) {
+                process.undo_group = None;
+            }
+        }
+        if let Some(process) = self.spaces.at_mut(space).processes.get_mut(&pid) {
+            process.conns.extend(conns);
+            process.lives.extend(lives);
+        }
+        Ok(())
+    }
+
     /// Makes a process known.
-    pub(super) fn register(&mut self, pid: Pid, image: Image) -> Result<(), Errno> {
+    pub(super) fn register(&mut self, space: Space, pid: Pid, image: Image) -> Result<(), Errno> {
         let process = Process::find(pid, image).ok_or(Errno::ESRCH)?;
         let data = EventData::new_u64(u64::from(pid));
         epoll::add(&self.deaths, &process.pidfd, data, EventFlags::IN).map_err(crate::failure::errno)?;
-        self.ns.processes.insert(pid, process);
-        if let Some(directory) = self.ns.directory() {
+        let ns = self.spaces.at_mut(space);
+        ns.pids.add(pid);
+        ns.processes.insert(pid, process);
+        if let Some(directory) = ns.directory() {
             directory.set_registered(pid, true);
         }
         Ok(())
+    }
+}
+
+impl Namespace {
+    /// A known process introduces an image, which may be another than the one that is known.
+    fn see_image(&mut self, pid: Pid, image: u64) {
+        match self.processes.get(&pid).map(|process| process.image) {
+            Some(Image::Known(known)) if known != image => self.settle_exec(pid),
+            Some(Image::New) if self.image_is_gone(pid) => self.settle_exec(pid),
+            _ => {}
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::namespace::{DIRECTORY_NAME, Namespace};
 use crate::serve::Server;
 use crate::serve::client::{Request, has_hung_up};
 use ring3_abi::{Errno, Pid};
-use ring3_wire::{Op, Packet};
+use ring3_wire::{Op, Packet, request};
 
 impl Namespace {
     /// Whether a living process's image is another than the one that spoke to the broker: it does not map the directory.
@@ -26,7 +26,10 @@ impl Server {
     /// Exec, ExecFailed: a process is about to replace its image, or has failed to.
     pub(crate) fn exec(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (pid, leaving) = (asked.creds.pid, packet.op == Op::Exec);
-        let Some(process) = self.ns.processes.get_mut(&pid) else { return Ok(()) };
+        if leaving && packet.body::<request::Exec>()?.alone != 0 {
+            self.log.line(|| format!("{pid} executes a program without the agent, whose file it cannot see"));
+        }
+        let Some(process) = self.spaces.of_mut(pid).processes.get_mut(&pid) else { return Ok(()) };
         process.leaving = leaving;
         if leaving {
             self.leaving.insert(pid);
@@ -38,10 +41,18 @@ impl Server {
 
     /// A process has lost its last connection: settles its image if that is gone.
     pub(crate) fn last_hang_up(&mut self, pid: Pid, leaving: bool) {
-        let seen = self.ns.image_is_gone(pid);
-        if seen || leaving && !self.ns.image_is_there(pid) {
-            self.leaving.remove(&pid);
-            self.ns.settle_exec(pid);
+        let ns = self.spaces.of(pid);
+        let seen = ns.image_is_gone(pid);
+        if seen || leaving && !ns.image_is_there(pid) {
+            self.image_ended(pid);
+        }
+    }
+
+    /// Settles a replaced image in every namespace where it left something.
+    fn image_ended(&mut self, pid: Pid) {
+        self.leaving.remove(&pid);
+        for (_, ns) in self.spaces.knowing_mut(pid) {
+            ns.settle_exec(pid);
         }
     }
 
@@ -49,7 +60,8 @@ impl Server {
     pub(crate) fn confirm_execs(&mut self) {
         for pid in std::mem::take(&mut self.leaving) {
             let conns: Vec<ConnId> = self
-                .ns
+                .spaces
+                .of(pid)
                 .processes
                 .get(&pid)
                 .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
@@ -59,11 +71,12 @@ impl Server {
                     self.read(conn, &mut Vec::new());
                 }
             }
-            let Some(process) = self.ns.processes.get(&pid).filter(|process| process.leaving) else {
+            let ns = self.spaces.of(pid);
+            let Some(process) = ns.processes.get(&pid).filter(|process| process.leaving) else {
                 continue;
             };
-            if !process.is_dead() && self.ns.image_is_gone(pid) {
-                self.ns.settle_exec(pid);
+            if !process.is_dead() && ns.image_is_gone(pid) {
+                self.image_ended(pid);
             } else {
                 self.leaving.insert(pid);
             }

@@ -5,6 +5,7 @@
 //! Y1. A file of lives belongs to one user: who may write one life of it may write all, and a process is given one of its user's alone. What others can
 //!     spoil by that is their user's own.
 //! Y2. A life that was taken is given back when everything that its process left is settled, not before (E3).
+//! Y3. All namespaces of a broker have the same: a process that comes into another keeps its life.
 
 use crate::failure::errno;
 use crate::namespace::{Namespace, Trouble};
@@ -108,20 +109,21 @@ impl Lives {
 /// The caller's life. One that it got as another user it keeps until it ends, but does not get again.
 pub(crate) fn life(ns: &mut Namespace, creds: &Creds) -> Result<Answer, Trouble> {
     let process = ns.processes.get_mut(&creds.pid).ok_or(Errno::EPROTO)?;
+    let mut lives = ns.lives.borrow_mut();
     let life = match process.life() {
-        life if ns.lives.owner(life) == Some(creds.uid) => life,
+        life if lives.owner(life) == Some(creds.uid) => life,
         _ => {
-            let life = ns.lives.take(creds.uid)?;
+            let life = lives.take(creds.uid)?;
             process.lives.push(life);
             life
         }
     };
-    Ok(Answer::value(i64::from(life)).passing(ns.lives.writer(life)?))
+    Ok(Answer::value(i64::from(life)).passing(lives.writer(life)?))
 }
 
 /// A file of lives, for reading.
 pub(crate) fn lives(ns: &Namespace, ask: &request::Lives) -> Result<Answer, Trouble> {
-    Ok(Answer::default().passing(ns.lives.reader(ask.file)?))
+    Ok(Answer::default().passing(ns.lives.borrow().reader(ask.file)?))
 }
 
 #[cfg(test)]

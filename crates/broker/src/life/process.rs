@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) image: Image,
     /// It said that it is about to exec.
     pub(crate) leaving: bool,
+    /// `Welcome::abroad`, as it was told last.
+    pub(crate) abroad: u32,
     /// Its own connections.
     pub(crate) conns: HashSet<ConnId>,
     /// Its name, once it was asked for.
@@ -54,6 +56,7 @@ impl Process {
             pidfd,
             image,
             leaving: false,
+            abroad: 0,
             conns: HashSet::new(),
             name: None,
             memory: None,
@@ -70,7 +73,8 @@ impl Process {
     }
 
     /// Takes note of an image that introduces itself.
-    pub(crate) fn introduce(&mut self, image: u64) {
+    pub(crate) fn introduce(&mut self, image: u64, abroad: u32) {
+        self.abroad = abroad;
         self.image = Image::Known(image);
         self.leaving = false;
         self.name = None;
@@ -114,6 +118,11 @@ pub(crate) fn parent_of(pid: Pid) -> Option<Pid> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, so what follows starts at the last one.
     text.rsplit_once(") ")?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether a process has one thread, as far as can be seen.
+pub(crate) fn is_single_threaded(pid: Pid) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() == 1)
 }
 
 /// Whether the process has a file mapped whose inode is `inode` and whose name has `name` in it. `None`: it may not be asked.

@@ -40,18 +40,19 @@ impl Server {
         asker: Pid,
         (kind, which): (Kind, Which),
     ) -> Result<(), Trouble> {
-        let suspects = mechanism::of(kind).suspects(&self.ns, which);
+        let suspects = mechanism::of(kind).suspects(self.spaces.of(asker), which);
         let mut later = false;
         for pid in suspects.into_iter().filter(|&pid| pid != asker && pid != 0) {
-            match (self.ns.processes.get(&pid), which) {
-                (Some(process), _) if !self.ns.owes(pid) && process.is_ending(pid) => self.bury(pid),
+            let ns = self.spaces.of(asker);
+            match (ns.processes.get(&pid), which) {
+                (Some(process), _) if !ns.owes(pid) && process.is_ending(pid) => self.bury(pid),
                 (None, Which::Id(id)) => {
                     // The broker does not know it: it has ended, or never was. If the lock does not come free, the next who looks asks again.
-                    let _ = mechanism::of(kind).settle(&self.ns, id, pid, super::End::Process);
+                    let _ = mechanism::of(kind).settle(ns, id, pid, super::End::Process);
                 }
                 _ => {}
             }
-            later |= self.ns.owes(pid);
+            later |= self.spaces.of(asker).owes(pid);
         }
         if later && matches!(which, Which::Id(_)) { Err(Trouble::Later) } else { Ok(()) }
     }

@@ -4,6 +4,7 @@ pub(crate) mod proxy;
 mod sleep;
 mod tell;
 
+use crate::abroad::View;
 use crate::life::End;
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
@@ -58,8 +59,8 @@ impl Mechanism for Msg {
         ns.remove_region(KIND, id, |ns| queue(ns, id)?.remove(&ns.host, ns.host.me))
     }
 
-    fn stat(&self, ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
-        tell::stat(ns, id)
+    fn stat(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+        tell::stat(ns, id, view)
     }
 
     fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
@@ -70,8 +71,8 @@ impl Mechanism for Msg {
         tell::row(ns, id)
     }
 
-    fn line(&self, ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
-        tell::line(ns, id)
+    fn line(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<String, Trouble> {
+        tell::line(ns, id, view)
     }
 
     fn region_len(&self, geometry: object::Geometry) -> Option<usize> {
@@ -110,7 +111,8 @@ fn change(ns: &mut Namespace, id: IpcId, perm: Perm, qbytes: u64) -> Result<(), 
         }
     }
     ns.attempt(KIND, id, |ns| {
-        let may = |thread, bits: u32| Creds::of_thread(thread).permits(&perm, bits.cast_signed());
+        let may =
+            |thread, bits: u32| Creds::of_thread(thread, &ns.authority).permits(&perm, bits.cast_signed());
         queue(ns, id)?.judge(&ns.host, ns.host.me, |thread| may(thread, READ), |thread| may(thread, WRITE))
     })?;
     ns.attempt(KIND, id, |ns| queue(ns, id)?.set_qbytes(&ns.host, ns.host.me, qbytes))

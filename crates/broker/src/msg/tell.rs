@@ -2,6 +2,7 @@
 //! msgctl(2), proc(5); kernel: msgctl_stat(), msgctl_info(), sysvipc_msg_proc_show().
 
 use super::{KIND, queue};
+use crate::abroad::View;
 use crate::mechanism::Row;
 use crate::namespace::{Namespace, Trouble};
 use crate::object::query::int;
@@ -20,8 +21,16 @@ fn state(ns: &mut Namespace, id: IpcId) -> Result<Msqid, Trouble> {
     Ok(now.msqid(ns.object(KIND, id)?.perm.to_kernel()))
 }
 
-pub(super) fn stat(ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
-    Ok(state(ns, id)?.as_bytes().to_vec())
+/// The state as its reader sees it.
+fn seen(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Msqid, Trouble> {
+    let mut now = state(ns, id)?;
+    view.perm(&mut now.perm);
+    (now.lspid, now.lrpid) = (view.pid(ns, now.lspid), view.pid(ns, now.lrpid));
+    Ok(now)
+}
+
+pub(super) fn stat(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+    Ok(seen(ns, id, view)?.as_bytes().to_vec())
 }
 
 pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
@@ -59,8 +68,8 @@ pub(super) fn row(ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble> {
     Ok(Row { size: now.cbytes, count: now.qnum, last_use: now.stime.max(now.rtime), ctime: now.ctime })
 }
 
-pub(super) fn line(ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
-    let q = state(ns, id)?;
+pub(super) fn line(ns: &mut Namespace, id: IpcId, view: &View) -> Result<String, Trouble> {
+    let q = seen(ns, id, view)?;
     let p = q.perm;
     Ok(format!(
         "{:10} {:10}  {:4o}  {:10} {:10} {:5} {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10}\n",

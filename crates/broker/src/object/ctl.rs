@@ -1,6 +1,7 @@
 //! IPC_RMID and IPC_SET: who may. msgctl(2), semctl(2), shmctl(2); kernel: ipcctl_obtain_check().
 
 use super::{Perm, kind_of};
+use crate::abroad::View;
 use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
@@ -27,7 +28,8 @@ pub(crate) fn remove(ns: &mut Namespace, creds: &Creds, ask: &request::Object) -
 pub(crate) fn set(ns: &mut Namespace, creds: &Creds, ask: &request::Set) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
     let perm = controlled(ns, creds, kind, ask.id)?;
-    mechanism::of(kind).set(ns, creds, perm, ask)?;
+    let ask = View::of(ns, creds).set(ask);
+    mechanism::of(kind).set(ns, creds, perm, &ask)?;
     Ok(Answer::default())
 }
 

@@ -2,6 +2,7 @@
 //! kernel: msgctl_stat(), semctl_stat(), shmctl_stat(), *_info().
 
 use super::kind_of;
+use crate::abroad::View;
 use crate::mechanism::{self, Row};
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
@@ -20,7 +21,7 @@ pub(crate) fn stat(ns: &mut Namespace, creds: &Creds, ask: &request::Stat) -> Re
         return Err(Errno::EACCES.into());
     }
     let value = if by == StatBy::Id { 0 } else { i64::from(id) };
-    Ok(Answer { value, body: mechanism::of(kind).stat(ns, id)?, fd: None })
+    Ok(Answer { value, body: mechanism::of(kind).stat(ns, id, &View::of(ns, creds))?, fd: None })
 }
 
 /// Limits, or usage, of a kind.

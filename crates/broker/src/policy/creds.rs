@@ -3,12 +3,15 @@
 //! Process, effective user and effective group come with each packet and the kernel vouches for them. Supplementary groups and
 //! capabilities belong to a thread and are read from /proc only when the rest does not decide.
 
+use crate::abroad::pids;
+use crate::abroad::place::{self, Kind, Place};
 use crate::object::Perm;
 use ring3_abi::{Errno, Gid, Pid, Uid};
 use ring3_engine::Caller;
 use ring3_engine::perm::{Ids, ipcperms};
 use std::cell::OnceCell;
 use std::fs;
+use std::rc::Rc;
 
 /// A capability's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,34 +33,50 @@ pub(crate) struct Status {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
-    /// Effective capabilities; none for a process in another user namespace than the broker's, where they mean nothing here.
+    /// Its user namespace; `None` if that cannot be seen.
+    user_space: Option<Place>,
+    /// Capabilities that are effective there.
     capabilities: u64,
 }
+
+/// The user namespaces whose capabilities count for an object: the one that owns the object's namespace and those above it. `None`: the broker's
+/// own alone.
+pub(crate) type Authority = Option<Rc<[Place]>>;
 
 /// A request's sender.
 #[derive(Clone, Debug)]
 pub(crate) struct Creds {
     /// The process.
     pub(crate) pid: Pid,
-    /// The thread, as it claims. It can only name one of its own process.
+    /// The thread, as it claims and by its own number. It can only name one of its own process.
     pub(crate) tid: Pid,
     /// Effective user.
     pub(crate) uid: Uid,
     /// Effective group.
     pub(crate) gid: Gid,
+    /// Where the sender's capabilities count: what the namespace says that the request goes to.
+    pub(crate) authority: Authority,
     status: OnceCell<Status>,
 }
 
 impl Creds {
     /// Takes what came with a packet.
     pub(crate) fn new(pid: Pid, tid: Pid, uid: Uid, gid: Gid) -> Creds {
-        Creds { pid, tid: if tid == 0 { pid } else { tid }, uid, gid, status: OnceCell::new() }
+        Creds {
+            pid,
+            tid: if tid == 0 { pid } else { tid },
+            uid,
+            gid,
+            authority: None,
+            status: OnceCell::new(),
+        }
     }
 
     /// A thread that asks nothing just now, as /proc has it; nobody in particular if it has gone.
-    pub(crate) fn of_thread(thread: Caller) -> Creds {
+    pub(crate) fn of_thread(thread: Caller, authority: &Authority) -> Creds {
         let status = Status::read(thread.pid, thread.tid).unwrap_or_default();
-        let creds = Creds::new(thread.pid, thread.tid, status.uid, status.gid);
+        let mut creds = Creds::new(thread.pid, thread.tid, status.uid, status.gid);
+        creds.authority = authority.clone();
         // Nobody has set it before.
         let _ = creds.status.set(status);
         creds
@@ -78,9 +97,14 @@ impl Creds {
         self.gid == gid || self.status().groups.contains(&gid)
     }
 
-    /// Whether a capability is effective in the broker's user namespace.
+    /// Whether a capability is effective where it counts. kernel: ns_capable().
     pub(crate) fn capable(&self, capability: Capability) -> bool {
-        self.status().capabilities >> capability as u32 & 1 == 1
+        let status = self.status();
+        let counts = match &self.authority {
+            None => status.user_space == place::own(Kind::User),
+            Some(places) => status.user_space.is_some_and(|place| places.contains(&place)),
+        };
+        counts && status.capabilities >> capability as u32 & 1 == 1
     }
 
     /// Whether all of `flags`' permission bits, in whichever of the three positions, are granted.
@@ -109,17 +133,23 @@ impl Creds {
 /// Who has neither a name nor a right.
 impl Default for Status {
     fn default() -> Status {
-        Status { real_uid: u32::MAX, uid: u32::MAX, gid: u32::MAX, groups: Vec::new(), capabilities: 0 }
+        Status {
+            real_uid: u32::MAX,
+            uid: u32::MAX,
+            gid: u32::MAX,
+            groups: Vec::new(),
+            user_space: None,
+            capabilities: 0,
+        }
     }
 }
 
 impl Status {
     fn read(pid: Pid, tid: Pid) -> Option<Status> {
+        let tid = pids::thread(pid, tid)?;
         let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
         let mut status = Status::parse(&text);
-        if !same_user_namespace(pid) {
-            status.capabilities = 0;
-        }
+        status.user_space = place::place(Kind::User, pid);
         Some(status)
     }
 
@@ -147,16 +177,6 @@ fn numbers(text: &str) -> impl Iterator<Item = u32> {
     text.split_ascii_whitespace().filter_map(|word| word.parse().ok())
 }
 
-fn same_user_namespace(pid: Pid) -> bool {
-    let of = |who: &str| fs::read_link(format!("/proc/{who}/ns/user")).ok();
-    // Kernels without user namespaces have no such file at all.
-    match (of("self"), of(&pid.to_string())) {
-        (Some(ours), Some(theirs)) => ours == theirs,
-        (None, None) => true,
-        _ => false,
-    }
-}
-
 /// The soft limit of locked memory of a process, bytes; `None` unlimited. What cannot be read counts as 0.
 pub(crate) fn locked_memory_limit(pid: Pid) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
@@ -175,8 +195,14 @@ mod tests {
     fn check(who: (Uid, Gid, &[Gid], u64), mode: u32, flags: i32, want: bool) {
         let perm = Perm { uid: 10, gid: 20, cuid: 11, cgid: 21, mode, ..Perm::default() };
         let creds = Creds::new(1, 1, who.0, who.1);
-        let status =
-            Status { real_uid: who.0, uid: who.0, gid: who.1, groups: who.2.to_vec(), capabilities: who.3 };
+        let status = Status {
+            real_uid: who.0,
+            uid: who.0,
+            gid: who.1,
+            groups: who.2.to_vec(),
+            user_space: place::own(Kind::User),
+            capabilities: who.3,
+        };
         creds.status.set(status).expect("not read yet");
         assert_eq!(creds.permits(&perm, flags), want, "{who:?} mode {mode:o} flags {flags:o}");
     }
@@ -198,7 +224,14 @@ mod tests {
     #[test]
     fn status_is_read_from_its_text() {
         let text = "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t7\t8\t9\t9\nGroups:\t5 6 \nCapEff:\t0000000000008000\n";
-        let want = Status { real_uid: 1, uid: 2, gid: 8, groups: vec![5, 6], capabilities: 1 << 15 };
+        let want = Status {
+            real_uid: 1,
+            uid: 2,
+            gid: 8,
+            groups: vec![5, 6],
+            user_space: None,
+            capabilities: 1 << 15,
+        };
         assert_eq!(Status::parse(text), want);
     }
 }

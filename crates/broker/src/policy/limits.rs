@@ -2,17 +2,19 @@
 //! proc(5); kernel: ipc/ipc_sysctl.c, ipc_permissions(), __do_proc_dointvec(), __do_proc_doulongvec_minmax(), kernel/sysctl.c.
 
 use super::creds::{Capability, Creds};
+use crate::abroad;
 use crate::namespace::{Namespace, Trouble};
 use crate::serve::client::Answer;
 use ring3_abi::Errno;
 use ring3_abi::limits::{Limit, Limits, Range};
 use ring3_wire::request::{ProcFile, SetLimit};
 
-/// Whether somebody may set a limit: the namespace's owner and root may set all, and who may restore checkpoints those that ask for an
+/// Whether somebody may set a limit: the namespace's owner and root, also that of the user namespace it belongs to, may set all, and who may restore checkpoints those that ask for an
 /// identifier. kernel: ipc_permissions().
 fn may_set(ns: &Namespace, creds: &Creds, next_id: bool) -> bool {
     creds.uid == ns.owner
         || creds.uid == 0
+        || abroad::is_root_there(ns, creds)
         || next_id && (creds.capable(Capability::CheckpointRestore) || creds.capable(Capability::SysAdmin))
 }
 

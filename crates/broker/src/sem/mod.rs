@@ -5,6 +5,7 @@ mod sleep;
 mod tell;
 pub(crate) mod unshare;
 
+use crate::abroad::View;
 use crate::life::{End, Which};
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
@@ -91,8 +92,8 @@ impl Mechanism for Sem {
         ns.states.sem.used -= object.size;
     }
 
-    fn stat(&self, ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
-        tell::stat(ns, id)
+    fn stat(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+        tell::stat(ns, id, view)
     }
 
     fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
@@ -103,8 +104,8 @@ impl Mechanism for Sem {
         tell::row(ns, id)
     }
 
-    fn line(&self, ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
-        tell::line(ns, id)
+    fn line(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<String, Trouble> {
+        tell::line(ns, id, view)
     }
 
     fn publish_totals(&self, ns: &Namespace, directory: Writer<'_>) {
@@ -129,7 +130,8 @@ impl Mechanism for Sem {
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
         // The values of a set are asked for by its identifier alone.
         let Which::Id(id) = which else { return Vec::new() };
-        set(ns, id).map_or_else(|_| Vec::new(), |set| set.doubtful(|life| ns.lives.is_held(life)).collect())
+        set(ns, id)
+            .map_or_else(|_| Vec::new(), |set| set.doubtful(|life| ns.lives.borrow().is_held(life)).collect())
     }
 
     fn settle(&self, ns: &Namespace, id: IpcId, pid: Pid, end: End) -> Outcome<()> {

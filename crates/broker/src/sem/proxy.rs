@@ -3,6 +3,7 @@
 
 use super::sleep::Operating;
 use super::{KIND, set};
+use crate::abroad::View;
 use crate::life::Process;
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
@@ -76,6 +77,10 @@ pub(crate) fn semctl(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> 
         SETVAL => {
             ns.attempt(KIND, id, |ns| set(ns, id)?.setval(&ns.host, who, num, ask.val))?;
             Ok(Answer::default())
+        }
+        GETPID => {
+            let pid = one_value(ns, id, who, num, GETPID)?;
+            Ok(Answer::value(View::of(ns, creds).pid(ns, pid as i32).into()))
         }
         _ => one_value(ns, id, who, num, ask.cmd).map(Answer::value),
     }

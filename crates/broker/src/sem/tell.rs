@@ -2,6 +2,7 @@
 //! semctl(2), proc(5); kernel: semctl_stat(), semctl_info(), sysvipc_sem_proc_show().
 
 use super::{KIND, set};
+use crate::abroad::View;
 use crate::mechanism::Row;
 use crate::namespace::{Namespace, Trouble};
 use crate::object::query::int;
@@ -22,8 +23,15 @@ fn state(ns: &mut Namespace, id: IpcId) -> Result<Semid, Trouble> {
     Ok(now.semid(object.perm.to_kernel(), object.size))
 }
 
-pub(super) fn stat(ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
-    Ok(state(ns, id)?.as_bytes().to_vec())
+/// The state as its reader sees it.
+fn seen(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Semid, Trouble> {
+    let mut now = state(ns, id)?;
+    view.perm(&mut now.perm);
+    Ok(now)
+}
+
+pub(super) fn stat(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+    Ok(seen(ns, id, view)?.as_bytes().to_vec())
 }
 
 pub(super) fn info(ns: &Namespace, usage: bool) -> Vec<u8> {
@@ -51,8 +59,8 @@ pub(super) fn row(ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble> {
     Ok(Row { size: now.nsems, count: sleepers, last_use: now.otime, ctime: now.ctime })
 }
 
-pub(super) fn line(ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
-    let s = state(ns, id)?;
+pub(super) fn line(ns: &mut Namespace, id: IpcId, view: &View) -> Result<String, Trouble> {
+    let s = seen(ns, id, view)?;
     let p = s.perm;
     Ok(format!(
         "{:10} {:10}  {:4o} {:10} {:5} {:5} {:5} {:5} {:10} {:10}\n",

@@ -18,12 +18,16 @@ impl Server {
             }
             for event in found {
                 let Ok(pid) = Pid::try_from(event.data.u64()) else { continue };
-                if let Some(process) = self.ns.processes.get(&pid) {
-                    // What cannot be settled at once is tried by timer, not by this event again.
-                    let _ = epoll::delete(&self.deaths, &process.pidfd);
-                }
+                self.unwatch(pid);
                 self.bury(pid);
             }
+        }
+    }
+
+    /// Hears no more of a process's end: what cannot be settled at once is tried by timer, not by the same event again.
+    fn unwatch(&self, pid: Pid) {
+        for process in self.spaces.knowing(pid).filter_map(|(_, ns)| ns.processes.get(&pid)) {
+            let _ = epoll::delete(&self.deaths, &process.pidfd);
         }
     }
 
@@ -33,13 +37,17 @@ impl Server {
         self.hear_out(pid);
         self.sleeping.retain(|sleeping| sleeping.creds.pid != pid);
         self.leaving.remove(&pid);
-        self.ns.settle_death(pid);
+        for (_, ns) in self.spaces.knowing_mut(pid) {
+            ns.settle_death(pid);
+        }
+        self.spaces.forget(pid);
     }
 
     /// Does what a dead process still said: its last fork gave its attachments to a child.
     fn hear_out(&mut self, pid: Pid) {
         let conns = self
-            .ns
+            .spaces
+            .of(pid)
             .processes
             .get(&pid)
             .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
@@ -54,18 +62,19 @@ impl Server {
     /// A connection's other end is closed, or has broken the protocol.
     pub(crate) fn hang_up(&mut self, conn: ConnId) {
         let Some(there) = self.conns.remove(&conn) else { return };
-        while let Some(at) = self.ns.forks.iter().position(|fork| fork.conn == conn) {
-            // Nobody is left who could be the child.
-            let fork = self.ns.forks.swap_remove(at);
-            self.ns.inherit(fork.holder, None);
+        for (_, ns) in self.spaces.all_mut() {
+            while let Some(at) = ns.forks.iter().position(|fork| fork.conn == conn) {
+                // Nobody is left who could be the child.
+                let fork = ns.forks.swap_remove(at);
+                ns.inherit(fork.holder, None);
+            }
         }
         while let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) {
-            self.sleeping.swap_remove(at).abandon(&mut self.ns);
+            let sleeping = self.sleeping.swap_remove(at);
+            sleeping.abandon(self.spaces.at_mut(sleeping.space));
         }
-        let Some((pid, process)) = there.owner.and_then(|pid| Some((pid, self.ns.processes.get_mut(&pid)?)))
-        else {
-            return;
-        };
+        let Some(pid) = there.owner else { return };
+        let Some(process) = self.spaces.of_mut(pid).processes.get_mut(&pid) else { return };
         process.conns.remove(&conn);
         if process.conns.is_empty() && !process.is_dead() {
             let leaving = process.leaving;

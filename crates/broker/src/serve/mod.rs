@@ -16,9 +16,10 @@ use crate::failure::Failure;
 use crate::host::monotonic;
 use crate::life::ConnId;
 use crate::mechanism;
-use crate::namespace::{Namespace, Trouble};
+use crate::namespace::Trouble;
 use crate::object::query;
 use crate::procfs::Written;
+use crate::spaces::{Space, Spaces};
 use client::{Answer, Arrival, Conn, Request, is_readable, prepare};
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_wire::{MAX_PACKET, Op, Packet, decode};
@@ -74,7 +75,7 @@ const REFRESH: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// A running broker.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) ns: Namespace,
+    pub(crate) spaces: Spaces,
     pub(crate) log: Log,
     listener: OwnedFd,
     keeper: Option<Box<dyn Keeper>>,
@@ -114,11 +115,11 @@ impl Server {
     fn new(config: Config) -> Result<Server, Failure> {
         raise_limits();
         let made = |errno: ring3_abi::Errno| Errno::from_raw_os_error(i32::from(errno.0));
-        let ns = Namespace::new(config.limits).map_err(made).map_err(Failure::when("make the directory"))?;
+        let spaces = Spaces::new(config.limits).map_err(made).map_err(Failure::when("make the directory"))?;
         let create =
             || epoll::create(CreateFlags::CLOEXEC).map_err(Failure::when("create an epoll instance"));
         let server = Server {
-            ns,
+            spaces,
             log: Log::new(config.name),
             listener: config.listener,
             keeper: config.keeper,
@@ -158,7 +159,9 @@ impl Server {
         if monotonic() >= self.retry_at {
             // In front of the new ones.
             requests.splice(0..0, std::mem::take(&mut self.later));
-            self.ns.settle_debts();
+            for (_, ns) in self.spaces.all_mut() {
+                ns.settle_debts();
+            }
             self.retry_at = monotonic() + RETRY;
         }
         for request in requests {
@@ -168,6 +171,7 @@ impl Server {
         self.catch_up();
         self.poll_sleepers();
         self.refresh();
+        self.spaces.clear();
         Ok(())
     }
 
@@ -175,7 +179,7 @@ impl Server {
     fn patience(&self) -> Option<Timespec> {
         let waits = !self.later.is_empty()
             || !self.sleeping.is_empty()
-            || !self.ns.debts.is_empty()
+            || self.spaces.all().any(|(_, ns)| !ns.debts.is_empty())
             || !self.leaving.is_empty();
         if waits { Some(TICK) } else { self.restless.then_some(REFRESH) }
     }
@@ -266,7 +270,7 @@ impl Server {
     /// The first known process to speak on a connection owns it.
     fn own(&mut self, conn: ConnId, pid: Pid) {
         let Some(there) = self.conns.get_mut(&conn).filter(|there| there.owner.is_none()) else { return };
-        if let Some(process) = self.ns.processes.get_mut(&pid) {
+        if let Some(process) = self.spaces.of_mut(pid).processes.get_mut(&pid) {
             there.owner = Some(pid);
             process.conns.insert(conn);
         }
@@ -281,21 +285,27 @@ impl Server {
 
     /// Puts in force what was written to files of limits. `heard`: some file says so, perhaps one that was opened without us.
     fn drain_written(&mut self, heard: bool) {
-        let writers = self.ns.opened_limits().map_or(0, |files| files.writers());
+        let files = self.spaces.all().filter_map(|(_, ns)| ns.opened_limits());
+        let writers = files.map(|files| files.writers()).sum::<usize>();
         if self.written.is_empty() && writers == 0 && !heard {
             return;
         }
-        let ns = &mut self.ns;
-        ns.take_up_limits();
-        self.written.retain_mut(|written| written.drain(ns));
+        for (_, ns) in self.spaces.all_mut() {
+            ns.take_up_limits();
+        }
+        let spaces = &mut self.spaces;
+        self.written.retain_mut(|written| written.drain(spaces.at_mut(written.space)));
         self.publish_writers();
     }
 
     /// Tells everybody whether limits may be changing without a request.
     pub(crate) fn publish_writers(&mut self) {
-        let writers = self.written.len() + self.ns.opened_limits().map_or(0, |files| files.writers());
-        if let Some(directory) = self.ns.directory() {
-            directory.set_limit_writers(writers);
+        for (space, ns) in self.spaces.all() {
+            let files = ns.opened_limits().map_or(0, |files| files.writers());
+            let pipes = self.written.iter().filter(|written| written.space == space).count();
+            if let Some(directory) = ns.directory() {
+                directory.set_limit_writers(files + pipes);
+            }
         }
     }
 
@@ -308,14 +318,15 @@ impl Server {
     }
 
     /// Watches the kernel's files of limits, if they were opened.
-    pub(crate) fn watch_limits(&mut self) {
-        let Some(files) = self.ns.opened_limits() else { return };
+    pub(crate) fn watch_limits(&self, space: Space) {
+        let Some(files) = self.spaces.at(space).opened_limits() else { return };
         // Not watched, they are still looked at before each request.
         let _ = epoll::add(&self.events, files.events(), Source::Pipe.encode(), EventFlags::IN);
     }
 
     /// Sends a request's answer, or puts it off.
-    fn answer(&mut self, request: Request) {
+    fn answer(&mut self, mut request: Request) {
+        request.creds.authority = self.spaces.of(request.creds.pid).authority.clone();
         let Ok(packet) = decode(&request.bytes) else { return };
         let result = match self.handle(&request, &packet) {
             Ok(Some(answer)) => Ok(answer),
@@ -339,30 +350,32 @@ impl Server {
     }
 
     fn refresh(&mut self) {
-        self.restless =
-            mechanism::all().fold(false, |any, (_, mechanism)| mechanism.refresh(&self.ns) || any);
+        let refreshed = |ns| mechanism::all().fold(false, |any, (_, mechanism)| mechanism.refresh(ns) || any);
+        self.restless = self.spaces.all().fold(false, |any, (_, ns)| refreshed(ns) || any);
     }
 
     /// Whether there is nothing left to do.
     fn is_over(&self) -> bool {
-        self.over || self.called && self.clients() == 0
+        self.over || self.called && self.living().is_empty()
     }
 
-    /// How many client processes live.
-    pub(crate) fn clients(&self) -> usize {
-        self.ns.processes.values().filter(|process| !process.is_dead()).count()
+    /// The client processes that live.
+    fn living(&self) -> BTreeSet<Pid> {
+        let processes = self.spaces.all().flat_map(|(_, ns)| ns.processes.iter());
+        processes.filter(|(_, process)| !process.is_dead()).map(|(pid, _)| *pid).collect()
     }
 
-    /// What is left, after all that is dead is settled.
+    /// What is left in the root, after all that is dead is settled. What other namespaces hold goes with them (spaces.rs, M3).
     fn report(mut self) -> Report {
         self.settle_the_dead();
-        self.ns.settle_debts();
+        let ns = self.spaces.root();
+        ns.settle_debts();
         let mut left = Vec::new();
         for kind in Kind::ALL {
-            let ids: Vec<IpcId> = self.ns.names(kind).iter().map(|(id, _)| id).collect();
+            let ids: Vec<IpcId> = ns.names(kind).iter().map(|(id, _)| id).collect();
             left.extend(
                 ids.into_iter()
-                    .filter_map(|id| query::detail_of(&mut self.ns, kind, id).ok())
+                    .filter_map(|id| query::detail_of(ns, kind, id).ok())
                     .map(|detail| Left { kind, detail }),
             );
         }

@@ -25,25 +25,33 @@ enum Route {
     Anybody(fn(&mut Namespace, &Creds, &Packet<'_>) -> Result<Answer, Trouble>),
     /// The same, for processes that have introduced themselves.
     Known(fn(&mut Namespace, &Creds, &Packet<'_>) -> Result<Answer, Trouble>),
+    /// It concerns what a process holds, in whichever of the namespaces that know the process.
+    Holder(fn(&mut Namespace, &Creds, &Packet<'_>) -> Result<Answer, Trouble>),
     /// A call that may sleep, of a process that has introduced itself.
     Sleepy(fn(&mut Namespace, &Request, &Packet<'_>) -> Result<Progress, Trouble>),
 }
 
 /// The table. Every request's body is read here; what it says is judged where it leads.
 fn route(op: Op) -> Route {
-    use Route::{Anybody, Broker, Known, Note, Sleepy};
+    use Route::{Anybody, Broker, Holder, Known, Note, Sleepy};
     match op {
         Op::Hello => Broker(|server, asked, packet| whole(server.hello(asked, packet))),
         Op::Proc => Broker(|server, asked, packet| whole(server.proc(asked, packet))),
-        Op::Settle => Broker(|server, _, packet| whole(server.settle(packet))),
+        Op::Settle => Broker(|server, asked, packet| whole(server.settle(asked, packet))),
         Op::Shutdown => Broker(Server::shutdown),
+        Op::Join => Broker(|server, asked, _| {
+            server.spaces.join(pid(asked));
+            whole(Ok(Answer::default()))
+        }),
 
         Op::Adopt => Note(Server::adopt_copy),
         Op::Fork => Note(Server::fork),
         Op::Forked => Note(Server::forked),
         Op::Born => Note(Server::born),
         Op::Exec | Op::ExecFailed => Note(Server::exec),
-        Op::Close => Note(|server, asked, packet| open::close(&mut server.ns, &asked.creds, &packet.body()?)),
+        Op::Close => Note(|server, asked, packet| {
+            open::close(server.spaces.of_mut(pid(asked)), &asked.creds, &packet.body()?)
+        }),
         Op::Cancel => Note(Server::cancel),
 
         Op::Remove => Anybody(|ns, creds, packet| ctl::remove(ns, creds, &packet.body()?)),
@@ -72,13 +80,15 @@ fn route(op: Op) -> Route {
         Op::Unshare => Known(|ns, creds, _| sem::unshare::unshare(ns, creds)),
 
         Op::Attach => Known(|ns, creds, packet| shm::attach::attach(ns, creds, &packet.body()?)),
-        Op::Detach => Known(|ns, creds, packet| shm::attach::detach(ns, creds, &packet.body()?)),
-        Op::Renew => Known(|ns, creds, packet| shm::attach::renew(ns, creds, &packet.body()?)),
+        Op::Detach => Holder(|ns, creds, packet| shm::attach::detach(ns, creds, &packet.body()?)),
+        Op::Renew => Holder(|ns, creds, packet| shm::attach::renew(ns, creds, &packet.body()?)),
         Op::Keep => Note(|server, asked, packet| {
-            shm::attach::keep(&mut server.ns, asked.creds.pid, packet.body);
+            for (_, ns) in server.spaces.knowing_mut(pid(asked)) {
+                shm::attach::keep(ns, asked.creds.pid, packet.body);
+            }
             Ok(())
         }),
-        Op::Split => Known(|ns, creds, packet| shm::attach::split(ns, creds, &packet.body()?)),
+        Op::Split => Holder(|ns, creds, packet| shm::attach::split(ns, creds, &packet.body()?)),
         Op::ShmLock => Anybody(|ns, creds, packet| shm::lock::shm_lock(ns, creds, &packet.body()?)),
     }
 }
@@ -140,17 +150,35 @@ impl Server {
         if let Some(which) = concern(packet) {
             self.settle_the_ending(pid(asked), which).map_err(|trouble| (trouble, 0))?;
         }
-        let known = self.ns.processes.contains_key(&pid(asked));
+        let ns = self.spaces.of_mut(pid(asked));
+        let known = ns.processes.contains_key(&pid(asked));
         match route(packet.op) {
             Route::Broker(run) => run(self, asked, packet),
-            Route::Anybody(run) => whole(run(&mut self.ns, &asked.creds, packet)),
-            Route::Known(run) if known => whole(run(&mut self.ns, &asked.creds, packet)),
+            Route::Anybody(run) => whole(run(ns, &asked.creds, packet)),
+            Route::Known(run) if known => whole(run(ns, &asked.creds, packet)),
+            Route::Holder(run) if known => whole(self.held(run, asked, packet)),
             Route::Sleepy(run) if known => {
-                let progress = run(&mut self.ns, asked, packet);
+                let progress = run(ns, asked, packet);
                 self.sleepy(asked, packet, progress)
             }
-            Route::Note(_) | Route::Known(_) | Route::Sleepy(_) => whole(Err(Errno::EPROTO.into())),
+            _ => whole(Err(Errno::EPROTO.into())),
         }
+    }
+
+    /// Runs a request in the namespaces that know its sender until one has what it names.
+    fn held(
+        &mut self,
+        run: fn(&mut Namespace, &Creds, &Packet<'_>) -> Result<Answer, Trouble>,
+        asked: &Request,
+        packet: &Packet<'_>,
+    ) -> Result<Answer, Trouble> {
+        for (_, ns) in self.spaces.knowing_mut(pid(asked)) {
+            match run(ns, &asked.creds, packet) {
+                Err(Trouble::Errno(Errno::EINVAL)) => {}
+                done => return done,
+            }
+        }
+        Err(Errno::EINVAL.into())
     }
 
     /// Answers a call that may sleep, or keeps it until it can be answered.
@@ -163,9 +191,11 @@ impl Server {
         match progress.map_err(|trouble| (trouble, 0))? {
             Progress::Done(answer) => Ok(Some(answer)),
             Progress::Asleep { id, ticket, call, deadline } => {
-                let range = self.ns.names(call.kind()).get(id).and_then(crate::object::Object::range);
+                let space = self.spaces.space(pid(asked));
+                let range =
+                    self.spaces.at(space).names(call.kind()).get(id).and_then(crate::object::Object::range);
                 let (conn, tag, creds) = (asked.conn, packet.tag, asked.creds.clone());
-                self.sleeping.push(Sleeping { conn, tag, creds, id, call, ticket, range, deadline });
+                self.sleeping.push(Sleeping { space, conn, tag, creds, id, call, ticket, range, deadline });
                 Ok(None)
             }
         }
@@ -173,12 +203,13 @@ impl Server {
 
     /// Ends the broker for its owner when nobody needs it.
     fn shutdown(&mut self, asked: &Request, _: &Packet<'_>) -> Outcome {
-        if asked.creds.uid != self.ns.owner && asked.creds.uid != 0 {
+        let owner = self.spaces.root().owner;
+        if asked.creds.uid != owner && asked.creds.uid != 0 {
             return Err((Errno::EPERM.into(), 0));
         }
-        let own = pid(asked);
-        let others = self.ns.processes.iter().filter(|(pid, process)| **pid != own && !process.is_dead());
-        match others.count() {
+        let mut others = self.living();
+        others.remove(&pid(asked));
+        match others.len() {
             0 => {
                 self.over = true;
                 Ok(Some(Answer::default()))

@@ -10,6 +10,7 @@ use crate::namespace::{Namespace, Trouble};
 use crate::object::Object;
 use crate::object::arena::RangeId;
 use crate::policy::creds::Creds;
+use crate::spaces::Space;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::{Caller, Parked, Result as Outcome, Ticket, WaitWord};
 use ring3_wire::Packet;
@@ -61,6 +62,8 @@ pub(crate) trait Call: Debug {
 /// A sleeping call.
 #[derive(Debug)]
 pub(crate) struct Sleeping {
+    /// The namespace that the object is in.
+    pub(crate) space: Space,
     pub(crate) conn: ConnId,
     pub(crate) tag: u32,
     pub(crate) creds: Creds,
@@ -127,7 +130,7 @@ impl Server {
     pub(super) fn poll_sleepers(&mut self) {
         let mut at = 0;
         while let Some(sleeping) = self.sleeping.get_mut(at) {
-            match sleeping.poll(&mut self.ns, Parked::Woken) {
+            match sleeping.poll(self.spaces.at_mut(sleeping.space), Parked::Woken) {
                 None => at += 1,
                 Some(result) => {
                     let over = self.sleeping.swap_remove(at);
@@ -142,7 +145,7 @@ impl Server {
         let conn = asked.conn;
         let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) else { return Ok(()) };
         let mut sleeping = self.sleeping.swap_remove(at);
-        match sleeping.poll(&mut self.ns, Parked::Interrupted) {
+        match sleeping.poll(self.spaces.at_mut(sleeping.space), Parked::Interrupted) {
             Some(result) => {
                 let tag = sleeping.tag;
                 self.reply(conn, tag, &result.map_err(|errno| (errno, 0)));

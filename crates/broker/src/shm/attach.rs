@@ -44,6 +44,11 @@ struct Undo {
 }
 
 impl Attachments {
+    /// Makes tokens that no other namespace of this broker makes.
+    pub(super) fn number(&mut self, namespace: u64) {
+        self.last_token = namespace << 40;
+    }
+
     /// A new attachment of a process, and its token.
     fn add(&mut self, pid: Pid, id: IpcId) -> (u64, &mut Held) {
         self.last_token += 1;

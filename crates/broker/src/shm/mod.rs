@@ -8,6 +8,7 @@ pub(crate) mod lock;
 mod segment;
 mod tell;
 
+use crate::abroad::View;
 use crate::life::{Holder, Which};
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
@@ -93,8 +94,8 @@ impl Mechanism for Shm {
         }
     }
 
-    fn stat(&self, ns: &mut Namespace, id: IpcId) -> Result<Vec<u8>, Trouble> {
-        Ok(tell::stat(ns, id)?)
+    fn stat(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+        Ok(tell::stat(ns, id, view)?)
     }
 
     fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
@@ -105,8 +106,8 @@ impl Mechanism for Shm {
         Ok(tell::row(ns, id)?)
     }
 
-    fn line(&self, ns: &mut Namespace, id: IpcId) -> Result<String, Trouble> {
-        Ok(tell::line(ns, id)?)
+    fn line(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<String, Trouble> {
+        Ok(tell::line(ns, id, view)?)
     }
 
     fn publish_totals(&self, ns: &Namespace, directory: Writer<'_>) {
@@ -115,6 +116,10 @@ impl Mechanism for Shm {
 
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
         ns.states.shm.attachments.processes_with(which)
+    }
+
+    fn number_tokens(&self, ns: &mut Namespace, number: u64) {
+        ns.states.shm.attachments.number(number);
     }
 
     fn share(&self, ns: &mut Namespace, parent: Pid, fork: Holder) {

@@ -3,6 +3,7 @@
 
 use super::KIND;
 use super::segment::{PAGE, Segment};
+use crate::abroad::View;
 use crate::mechanism::Row;
 use crate::namespace::Namespace;
 use ring3_abi::shm::{ShmInfo, Shmid, Shminfo};
@@ -32,8 +33,16 @@ fn state(ns: &Namespace, id: IpcId) -> Result<Shmid, Errno> {
     })
 }
 
-pub(super) fn stat(ns: &Namespace, id: IpcId) -> Result<Vec<u8>, Errno> {
-    Ok(state(ns, id)?.as_bytes().to_vec())
+/// The state as its reader sees it.
+fn seen(ns: &Namespace, id: IpcId, view: &View) -> Result<Shmid, Errno> {
+    let mut now = state(ns, id)?;
+    view.perm(&mut now.perm);
+    (now.cpid, now.lpid) = (view.pid(ns, now.cpid), view.pid(ns, now.lpid));
+    Ok(now)
+}
+
+pub(super) fn stat(ns: &Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Errno> {
+    Ok(seen(ns, id, view)?.as_bytes().to_vec())
 }
 
 /// SHM_INFO.
@@ -63,8 +72,8 @@ pub(super) fn row(ns: &Namespace, id: IpcId) -> Result<Row, Errno> {
     Ok(Row { size: now.segsz, count: now.nattch, last_use: now.atime.max(now.dtime), ctime: now.ctime })
 }
 
-pub(super) fn line(ns: &Namespace, id: IpcId) -> Result<String, Errno> {
-    let s = state(ns, id)?;
+pub(super) fn line(ns: &Namespace, id: IpcId, view: &View) -> Result<String, Errno> {
+    let s = seen(ns, id, view)?;
     let p = s.perm;
     let (rss, swap) = segment(ns, id)?.resident();
     let mut line = String::new();

@@ -55,7 +55,6 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     let _held = home.objects.hold(&section);
     make_room(kind, index)?;
     let cell = cell(kind, index).ok_or(Errno::EINVAL)?;
-    let directory = directory::reach(index)?;
     for n in 0..OPENINGS {
         if n > 0 {
             os::nap();
@@ -65,6 +64,8 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
         if let Some(object) = found.filter(|object| object.serves_thread()) {
             return Ok(object);
         }
+        // After the epoch: the process may be on its way into another namespace (`directory.rs`, Y3).
+        let (turn, directory) = (directory::turn(), directory::reach(index)?);
         let Some(entry) = entry(directory, kind, index)? else { return Err(Errno::EINVAL) };
         if entry.id != id {
             return Err(Errno::EINVAL);
@@ -84,6 +85,7 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
             len: 0,
             handle: Handle::Absent,
             directory,
+            turn,
             lingers: false,
         };
         if let Some(object) = refresh(kind, cell, shell, rights, &section)? {
@@ -118,7 +120,8 @@ fn refresh(
     if let Some(old) = unsafe { cell.record.load(Acquire).as_ref() } {
         // Threads that are apart need at least so much; a process whose threads are alike keeps no more than it may have.
         let fits = if new.apart { old.maps(rights) } else { old.mapped == rights & (READ | WRITE) };
-        if old.image == new.image && old.entry.version == new.entry.version && fits {
+        let same = old.image == new.image && old.turn == new.turn && old.entry.version == new.entry.version;
+        if same && fits && !process::users_abroad() {
             let Object { mapped, base, len, handle, lingers, .. } = *old;
             // A guest's bit is another's in another epoch.
             let known = if old.epoch == new.epoch { old.users } else { old.users & Home::OWNER };
@@ -131,7 +134,7 @@ fn refresh(
             return Ok(Some(new));
         }
         cell.record.store(null_mut(), Release);
-        if old.image == new.image && old.entry.version == new.entry.version {
+        if same {
             // The rights have changed, or are another thread's, not the object: other threads may be at work in the region, so the mapping stays until
             // nobody can be (reclaim.rs).
             reclaim::retire(core::ptr::from_ref(old) as usize, old.base, old.len);
@@ -165,8 +168,8 @@ fn release(cell: &Cell, old: &'static Object) {
 enum Answered {
     /// Another object by now.
     Changed,
-    /// Nothing that may be mapped.
-    Nothing,
+    /// Nothing that may be mapped; what the caller may do by way of the broker.
+    Nothing(u32),
     /// This.
     Region(Opened, Fd),
 }
@@ -177,16 +180,21 @@ fn ask_region(kind: Kind, new: &Object) -> Result<Answered, Errno> {
     let body = request::Open { kind: kind as u32, id: new.id };
     let answer = match connection::call(Op::Open, body.as_bytes(), &[], &mut buf) {
         Ok(answer) => answer,
-        Err(Errno::EACCES) => return Ok(Answered::Nothing),
+        Err(Errno::EACCES) => return Ok(Answered::Nothing(0)),
         Err(Errno::EINVAL | Errno::EIDRM) => return Ok(Answered::Changed),
         Err(errno) => return Err(errno),
     };
     let opened: Opened = answer.body(&buf)?;
     Ok(match answer.fd {
         _ if opened.version != new.entry.version => Answered::Changed,
-        None => Answered::Nothing,
+        None => Answered::Nothing(opened.access),
         Some(fd) => Answered::Region(opened, fd),
     })
+}
+
+/// The permission bits that the broker's answer decides: all of them, if ids mean something else here than to the broker.
+fn broker_decides() -> u32 {
+    if process::users_abroad() { READ | WRITE } else { 0 }
 }
 
 /// Makes the calling process known as a user of what is mapped already. `false`: the object is another one by now.
@@ -198,9 +206,13 @@ fn announce(kind: Kind, new: &Object) -> Result<bool, Errno> {
 fn map_region(kind: Kind, new: &mut Object, _section: &Section) -> Result<bool, Errno> {
     let (opened, fd) = match ask_region(kind, new)? {
         Answered::Changed => return Ok(false),
-        Answered::Nothing => return Ok(true),
+        Answered::Nothing(access) => {
+            new.granted &= !broker_decides() | access;
+            return Ok(true);
+        }
         Answered::Region(opened, fd) => (opened, fd),
     };
+    new.granted &= !broker_decides() | opened.access;
     let prot = if opened.access & WRITE != 0 { map::PROT_READ | map::PROT_WRITE } else { map::PROT_READ };
     let len = usize::try_from(opened.len).map_err(|_| Errno::ENOMEM)?;
     let base = match map::shared(fd.raw(), opened.offset, len, prot) {

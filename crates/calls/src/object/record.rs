@@ -10,8 +10,8 @@
 //!     the mapping is what the strongest thread that came by needs. So it is with the processes that share a memory, each of which has made
 //!     itself known to the broker as a user before it uses what is mapped (`users`). A thread that may do less is refused although the region is mapped.
 
-use crate::process::credentials;
 use crate::process::identity::Identity;
+use crate::process::{self, connection, credentials};
 use core::ptr::null_mut;
 use core::sync::atomic::{
     AtomicPtr, AtomicU32,
@@ -22,6 +22,9 @@ use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::directory::{Directory, Entry};
 use ring3_engine::{msg::Queue, sem::Set};
 use ring3_os::map;
+use ring3_wire::reply::Opened;
+use ring3_wire::{Op, request};
+use zerocopy::IntoBytes;
 
 /// A handle of the mechanism's own on the region.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +58,8 @@ pub(crate) struct Object {
     pub(super) len: usize,
     pub(crate) handle: Handle,
     pub(super) directory: Directory<'static>,
+    /// Which of this memory's directories that is (`process/directory.rs`).
+    pub(super) turn: u32,
     /// An older mapping of the same region may be there still: the broker is not told that this process has left it.
     pub(super) lingers: bool,
 }
@@ -97,13 +102,27 @@ impl Object {
     /// Whether this thread has rights that the record does not tell of (O5).
     #[cold]
     fn permits_thread(&self, wanted: u32) -> bool {
-        self.apart && credentials::granted(&self.entry) & wanted == wanted
+        if !self.apart {
+            return false;
+        }
+        let abroad = process::users_abroad();
+        let rights = if abroad { self.granted_by_broker() } else { credentials::granted(&self.entry) };
+        rights & wanted == wanted
+    }
+
+    /// What the broker would let this thread map.
+    fn granted_by_broker(&self) -> u32 {
+        let mut buf: connection::Small = [0; 256];
+        let body = request::Open { kind: self.kind as u32, id: self.id };
+        let answer = connection::call(Op::Open, body.as_bytes(), &[], &mut buf);
+        answer.and_then(|answer| answer.body::<Opened>(&buf)).map_or(0, |opened| opened.access)
     }
 
     /// Whether the mapping is all that this thread may have (O5).
     #[inline]
     pub(super) fn serves_thread(&self) -> bool {
-        !self.apart || self.maps(credentials::granted(&self.entry))
+        // Abroad the broker does what the mapping does not allow.
+        !self.apart || process::users_abroad() || self.maps(credentials::granted(&self.entry))
     }
 
     /// Whether the mapping has what goes by a mapping of certain rights: nothing does without the right to read.

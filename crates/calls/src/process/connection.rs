@@ -25,6 +25,10 @@ const TURNS: u32 = 32;
 /// (`section::Entry`). A broker that takes longer is stopped, or has no CPU.
 const AWAKE: u64 = 100_000_000;
 
+/// What the kernel calls a user or group that the caller's user namespace has no number for. Such a one cannot be claimed, but the kernel
+/// fills in the *real* ids of whoever claims nothing: the same, but for a set-user-ID program in such a namespace. user_namespaces(7).
+const UNMAPPED: u32 = 65534;
+
 /// Bytes of a reply's head, which stands before the body in an answer's buffer.
 pub const HEAD: usize = size_of::<Reply>();
 
@@ -129,10 +133,11 @@ pub fn notify_inherited(op: Op, body: &(impl IntoBytes + Immutable)) {
     }
 }
 
-/// Waits until the death of `pid` is settled, if the broker may know it.
+/// Waits until the death of `pid` is settled, if the broker may know it. In a PID namespace below the broker's the directory, which has the
+/// broker's numbers, cannot say.
 pub fn settle(pid: Pid) {
-    if crate::process::registered() && directory::directory().is_ok_and(|directory| directory.registered(pid))
-    {
+    let known = || directory::directory().is_ok_and(|directory| directory.registered(pid));
+    if crate::process::registered() && (crate::process::pids_abroad() || known()) {
         let _ = ask(Op::Settle, &Settle { pid });
     }
 }
@@ -210,21 +215,40 @@ fn by_path(page: &Identity) -> Result<i32, Errno> {
 
 /// Introduces this image on a new connection, and keeps the connection.
 fn hello(page: &Identity, line: Fd) -> Result<i32, Errno> {
-    let mut buf: Small = [0; 256];
-    let tag = page.next_tag();
-    let home = identity::home()?;
-    let image = home.image();
-    send(line.raw(), Op::Hello, tag, Hello { image }.as_bytes(), &[], None)?;
-    let answer = receive(line.raw(), tag, &mut buf)?;
-    let welcome: Welcome = answer.body(&buf)?;
-    let directory = answer.fd.as_ref().ok_or(Errno::EPROTO)?;
-    directory::keep(directory.raw(), welcome.directory_len)?;
+    let welcome = introduce(page, line.raw())?;
     let line = page.line().keep(line)?;
     if page.pid() == 0 {
         page.life.inherit(welcome.life);
-        page.welcome(welcome.pid, home);
     }
+    page.welcome(&welcome, identity::home()?);
     Ok(line)
+}
+
+/// Says who this image is, and keeps the directory of the namespace that it belongs to.
+fn introduce(page: &Identity, line: i32) -> Result<Welcome, Errno> {
+    let mut buf: Small = [0; 256];
+    let tag = page.next_tag();
+    let image = identity::home()?.image();
+    send(line, Op::Hello, tag, Hello { image }.as_bytes(), &[], None)?;
+    let answer = receive(line, tag, &mut buf)?;
+    let welcome: Welcome = answer.body(&buf)?;
+    let directory = answer.fd.as_ref().ok_or(Errno::EPROTO)?;
+    directory::keep(directory.raw(), welcome.directory_len, page.is_owner())?;
+    Ok(welcome)
+}
+
+/// Introduces this image once more: it may have come into other namespaces. Without an answer it stays what it was.
+pub(crate) fn introduce_again() {
+    let section = section::enter();
+    let Some(page) = identity::known().filter(|page| page.pid() != 0) else { return };
+    let Ok(home) = identity::home() else { return };
+    let _objects = home.objects.hold(&section);
+    let _held = page.rpc.hold(&section);
+    if let Some(line) = page.line().get()
+        && let Ok(welcome) = introduce(page, line)
+    {
+        page.welcome(&welcome, home);
+    }
 }
 
 fn is_hang_up(errno: Errno) -> bool {
@@ -247,7 +271,20 @@ pub(crate) fn send(
 ) -> Result<(), Errno> {
     let who = Credentials { pid: os::pid(), uid: cred::euid(), gid: cred::egid() };
     let head = codec::head(op, identity::tid(), tag);
-    socket::send(line, &[head.as_bytes(), body, rest], Some(who), pass, Wait::Block).map(|_| ())
+    let parts = [head.as_bytes(), body, rest];
+    let claim = |who| socket::send(line, &parts, who, pass, Wait::Block).map(|_| ());
+    if who.uid != UNMAPPED && who.gid != UNMAPPED {
+        return claim(Some(who));
+    }
+    if (who.uid, who.gid) != (cred::uid(), cred::gid()) {
+        match claim(Some(who)) {
+            Err(Errno::EINVAL | Errno::EPERM) => {}
+            done => return done,
+        }
+    }
+    // The kernel says who sends to a socket that wants to know; the broker may not have asked yet, so our end does.
+    socket::want_credentials(line)?;
+    claim(None)
 }
 
 /// Receives the answer to `tag`. Handlers that come meanwhile are deferred by the section; the receive goes on.

@@ -6,18 +6,20 @@
 //! # Invariants
 //! Y1. `BASE` has at least `LEN` bytes mapped: a longer mapping is published by `BASE` first, then by `LEN`; a reader takes `LEN` first.
 //! Y2. Both change in [`keep`] and [`reach`] alone: at registration, under `Identity::rpc`, and under `Home::objects` later.
+//! Y3. A process that comes into another namespace gets another directory, which is published before the epoch changes
+//!     (`identity.rs`): who reads the epoch first and the directory next has the epoch's own, or an epoch that is over.
 
 use crate::process::identity;
 use crate::thread::section;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
-    AtomicPtr, AtomicUsize,
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use ring3_abi::{Errno, Kind};
 use ring3_engine::Region;
 use ring3_engine::directory::Directory;
-use ring3_os::map;
+use ring3_os::{fd, map};
 
 /// The directory's first byte; null before the first registration of this memory.
 static BASE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
@@ -66,15 +68,35 @@ pub(crate) fn reach(index: usize) -> Result<Directory<'static>, Errno> {
     directory()
 }
 
-/// Maps the directory that Hello answered, once.
-pub(crate) fn keep(fd: i32, len: u64) -> Result<(), Errno> {
-    if !BASE.load(Acquire).is_null() {
+/// The inode of the directory's file, and how many directories there were.
+static INODE: AtomicU64 = AtomicU64::new(0);
+static TURN: AtomicU32 = AtomicU32::new(0);
+
+/// Which directory of all that this memory has had is in use.
+pub(crate) fn turn() -> u32 {
+    TURN.load(Relaxed)
+}
+
+/// Maps the directory that Hello answered, unless it is the one that is mapped. A memory has one: only its owner brings another.
+///
+/// # Errors
+/// `ENOSYS` for a guest that is in another namespace than the memory's owner.
+pub(crate) fn keep(fd: i32, len: u64, owner: bool) -> Result<(), Errno> {
+    let inode = fd::identify(fd)?.ino;
+    let first = BASE.load(Acquire).is_null();
+    if !first && INODE.load(Relaxed) == inode {
         return Ok(());
+    }
+    if !first && !owner {
+        return Err(Errno::ENOSYS);
     }
     if len < Directory::len() as u64 {
         return Err(Errno::EPROTO);
     }
-    let len = Directory::len_for(FIRST);
+    // As much as there was of another namespace's (Y1).
+    let len = Directory::len_for(FIRST).max(LEN.load(Relaxed));
+    TURN.fetch_add(1, Relaxed);
+    INODE.store(inode, Relaxed);
     publish(map::shared(fd, 0, len, map::PROT_READ)?, len);
     Ok(())
 }

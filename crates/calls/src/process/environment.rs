@@ -135,6 +135,12 @@ pub fn library() -> Option<&'static [u8]> {
     LIBRARY.value()
 }
 
+/// The same, with its NUL.
+pub fn library_file() -> Option<&'static CStr> {
+    let whole = LIBRARY.whole()?;
+    CStr::from_bytes_with_nul(whole.get(LIBRARY.name.len()..)?).ok()
+}
+
 /// Where to trace, if somebody asked.
 pub fn log_file() -> Option<&'static CStr> {
     LOG.value().filter(|level| *level == b"debug")?;

@@ -13,6 +13,7 @@
 //! I3. `apart` is stored before the epoch that it holds for begins. It is 0 while all threads are known to have the same credentials, and
 //!     there are no guests.
 //! I4. A guest's place is taken before the guest makes its first call, and given back when the guest has ended or executed another program.
+//! I5. `abroad` belongs to the registration, and changes with an epoch only.
 //!
 //! # Death
 //! Of a guest: its place stays taken until its parent has waited for it, which costs the others a question to the kernel at each call; then the
@@ -31,6 +32,7 @@ use core::sync::atomic::{
 use ring3_abi::{Errno, Pid};
 use ring3_os::map::{self, Locking};
 use ring3_os::process as os;
+use ring3_wire::reply::{ABROAD_PIDS, ABROAD_USERS, Welcome};
 
 /// One process.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Identity {
     here: AtomicU32,
     epoch: AtomicU32,
     tag: AtomicU32,
+    /// `Welcome::abroad` (I5).
+    abroad: AtomicU32,
     /// Guards the connection.
     pub(crate) rpc: Lock,
     /// The process's life.
@@ -67,6 +71,8 @@ pub struct Home {
     vforks: AtomicU32,
     /// 1: in company.
     company: AtomicU32,
+    /// The process whose memory this is (`thread/memory.rs`).
+    settled: AtomicU32,
     /// Guards changes of the table of objects.
     pub(crate) objects: Lock,
     /// Guards the table of attachments.
@@ -87,6 +93,7 @@ static NOBODY: Identity = Identity {
     here: AtomicU32::new(0),
     epoch: AtomicU32::new(0),
     tag: AtomicU32::new(0),
+    abroad: AtomicU32::new(0),
     rpc: Lock::new(),
     life: OwnLife::new(),
     line: Line::new(),
@@ -227,11 +234,25 @@ impl Identity {
         &OWNERS_LINE
     }
 
-    /// Takes the name that the broker gave.
-    pub(super) fn welcome(&self, pid: Pid, home: &Home) {
+    /// Whether users and groups have other ids to this process than to the broker: then the broker decides what the process may do.
+    pub(super) fn users_abroad(&self) -> bool {
+        self.abroad.load(Relaxed) & ABROAD_USERS != 0
+    }
+
+    /// Whether processes have other numbers to this process than in regions: the broker translates.
+    pub(super) fn pids_abroad(&self) -> bool {
+        self.abroad.load(Relaxed) & ABROAD_PIDS != 0
+    }
+
+    /// Takes what the broker answered when this process introduced itself.
+    pub(super) fn welcome(&self, welcome: &Welcome, home: &'static Home) {
+        if self.is_owner() {
+            memory::settle(&home.settled);
+        }
+        self.abroad.store(welcome.abroad, Relaxed);
         home.renew();
         // ORDERING: Release: see pid().
-        self.pid.store(pid, Release);
+        self.pid.store(welcome.pid, Release);
         home.review();
     }
 

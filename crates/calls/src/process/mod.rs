@@ -42,6 +42,16 @@ pub fn registered() -> bool {
     pid() != 0
 }
 
+/// Whether users and groups have other ids to this process than to the broker (another user namespace): the broker decides what it may do.
+pub(crate) fn users_abroad() -> bool {
+    identity::known().is_some_and(Identity::users_abroad)
+}
+
+/// Whether processes have other numbers to this process than in regions (a PID namespace below the broker's): the broker translates.
+pub(crate) fn pids_abroad() -> bool {
+    identity::known().is_some_and(Identity::pids_abroad)
+}
+
 /// Our identity, after registering if need be.
 ///
 /// # Errors

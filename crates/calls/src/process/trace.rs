@@ -30,6 +30,17 @@ struct Line {
 }
 
 impl Line {
+    /// A line that says who writes it.
+    fn begun() -> Line {
+        let mut line = Line { bytes: [0; 256], len: 0 };
+        line.text(b"ring3 agent ");
+        line.digits(process::pid() as usize, 10);
+        line.text(b"/");
+        line.digits(process::tid() as usize, 10);
+        line.text(b": ");
+        line
+    }
+
     fn text(&mut self, text: &[u8]) {
         for byte in text {
             if let Some(place) = self.bytes.get_mut(self.len) {
@@ -80,15 +91,20 @@ impl Line {
     }
 }
 
+/// Tells of a program that is about to be executed and cannot load the agent.
+#[cold]
+pub(crate) fn exec_alone() {
+    let mut line = Line::begun();
+    line.text(
+        b"exec without the agent, whose file is not visible here: the program has the kernel's own IPC",
+    );
+    line.write();
+}
+
 /// Tells of a call that is over.
 #[cold]
 pub fn call(name: &str, arguments: &[usize], result: Result<usize, Errno>) {
-    let mut line = Line { bytes: [0; 256], len: 0 };
-    line.text(b"ring3 agent ");
-    line.digits(process::pid() as usize, 10);
-    line.text(b"/");
-    line.digits(process::tid() as usize, 10);
-    line.text(b": ");
+    let mut line = Line::begun();
     line.text(name.as_bytes());
     for (n, argument) in arguments.iter().enumerate() {
         line.text(if n == 0 { b"(" } else { b", " });

@@ -14,10 +14,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// msgget, semget, shmget, after the checks of their own.
 ///
-/// A key that the directory knows is decided here; everything else, creation above all, by the broker.
+/// A key that the directory knows is decided here, unless the broker has to say what this process may do; everything else, creation above all,
+/// by the broker.
 pub(crate) fn get(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, Errno> {
     process::ready()?;
     if key != IPC_PRIVATE
+        && !process::users_abroad()
         && let Some(entry) = directory::whole(kind)?.by_key(kind, key)
     {
         return existing(kind, &entry, flags, size);

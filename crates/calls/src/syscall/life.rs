@@ -7,14 +7,15 @@
 
 use crate::object::attachments;
 use crate::process::identity::{self, Identity};
-use crate::process::{self, connection, own_life};
+use crate::process::{self, connection, environment, own_life, trace};
+use crate::syscall::namespace;
 use crate::thread::memory::is_ours;
 use crate::thread::{section, signal};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use ring3_abi::{Errno, Pid};
-use ring3_os::process as os;
+use ring3_os::{fd, process as os};
 use ring3_wire::Op;
-use ring3_wire::request::{Fork, Forked, SHARES_MEMORY, SHARES_UNDO};
+use ring3_wire::request::{Exec, Fork, Forked, SHARES_MEMORY, SHARES_UNDO};
 use zerocopy::IntoBytes;
 
 /// clone's flags that matter here. clone(2).
@@ -207,6 +208,7 @@ pub fn unsharing(flags: u32, run: impl FnOnce() -> isize) -> isize {
     if leaves && process::registered() && may_speak() && os::is_single_threaded() {
         let _ = connection::ask(Op::Unshare, &());
     }
+    namespace::changed(done);
     done
 }
 
@@ -230,13 +232,22 @@ fn before_exec() -> bool {
     // broker, as most shells, asks nobody anything.
     let concerned = process::registered() || attachments::any();
     let ours = concerned && may_speak() && process::ready().is_ok();
+    let alone = trace::wanted() && !agent_is_visible();
+    if alone {
+        trace::exec_alone();
+    }
     if ours {
         if let Some(me) = identity::known() {
             own_life::before_exec(me);
         }
-        connection::notify(Op::Exec, &());
+        connection::notify(Op::Exec, &Exec { alone: u32::from(alone) });
     }
     ours
+}
+
+/// Whether a new program could load the agent: its file may lie outside of the process's root or mount namespace by now.
+fn agent_is_visible() -> bool {
+    environment::library_file().is_none_or(|path| fd::open_read(path).is_ok())
 }
 
 /// After an exec that failed.

@@ -7,6 +7,7 @@
 //! | fork, exec, wait | `life.rs`, `exec.rs` |
 //! | mmap, munmap, mremap; mprotect, madvise, mlock | `memory.rs`; `usage.rs` |
 //! | close, dup2, chroot | `descriptors.rs` |
+//! | unshare, setns | `namespace.rs` |
 //! | files of /proc | `files.rs`; `proc_path.rs` for which a path or a descriptor is of |
 
 pub mod descriptors;
@@ -17,6 +18,7 @@ pub mod life;
 pub mod memory;
 pub mod msg;
 pub mod msgctl;
+pub mod namespace;
 mod proc_path;
 mod proxy;
 pub mod sem;

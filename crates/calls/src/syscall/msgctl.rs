@@ -41,7 +41,9 @@ fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
     let object = open::open(KIND, id)?;
     object.permit(READ)?;
     let who = process::caller(process::ready()?);
-    if let Some(queue) = queue_of(object)
+    if !process::users_abroad()
+        && !process::pids_abroad()
+        && let Some(queue) = queue_of(object)
         && let Ok(now) = queue.stat(&Agent, who)
     {
         drop(section);

@@ -15,7 +15,7 @@ use ring3_abi::sem::{
     GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_INFO, SEM_STAT, SEM_STAT_ANY, SETALL, SETVAL, Semid,
     Seminfo,
 };
-use ring3_abi::{Errno, IpcId, Kind, Pid};
+use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Error};
 use ring3_os::user;
@@ -99,11 +99,15 @@ fn values(id: IpcId, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
     }
     if cmd == GETVAL || cmd == GETPID {
         // Lock-free if nobody holds several semaphores at once; good on a mapping that may only be read too.
-        let _section = section::enter();
+        let section = section::enter();
         let object = open_settled(id)?;
         check(object, cmd, num)?;
+        if cmd == GETPID && process::pids_abroad() {
+            drop(section);
+            return proxy::semctl(id, num, cmd, 0);
+        }
         if let Some((value, pid)) = set_of(object).and_then(|set| set.peek(num as u32)) {
-            return Ok(if cmd == GETVAL { value as usize } else { seen_pid(pid) });
+            return Ok(if cmd == GETVAL { value as usize } else { pid as usize });
         }
     }
     on_set(
@@ -111,7 +115,7 @@ fn values(id: IpcId, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
         |object| check(object, cmd, num),
         |set, who, _| match cmd {
             GETVAL => set.getval(&Agent, who, num as u32).map(|value| value as usize),
-            GETPID => set.getpid(&Agent, who, num as u32).map(seen_pid),
+            GETPID => set.getpid(&Agent, who, num as u32).map(|pid| pid as usize),
             _ => {
                 let (more, zero) = set.counts(&Agent, who, num as u32)?;
                 Ok(if cmd == GETNCNT { more as usize } else { zero as usize })
@@ -119,10 +123,6 @@ fn values(id: IpcId, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
         },
         |_| proxy::semctl(id, num, cmd, 0),
     )
-}
-
-fn seen_pid(pid: Pid) -> usize {
-    pid as usize
 }
 
 fn count_of(id: IpcId, wanted: u32) -> Result<usize, Errno> {
@@ -186,7 +186,7 @@ fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
     let object = open_settled(id)?;
     object.permit(READ)?;
     match set_of(object).map(|set| set.stat()) {
-        Some(Ok(times)) if object.is_current() => {
+        Some(Ok(times)) if object.is_current() && !process::users_abroad() => {
             user::write(arg, &times.semid(get::perm(object), object.entry.size)).map(|()| 0)
         }
         _ => get::stat::<Semid>(KIND, id, StatBy::Id, arg),

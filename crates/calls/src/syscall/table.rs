@@ -4,7 +4,9 @@
 //! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
 
 use crate::process::credentials;
-use crate::syscall::{descriptors, exec, files, life, memory, msg, msgctl, sem, semctl, shm, usage};
+use crate::syscall::{
+    descriptors, exec, files, life, memory, msg, msgctl, namespace, sem, semctl, shm, usage,
+};
 use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
@@ -126,6 +128,8 @@ pub fn dispatch(call: Call) -> isize {
         | nr::SETRESGID
         | nr::SETGROUPS
         | nr::CAPSET => credentials::changing_own(|| call.kernel()),
+
+        nr::SETNS => namespace::changing(|| call.kernel()),
 
         _ => call.kernel(),
     }

@@ -23,12 +23,25 @@ pub fn is_ours() -> bool {
     // SAFETY: null, or the page that settle_down() mapped for ever.
     let Some(cell) = (unsafe { HOME.load(Acquire).as_ref() }) else { return settle_down(me) };
     match cell.load(Relaxed) {
-        // Wiped: a forked child, on its own copy.
+        // Wiped: a forked child, on its own copy; or a vfork child of one.
+        0 if os::shares_parents_memory() == Some(true) => false,
         0 => {
             cell.store(me, Relaxed);
             true
         }
         owner => owner == me,
+    }
+}
+
+/// This memory is the calling process's own, as the broker's knowing the process shows. It is noted in a page that fork wipes, which such a process
+/// has anyway. Later the kernel may have no answer: not across user namespaces, and not for the first process of a PID namespace.
+pub(crate) fn settle(word: &'static AtomicU32) {
+    // ORDERING: Release publishes the page.
+    let _ =
+        HOME.compare_exchange(core::ptr::null_mut(), core::ptr::from_ref(word).cast_mut(), Release, Relaxed);
+    // SAFETY: not null since the line above; a word that lies in a page mapped for ever.
+    if let Some(cell) = unsafe { HOME.load(Acquire).as_ref() } {
+        cell.store(os::pid(), Relaxed);
     }
 }
 

@@ -1,0 +1,174 @@
+//! The namespaces that one broker serves: the root, and one for each IPC namespace of the kernel's that its processes have made.
+//! ipc_namespaces(7); kernel: create_ipc_ns(), put_ipc_ns().
+//!
+//! Which one a process is in follows from the kernel's namespace of its first thread, so unshare, setns and clone with CLONE_NEWIPC mean here
+//! what they mean there, however the program made the call.
+//!
+//! # Invariants
+//! M1. A process is in the namespace that it was found in when it introduced itself last, and before that in its parent's, or the root.
+//! M2. It may be known in others as well: what it has attached there stays until it is detached or the image ends.
+//! M3. A namespace other than the root is there while a process is known in it, or the broker can see that one is in the kernel's namespace that
+//!     it belongs to. What it holds goes with it, and nobody is told, as in the kernel.
+
+use crate::abroad::place::{self, Kind, Place};
+use crate::namespace::Namespace;
+use ring3_abi::limits::Limits;
+use ring3_abi::{Errno, Pid};
+use ring3_os::fd::Fd;
+use std::collections::BTreeMap;
+
+/// Names a namespace of this broker's: the root, or the one that belongs to a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Space {
+    #[default]
+    Root,
+    At(Place),
+}
+
+/// A namespace other than the root.
+#[derive(Debug)]
+struct Room {
+    ns: Namespace,
+    /// Keeps the place's inode from naming another (place.rs, L1).
+    _file: Fd,
+    /// Nobody was known in it when it was looked at last.
+    vacant: bool,
+}
+
+/// The namespaces.
+#[derive(Debug)]
+pub(crate) struct Spaces {
+    root: Namespace,
+    rooms: BTreeMap<Place, Room>,
+    /// The kernel's namespaces that the root stands for, beside the broker's own.
+    joined: BTreeMap<Place, Fd>,
+    /// Processes that are not in the root.
+    elsewhere: BTreeMap<Pid, Place>,
+    made: u64,
+}
+
+impl Spaces {
+    /// Just the root.
+    pub(crate) fn new(limits: Limits) -> Result<Spaces, Errno> {
+        // Before the broker goes anywhere to find the kernel's files of limits (`policy/kernel_limits.rs`).
+        let _ = place::own(Kind::Ipc);
+        let root = Namespace::new(limits)?;
+        let (rooms, joined, elsewhere) = Default::default();
+        Ok(Spaces { root, rooms, joined, elsewhere, made: 0 })
+    }
+
+    /// The root.
+    pub(crate) fn root(&mut self) -> &mut Namespace {
+        &mut self.root
+    }
+
+    /// Where a process is (M1).
+    pub(crate) fn space(&self, pid: Pid) -> Space {
+        self.elsewhere.get(&pid).map_or(Space::Root, |&place| Space::At(place))
+    }
+
+    /// A namespace; the root in the place of one that is gone.
+    pub(crate) fn at(&self, space: Space) -> &Namespace {
+        match space {
+            Space::At(place) => self.rooms.get(&place).map_or(&self.root, |room| &room.ns),
+            Space::Root => &self.root,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn at_mut(&mut self, space: Space) -> &mut Namespace {
+        match space {
+            Space::At(place) => self.rooms.get_mut(&place).map_or(&mut self.root, |room| &mut room.ns),
+            Space::Root => &mut self.root,
+        }
+    }
+
+    /// The namespace that a process is in.
+    pub(crate) fn of(&self, pid: Pid) -> &Namespace {
+        self.at(self.space(pid))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn of_mut(&mut self, pid: Pid) -> &mut Namespace {
+        self.at_mut(self.space(pid))
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Space, &Namespace)> {
+        let rooms = self.rooms.iter().map(|(&place, room)| (Space::At(place), &room.ns));
+        std::iter::once((Space::Root, &self.root)).chain(rooms)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = (Space, &mut Namespace)> {
+        let rooms = self.rooms.iter_mut().map(|(&place, room)| (Space::At(place), &mut room.ns));
+        std::iter::once((Space::Root, &mut self.root)).chain(rooms)
+    }
+
+    /// Those in which a process is known (M2).
+    pub(crate) fn knowing(&self, pid: Pid) -> impl Iterator<Item = (Space, &Namespace)> {
+        self.all().filter(move |(_, ns)| ns.processes.contains_key(&pid))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn knowing_mut(&mut self, pid: Pid) -> impl Iterator<Item = (Space, &mut Namespace)> {
+        self.all_mut().filter(move |(_, ns)| ns.processes.contains_key(&pid))
+    }
+
+    /// The namespace that a process belongs in now, which is made if need be. Of a process that may not be looked at nothing is known, and it
+    /// stays where it is.
+    pub(crate) fn find(&mut self, pid: Pid) -> Result<Space, Errno> {
+        let Some(place) = place::place(Kind::Ipc, pid) else { return Ok(self.space(pid)) };
+        if Some(place) == place::own(Kind::Ipc) || self.joined.contains_key(&place) {
+            return Ok(Space::Root);
+        }
+        if !self.rooms.contains_key(&place) {
+            // The process may have gone on to another meanwhile: what is open counts.
+            let Some((place, file)) = place::open(Kind::Ipc, pid) else { return Ok(self.space(pid)) };
+            self.made += 1;
+            let ns = Namespace::below(&self.root, self.made, place::owners(&file))?;
+            self.rooms.entry(place).or_insert(Room { ns, _file: file, vacant: false });
+            return Ok(Space::At(place));
+        }
+        Ok(Space::At(place))
+    }
+
+    /// Notes where a process is.
+    pub(crate) fn put(&mut self, pid: Pid, space: Space) {
+        match space {
+            Space::Root => self.elsewhere.remove(&pid),
+            Space::At(place) => self.elsewhere.insert(pid, place),
+        };
+    }
+
+    /// A process has ended.
+    pub(crate) fn forget(&mut self, pid: Pid) {
+        if self.knowing(pid).next().is_none() {
+            self.elsewhere.remove(&pid);
+        }
+    }
+
+    /// The kernel's namespace of a process is the root from now on, for all who come.
+    pub(crate) fn join(&mut self, pid: Pid) {
+        if let Some((place, file)) = place::open(Kind::Ipc, pid)
+            && Some(place) != place::own(Kind::Ipc)
+        {
+            self.joined.insert(place, file);
+        }
+    }
+
+    /// Lets namespaces go that nobody is in (M3). The machine's processes are looked through only when one has become empty.
+    pub(crate) fn clear(&mut self) {
+        let mut emptied = false;
+        for room in self.rooms.values_mut() {
+            let vacant = room.ns.is_vacant();
+            emptied |= vacant && !room.vacant;
+            room.vacant = vacant;
+        }
+        if emptied {
+            let inhabited = place::inhabited(Kind::Ipc);
+            self.rooms.retain(|place, room| !room.vacant || inhabited.contains(place));
+            self.joined.retain(|place, _| inhabited.contains(place));
+        }
+    }
+}
