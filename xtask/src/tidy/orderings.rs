@@ -9,7 +9,7 @@ const STRONG: [&str; 4] = ["Acquire", "Release", "AcqRel", "SeqCst"];
 const ABOVE: usize = 6;
 
 /// Crates whose every ordering has its note. One that gets there joins the list, and stays in it.
-const CRATES: [&str; 6] = ["abi", "os", "engine", "wire", "broker", "agent"];
+const CRATES: [&str; 8] = ["abi", "os", "engine", "wire", "broker", "agent", "calls", "cli"];
 
 /// Every ordering other than Relaxed has an ORDERING note.
 pub(super) fn notes(source: &Source) -> Vec<(usize, String)> {

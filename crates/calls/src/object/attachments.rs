@@ -113,10 +113,12 @@ impl Record {
 }
 
 fn records() -> impl Iterator<Item = &'static Record> {
+    // ORDERING: Acquire, here and of each link, pairs with grow(): the chunk is zeroed before it is found.
     let mut chunk = CHUNKS.load(Acquire);
     let chunks = core::iter::from_fn(move || {
         // SAFETY: null, or a chunk that grow() mapped for ever.
         let here: &'static Chunk = unsafe { chunk.as_ref()? };
+        // ORDERING: as the head above.
         chunk = here.next.load(Acquire);
         Some(here)
     });
@@ -146,6 +148,7 @@ pub(crate) fn add(new: Part) -> Result<(), Errno> {
 /// Writes down what the part at an address is now. `Home::attach` is held.
 pub(crate) fn replace(addr: usize, new: Part) {
     if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.addr == addr)) {
+        // ORDERING: Release pairs with get(): a record that is read as in use still has its old fields (A1).
         record.len.store(0, Release);
         record.set(new);
     }
@@ -154,6 +157,7 @@ pub(crate) fn replace(addr: usize, new: Part) {
 /// Forgets the part at an address. `Home::attach` is held.
 pub(crate) fn remove(addr: usize) {
     if let Some(record) = records().find(|r| r.get().is_some_and(|a| a.addr == addr)) {
+        // ORDERING: Release pairs with get(), as in replace().
         record.len.store(0, Release);
         COUNT.store(COUNT.load(Relaxed).saturating_sub(1), Relaxed);
     }

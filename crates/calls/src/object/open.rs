@@ -116,6 +116,7 @@ fn refresh(
     rights: u32,
     section: &Section,
 ) -> Result<Option<&'static Object>, Errno> {
+    // ORDERING: Acquire pairs with publish(): the record is whole.
     // SAFETY: null, or a published record (O1).
     if let Some(old) = unsafe { cell.record.load(Acquire).as_ref() } {
         // Threads that are apart need at least so much; a process whose threads are alike keeps no more than it may have.
@@ -133,6 +134,7 @@ fn refresh(
             reclaim::retire(core::ptr::from_ref(old) as usize, 0, 0);
             return Ok(Some(new));
         }
+        // ORDERING: Release keeps what was read of the record before it is gone; release() orders the rest against pins.
         cell.record.store(null_mut(), Release);
         if same {
             // The rights have changed, or are another thread's, not the object: other threads may be at work in the region, so the mapping stays until
@@ -262,9 +264,11 @@ pub(crate) fn forget(kind: Kind, id: IpcId) {
     let section = section::enter();
     let Some(home) = identity::known_home() else { return };
     let _held = home.objects.hold(&section);
+    // ORDERING: Acquire pairs with publish(), and Release below is as in refresh().
     // SAFETY: null, or a published record (O1).
     let Some(old) = (unsafe { cell.record.load(Acquire).as_ref() }) else { return };
     if old.id == id && !old.is_current() {
+        // ORDERING: as in refresh().
         cell.record.store(null_mut(), Release);
         release(cell, old);
     }

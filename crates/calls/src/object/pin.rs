@@ -51,9 +51,11 @@ impl Kept {
         for place in &self.records {
             // SAFETY: null, or a record, which stays (O1): its range is not given back while calls sleep (`reclaim.rs`, R2).
             let Some(old) = (unsafe { place.load(Relaxed).as_ref() }) else { continue };
+            // ORDERING: SeqCst pairs with pin() and with Pin's drop, as in open::release.
             let free = pins_at(old.kind, old.id).is_some_and(|pins| pins.load(SeqCst) == 0);
             if free {
                 place.store(null_mut(), Relaxed);
+                // ORDERING: SeqCst pairs with Pin's drop, which looks at the count after it has taken its pin away.
                 self.count.fetch_sub(1, SeqCst);
                 leave_region(old);
             }

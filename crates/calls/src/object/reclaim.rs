@@ -48,6 +48,7 @@ pub(crate) struct Asleep(());
 
 /// Marks a sleeping call. In a section.
 pub(crate) fn asleep() -> Asleep {
+    // ORDERING: Acquire keeps the call's looks at regions behind this; reclaim() runs in the same thread or finds several.
     ASLEEP.fetch_add(1, Acquire);
     Asleep(())
 }

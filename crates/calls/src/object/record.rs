@@ -188,10 +188,12 @@ pub(super) fn find_in(kind: Kind, id: IpcId, epoch: u32) -> Option<&'static Obje
 /// Takes the regions of opened objects, and their cells, out of what mlockall has locked. `Home::objects` is held.
 pub(crate) fn unlock() {
     for cells in TABLES.iter().flatten() {
+        // ORDERING: Acquire pairs with make_room(): the cells are mapped.
         // SAFETY: null, or what make_room() mapped for ever.
         let Some(all) = (unsafe { cells.load(Acquire).as_ref() }) else { continue };
         map::unlock(core::ptr::from_ref(all) as usize, size_of::<Cells>());
         for cell in all {
+            // ORDERING: Acquire pairs with open::publish(): the record is whole.
             // SAFETY: null, or a published record, which stays (O1).
             if let Some(object) = unsafe { cell.record.load(Acquire).as_ref() } {
                 map::unlock(object.base, object.len);

@@ -61,6 +61,7 @@ pub(crate) fn reach(index: usize) -> Result<Directory<'static>, Errno> {
     }
     let indices = index.saturating_add(1).max(old.indices() * 2);
     let len = Directory::len_for(indices).min(Directory::len());
+    // ORDERING: Acquire pairs with the Release that published this mapping.
     let base = BASE.load(Acquire);
     // SAFETY: a second mapping of a file of ours, anywhere; the first stays.
     let base = unsafe { map::again(base as usize, len)? };
@@ -83,6 +84,7 @@ pub(crate) fn turn() -> u32 {
 /// `ENOSYS` for a guest that is in another namespace than the memory's owner.
 pub(crate) fn keep(fd: i32, len: u64, owner: bool) -> Result<(), Errno> {
     let inode = fd::identify(fd)?.ino;
+    // ORDERING: Acquire pairs with the Release that published a mapping.
     let first = BASE.load(Acquire).is_null();
     if !first && INODE.load(Relaxed) == inode {
         return Ok(());
@@ -103,6 +105,7 @@ pub(crate) fn keep(fd: i32, len: u64, owner: bool) -> Result<(), Errno> {
 
 /// Takes it out of what mlockall has locked.
 pub(crate) fn unlock() {
+    // ORDERING: Acquire, of both words, pairs with publish().
     let len = LEN.load(Acquire);
     map::unlock(BASE.load(Acquire) as usize, len);
 }

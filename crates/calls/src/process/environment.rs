@@ -71,6 +71,7 @@ impl Variable {
     /// Keeps the parts one behind the other, with a NUL, unless there is something already, or no room.
     fn keep(&self, parts: &[&[u8]]) {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        // ORDERING: Acquire pairs with the Release below: bytes that are published are not written again (E2).
         if self.len.load(Acquire) != 0 || len >= ROOM {
             return;
         }

@@ -328,6 +328,7 @@ impl Home {
 
     /// Whether there may be guests.
     pub(crate) fn in_company(&self) -> bool {
+        // ORDERING: Acquire pairs with review(): whoever sees company sees the guests' places.
         self.company.load(Acquire) != 0
     }
 
@@ -387,6 +388,7 @@ impl Home {
         // Where the table of descriptors is shared, the guest's connection is still open.
         guest.line.hang_up();
         guest.pid.store(0, Relaxed);
+        // ORDERING: Release pairs with whoever finds the place free: the guest's state was cleared before.
         guest.here.store(0, Release);
         self.renew();
         self.review();
@@ -436,11 +438,13 @@ impl Home {
 
     /// Finds out whether the memory is in company, and says so.
     fn review(&self) {
+        // ORDERING: Acquire pairs with the store that takes or frees a place.
         let guests = self.guests().iter().any(|guest| guest.here.load(Acquire) != 0);
         let company = guests || self.vforks.load(Relaxed) != 0;
         if !guests && self.apart.load(Relaxed) & GUESTS != 0 {
             self.set_apart(GUESTS, false);
         }
+        // ORDERING: Release pairs with in_company().
         self.company.store(u32::from(company), Release);
         section::set_any_beside(guests);
         let current = if company { &NOBODY } else { self.owner() };

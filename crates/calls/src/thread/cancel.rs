@@ -47,6 +47,7 @@ pub fn cancellation_point() {
 /// [`cancellation_point`] for a call that sleeps: if the thread is cancelled, the call is concluded before its handlers run.
 pub(crate) fn test_cancel(waiting: *mut Waiting) {
     let (push, pop) = (CANCELLATION.push.load(Relaxed), CANCELLATION.pop.load(Relaxed));
+    // ORDERING: Acquire pairs with cancelled(): a thread that sees the count sees the cancellation in libc.
     if CANCELS.load(Acquire) == 0 || push == 0 || pop == 0 {
         return;
     }
@@ -92,6 +93,8 @@ impl CancelSlot {
 
     pub(crate) fn take(&self, word: &WaitWord<'_>) {
         let word = word.futex().as_ptr();
+        // ORDERING: AcqRel pairs with leave(), which freed the slot, and with wake_all(), which reads the word's address
+        // from it.
         let free = |p: &&AtomicPtr<u32>| p.compare_exchange(null_mut(), word, AcqRel, Relaxed).is_ok();
         if let Some(place) = SLEEPING.iter().find(free) {
             self.0.store(core::ptr::from_ref(place).cast_mut(), Relaxed);
@@ -102,6 +105,7 @@ impl CancelSlot {
     pub(crate) fn leave(&self) {
         // SAFETY: null, or a place of the static table.
         if let Some(place) = unsafe { self.0.swap(null_mut(), Relaxed).as_ref() } {
+            // ORDERING: Release pairs with take() of the slot's next owner.
             place.store(null_mut(), Release);
         }
     }

@@ -20,6 +20,7 @@ pub fn is_ours() -> bool {
         return true;
     }
     let me = os::pid();
+    // ORDERING: Acquire pairs with settle_down(): the page is mapped.
     // SAFETY: null, or the page that settle_down() mapped for ever.
     let Some(cell) = (unsafe { HOME.load(Acquire).as_ref() }) else { return settle_down(me) };
     match cell.load(Relaxed) {

@@ -121,6 +121,7 @@ unsafe fn insert(head: usize, first: usize, entry: usize) {
     if first & !PI != head {
         link((first & !PI).wrapping_sub(BACK), entry);
     }
+    // ORDERING: of the compiler alone: the kernel reads the list on this thread.
     // DEATH: the kernel may walk the list after any instruction; the compiler keeps the head last.
     compiler_fence(SeqCst);
     link(head, entry);

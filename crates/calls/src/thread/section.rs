@@ -204,6 +204,7 @@ pub struct Section {
 pub fn enter() -> Section {
     let thread = thread();
     thread.depth.store(thread.depth.load(Relaxed).wrapping_add(1), Relaxed);
+    // ORDERING: of the compiler alone (N2): handlers run on this thread. What the section protects stays behind this.
     compiler_fence(core::sync::atomic::Ordering::SeqCst);
     Section { thread, here: PhantomData }
 }
@@ -225,6 +226,8 @@ pub(crate) fn mend() -> usize {
 impl Drop for Section {
     #[inline]
     fn drop(&mut self) {
+        // ORDERING: of the compiler alone (N2): what the section protects stays in front of this; a handler that comes after
+        // the store below runs at once, and one that came before it is seen.
         compiler_fence(core::sync::atomic::Ordering::SeqCst);
         let depth = self.thread.depth.load(Relaxed).wrapping_sub(1);
         self.thread.depth.store(depth, Relaxed);
@@ -239,6 +242,7 @@ impl Drop for Section {
 #[cold]
 fn deliver(thread: &ThreadState) {
     thread.deferred.store(0, Relaxed);
+    // ORDERING: of the compiler alone: a handler that comes now may defer anew.
     compiler_fence(core::sync::atomic::Ordering::SeqCst);
     set_mask(thread.saved_mask.load(Relaxed));
 }

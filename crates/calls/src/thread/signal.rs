@@ -110,6 +110,7 @@ impl Disposition {
                 mask: self.mask.load(Relaxed),
             };
             let known = self.known.load(Relaxed) != 0;
+            // ORDERING: the fence pairs with write(): the fields are read before the version is read again.
             core::sync::atomic::fence(Acquire);
             if (version & 1 == 0 && self.version.load(Relaxed) == version) || spins > SPINS {
                 return known.then_some(action);
@@ -133,6 +134,7 @@ impl Disposition {
         self.restorer.store(action.restorer, Relaxed);
         self.mask.store(action.mask, Relaxed);
         self.known.store(1, Relaxed);
+        // ORDERING: Release pairs with read(): the fields are written before the version is even.
         self.version.fetch_add(1, Release);
     }
 }

@@ -50,10 +50,12 @@ impl Gate {
 
     /// A child is there.
     fn arrive(&self) {
+        // ORDERING: AcqRel pairs with wait(): what a child did before it arrived is seen.
         self.0[0].fetch_add(1, Ordering::AcqRel);
     }
 
     fn wait(&self, word: usize, count: u64) {
+        // ORDERING: Acquire pairs with arrive() and with the stores that open the gate.
         while self.0[word].load(Ordering::Acquire) < count {
             // The other may need this very CPU.
             std::thread::yield_now();
@@ -63,6 +65,7 @@ impl Gate {
     /// Forgets the last run.
     fn close(&self) {
         for word in self.0 {
+            // ORDERING: Release keeps the last run's reads in front.
             word.store(0, Ordering::Release);
         }
     }
@@ -232,6 +235,7 @@ pub(crate) fn stream(time: Duration) -> Figure {
         })?;
         gate.wait(0, 1);
         let mut received = message::<64>(0);
+        // ORDERING: Release pairs with wait(): the clock was read before.
         gate.0[1].store(1, Ordering::Release);
         let start = Instant::now();
         (0..rounds).try_for_each(|_| queue.receive(&mut received, 0))?;
@@ -272,9 +276,11 @@ fn mutex(time: Duration, count: u64, own_cpu: bool) -> Figure {
         let children: Vec<Child> = (0..count).map(|at| fork(|| guarded(at))).collect::<Work<_>>()?;
         gate.wait(0, count);
         let start = Instant::now();
+        // ORDERING: Release pairs with wait(): the clock was read before.
         gate.0[1].store(1, Ordering::Release);
         children.into_iter().try_for_each(Child::join)?;
         let took = start.elapsed();
+        // ORDERING: Acquire pairs with the children's adding; they have been waited for, too.
         match gate.0[2].load(Ordering::Acquire) {
             sum if sum == each * count => Ok(took.mul_f64(rounds as f64 / sum as f64)),
             sum => Err(format!("the mutex let two in: {sum} of {} counted", each * count)),
