@@ -6,7 +6,7 @@
 //! U3. The rows with an adjustment that is not 0 are linked, the newest first. A row whose adjustments have all become 0 stays linked while it is
 //!     the only one: a process that takes and gives back again and again changes no links. An adjustment and the links change in one change.
 //! U4. A row of another epoch than the set's counts as zero, whatever it holds (SETALL).
-//! U5. A row that is not linked keeps its `next` until it is linked again, and that is stored before the head leads to the row. So a walk without the
+//! U5. A row that is not linked has no `prev`. It keeps its `next` until it is linked again, and that is stored before the head leads to the row. So a walk without the
 //!     lock meets every row that is linked from its beginning to its end: `next` always leads to all rows that were linked earlier.
 
 use super::Set;
@@ -65,9 +65,8 @@ impl<'r> Set<'r> {
     #[inline(never)]
     fn link_row(self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
         let first = self.own.rows.load(Relaxed);
-        // DEATH: the links of a row that is not linked do not matter.
-        key.next.store(first, Relaxed);
-        key.prev.store(0, Relaxed);
+        // In the journal, too: the same change may have unlinked the row, and is rolled back with that if a later operation must wait.
+        tx.set32(&key.next, first)?;
         if let Some(next) = first.checked_sub(1) {
             tx.set32(&self.key(next)?.prev, row + 1)?;
         }

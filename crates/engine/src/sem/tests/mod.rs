@@ -165,6 +165,19 @@ fn those_with_adjustments_are_doubted_until_their_life_is_held() {
 }
 
 #[test]
+fn a_call_that_waits_leaves_the_rows_as_they_were() {
+    let undo = SEM_UNDO.into();
+    with_set(3, |set| {
+        assert_eq!(go(set, 1, &[op(2, 2, undo)]), Ok(None));
+        assert_eq!(go(set, 2, &[op(1, 1, undo)]), Ok(None));
+        // Its row loses its last adjustment, gets another, and then the call must wait.
+        let waits = [op(2, -2, undo), op(0, 1, undo), op(0, 0, 0)];
+        assert!(go(set, 1, &waits).unwrap().is_some());
+        set.verify().unwrap();
+    });
+}
+
+#[test]
 fn setting_a_value_clears_adjustments_and_wakes() {
     with_set(2, |set| {
         assert_eq!(go(set, 1, &[op(0, 5, SEM_UNDO.into()), op(1, 5, SEM_UNDO.into())]), Ok(None));
