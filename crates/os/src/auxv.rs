@@ -1,6 +1,6 @@
 //! What the kernel told the program at its start: the auxiliary vector. getauxval(3).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 
 /// Address of the program's headers.
 pub const AT_PHDR: usize = 3;
@@ -42,7 +42,7 @@ impl Vector {
         let mut words = [0usize; WORDS];
         let (at, len) = (words.as_mut_ptr() as usize, size_of_val(&words));
         // SAFETY: the words are ours and as long as we say.
-        let raw = unsafe { syscall(nr::PRCTL, [PR_GET_AUXV, at, len, 0, 0, 0]) };
+        let raw = unsafe { own_syscall(nr::PRCTL, [PR_GET_AUXV, at, len, 0, 0, 0]) };
         (raw > 0).then_some(Vector(words))
     }
 

@@ -1,42 +1,42 @@
 //! Credentials of the calling thread. geteuid(2), getegid(2), getuid(2), getgid(2), getgroups(2), capget(2).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 use ring3_abi::{Errno, Gid, Uid};
 
 /// Effective user.
 pub fn euid() -> Uid {
     // SAFETY: no arguments.
-    unsafe { syscall(nr::GETEUID, [0; 6]) as Uid }
+    unsafe { own_syscall(nr::GETEUID, [0; 6]) as Uid }
 }
 
 /// Real user.
 pub fn uid() -> Uid {
     // SAFETY: no arguments.
-    unsafe { syscall(nr::GETUID, [0; 6]) as Uid }
+    unsafe { own_syscall(nr::GETUID, [0; 6]) as Uid }
 }
 
 /// Real group.
 pub fn gid() -> Gid {
     // SAFETY: no arguments.
-    unsafe { syscall(nr::GETGID, [0; 6]) as Gid }
+    unsafe { own_syscall(nr::GETGID, [0; 6]) as Gid }
 }
 
 /// Effective group.
 pub fn egid() -> Gid {
     // SAFETY: no arguments.
-    unsafe { syscall(nr::GETEGID, [0; 6]) as Gid }
+    unsafe { own_syscall(nr::GETEGID, [0; 6]) as Gid }
 }
 
 /// Supplementary groups: fills `into` and answers how many there are. # Errors: `EINVAL` if they are more than fit.
 pub fn groups(into: &mut [Gid]) -> Result<usize, Errno> {
     // SAFETY: the slice is ours and as long as we say.
-    Errno::decode(unsafe { syscall(nr::GETGROUPS, [into.len(), into.as_mut_ptr() as usize, 0, 0, 0, 0]) })
+    Errno::decode(unsafe { own_syscall(nr::GETGROUPS, [into.len(), into.as_mut_ptr() as usize, 0, 0, 0, 0]) })
 }
 
 /// How many supplementary groups there are.
 pub fn group_count() -> usize {
     // SAFETY: a size of 0 asks for the count only.
-    Errno::decode(unsafe { syscall(nr::GETGROUPS, [0; 6]) }).unwrap_or(0)
+    Errno::decode(unsafe { own_syscall(nr::GETGROUPS, [0; 6]) }).unwrap_or(0)
 }
 
 /// Number of the capability that passes by permission bits of IPC objects.
@@ -48,8 +48,9 @@ pub fn has_capability(number: u32) -> bool {
     let header = [VERSION_3, 0];
     let mut data = [0u32; 6];
     // SAFETY: struct __user_cap_header_struct and two __user_cap_data_struct of ours.
-    let raw =
-        unsafe { syscall(nr::CAPGET, [header.as_ptr() as usize, data.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    let raw = unsafe {
+        own_syscall(nr::CAPGET, [header.as_ptr() as usize, data.as_mut_ptr() as usize, 0, 0, 0, 0])
+    };
     let effective = u64::from(data[0]) | u64::from(data[3]) << 32;
     raw == 0 && effective >> number & 1 != 0
 }

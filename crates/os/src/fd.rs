@@ -1,6 +1,6 @@
 //! Descriptors: an owner, and the few calls that need nothing else. close(2), fcntl(2), fstat(2), openat(2), read(2), write(2).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 use ring3_abi::Errno;
 
 /// A descriptor that is closed when dropped.
@@ -35,7 +35,7 @@ impl Drop for Fd {
 /// Closes a descriptor by number. Nothing can be done about its errors.
 pub fn close(raw: i32) {
     // SAFETY: close takes a number and touches no memory of ours.
-    unsafe { syscall(nr::CLOSE, [raw as usize, 0, 0, 0, 0, 0]) };
+    unsafe { own_syscall(nr::CLOSE, [raw as usize, 0, 0, 0, 0, 0]) };
 }
 
 /// Which file a descriptor names.
@@ -55,7 +55,7 @@ struct Stat([u64; 18]);
 pub fn identify(fd: i32) -> Result<Identity, Errno> {
     let mut stat = Stat([0; 18]);
     // SAFETY: `stat` is as large as struct stat (144 bytes on x86-64, 128 on aarch64), and ours.
-    let raw = unsafe { syscall(nr::FSTAT, [fd as usize, (&raw mut stat) as usize, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::FSTAT, [fd as usize, (&raw mut stat) as usize, 0, 0, 0, 0]) };
     Errno::decode(raw)?;
     Ok(Identity { dev: stat.0[0], ino: stat.0[1] })
 }
@@ -64,7 +64,7 @@ pub fn identify(fd: i32) -> Result<Identity, Errno> {
 pub fn duplicate_above(fd: i32, at_least: i32) -> Result<Fd, Errno> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     // SAFETY: numbers only.
-    let raw = unsafe { syscall(nr::FCNTL, [fd as usize, F_DUPFD_CLOEXEC, at_least as usize, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::FCNTL, [fd as usize, F_DUPFD_CLOEXEC, at_least as usize, 0, 0, 0]) };
     Errno::decode(raw).map(|n| Fd(n as i32))
 }
 
@@ -83,7 +83,7 @@ fn open(path: usize, flags: usize) -> Result<Fd, Errno> {
     const AT_FDCWD: isize = -100;
     const O_CLOEXEC: usize = 0o2000000;
     // SAFETY: the kernel says EFAULT if the path is nowhere.
-    let raw = unsafe { syscall(nr::OPENAT, [AT_FDCWD as usize, path, O_CLOEXEC | flags, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::OPENAT, [AT_FDCWD as usize, path, O_CLOEXEC | flags, 0, 0, 0]) };
     Errno::decode(raw).map(|n| Fd(n as i32))
 }
 
@@ -95,10 +95,12 @@ pub fn append(path: &core::ffi::CStr, bytes: &[u8]) -> Result<(), Errno> {
     const AT_FDCWD: isize = -100;
     const FLAGS: usize = 0o1 | 0o100 | 0o2000 | 0o2000000; // O_WRONLY, O_CREAT, O_APPEND, O_CLOEXEC
     // SAFETY: the path is a string that ends in NUL.
-    let raw = unsafe { syscall(nr::OPENAT, [AT_FDCWD as usize, path.as_ptr() as usize, FLAGS, 0o666, 0, 0]) };
+    let raw =
+        unsafe { own_syscall(nr::OPENAT, [AT_FDCWD as usize, path.as_ptr() as usize, FLAGS, 0o666, 0, 0]) };
     let file = Fd(Errno::decode(raw)? as i32);
     // SAFETY: the kernel reads the slice.
-    let raw = unsafe { syscall(nr::WRITE, [file.0 as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) };
+    let raw =
+        unsafe { own_syscall(nr::WRITE, [file.0 as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) };
     Errno::decode(raw).map(|_| ())
 }
 
@@ -107,7 +109,7 @@ pub fn read(fd: i32, into: &mut [u8]) -> Result<usize, Errno> {
     loop {
         // SAFETY: the slice is ours and as long as we say.
         let raw =
-            unsafe { syscall(nr::READ, [fd as usize, into.as_mut_ptr() as usize, into.len(), 0, 0, 0]) };
+            unsafe { own_syscall(nr::READ, [fd as usize, into.as_mut_ptr() as usize, into.len(), 0, 0, 0]) };
         match Errno::decode(raw) {
             Err(Errno::EINTR) => {}
             other => return other,
@@ -121,7 +123,8 @@ pub fn read(fd: i32, into: &mut [u8]) -> Result<usize, Errno> {
 /// `request` reads and writes exactly the bytes of `T`.
 pub unsafe fn ioctl<T>(fd: i32, request: usize, argument: &mut T) -> Result<usize, Errno> {
     // SAFETY: by the caller's promise; the pointer is to memory of ours.
-    let raw = unsafe { syscall(nr::IOCTL, [fd as usize, request, (&raw mut *argument) as usize, 0, 0, 0]) };
+    let raw =
+        unsafe { own_syscall(nr::IOCTL, [fd as usize, request, (&raw mut *argument) as usize, 0, 0, 0]) };
     Errno::decode(raw)
 }
 
@@ -129,12 +132,12 @@ pub unsafe fn ioctl<T>(fd: i32, request: usize, argument: &mut T) -> Result<usiz
 pub fn filled(bytes_at: usize, len: usize) -> Result<Fd, Errno> {
     const MFD_CLOEXEC: usize = 1;
     // SAFETY: the name ends in NUL.
-    let raw = unsafe { syscall(nr::MEMFD_CREATE, [c"ring3".as_ptr() as usize, MFD_CLOEXEC, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::MEMFD_CREATE, [c"ring3".as_ptr() as usize, MFD_CLOEXEC, 0, 0, 0, 0]) };
     let file = Fd(Errno::decode(raw)? as i32);
     let mut done = 0;
     while done < len {
         // SAFETY: the kernel reads the caller's memory and says EFAULT if it is none.
-        let raw = unsafe { syscall(nr::WRITE, [file.0 as usize, bytes_at + done, len - done, 0, 0, 0]) };
+        let raw = unsafe { own_syscall(nr::WRITE, [file.0 as usize, bytes_at + done, len - done, 0, 0, 0]) };
         match Errno::decode(raw) {
             Ok(0) => return Err(Errno::EFAULT),
             Ok(n) => done += n,
@@ -148,5 +151,5 @@ pub fn filled(bytes_at: usize, len: usize) -> Result<Fd, Errno> {
 /// Reads from a place in a file to the caller's memory.
 pub fn read_at(fd: i32, to: usize, len: usize, offset: usize) -> Result<usize, Errno> {
     // SAFETY: the kernel writes to the caller's memory and says EFAULT if it is none.
-    Errno::decode(unsafe { syscall(nr::PREAD64, [fd as usize, to, len, offset, 0, 0]) })
+    Errno::decode(unsafe { own_syscall(nr::PREAD64, [fd as usize, to, len, offset, 0, 0]) })
 }

@@ -1,6 +1,6 @@
 //! Files by path, and what a descriptor is of. openat(2), stat(2), statfs(2), readlinkat(2), getcwd(2), dup(2), fcntl(2).
 
-use crate::arch::{STAT_LEN, nr, stat_mode_and_links, syscall};
+use crate::arch::{STAT_LEN, nr, own_syscall, stat_mode_and_links, syscall};
 use crate::fd::Fd;
 use core::ffi::CStr;
 use ring3_abi::Errno;
@@ -75,7 +75,7 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
 pub fn stat(fd: i32) -> Result<Stat, Errno> {
     let mut stat = Stat::empty();
     // SAFETY: the kernel writes one structure of ours.
-    let raw = unsafe { syscall(nr::FSTAT, [fd as usize, (&raw mut stat) as usize, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::FSTAT, [fd as usize, (&raw mut stat) as usize, 0, 0, 0, 0]) };
     Errno::decode(raw).map(|_| stat)
 }
 

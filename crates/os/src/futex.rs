@@ -1,6 +1,6 @@
 //! Futexes, as a lock needs them; a call that sleeps for its caller parks by [`crate::arch::park`]. futex(2).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 use core::sync::atomic::AtomicU32;
 use ring3_abi::Errno;
 
@@ -29,11 +29,11 @@ pub fn wait(word: &AtomicU32, expect: u32, ns: u64, reach: Reach) -> Result<(), 
     let arguments =
         [word.as_ptr() as usize, FUTEX_WAIT | reach.flag(), expect as usize, timeout.as_ptr() as usize, 0, 0];
     // SAFETY: the word and the timeout live through the call.
-    Errno::decode(unsafe { syscall(nr::FUTEX, arguments) }).map(|_| ())
+    Errno::decode(unsafe { own_syscall(nr::FUTEX, arguments) }).map(|_| ())
 }
 
 /// Wakes up to `count` sleepers; a word that is mapped nowhere wakes none.
 pub fn wake(word: *const u32, count: u32, reach: Reach) {
     // SAFETY: FUTEX_WAKE uses the address as a name, and answers EFAULT if nothing is mapped there.
-    unsafe { syscall(nr::FUTEX, [word as usize, FUTEX_WAKE | reach.flag(), count as usize, 0, 0, 0]) };
+    unsafe { own_syscall(nr::FUTEX, [word as usize, FUTEX_WAKE | reach.flag(), count as usize, 0, 0, 0]) };
 }

@@ -21,6 +21,7 @@ pub mod namespace;
 pub mod poll;
 pub mod process;
 pub mod program;
+pub mod seccomp;
 pub mod socket;
 pub mod time;
 pub mod user;

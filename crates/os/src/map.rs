@@ -1,6 +1,6 @@
-//! Mappings. mmap(2), munmap(2), madvise(2).
+//! Mappings. mmap(2), munmap(2), madvise(2). All are the agent's own ([`own_syscall`]) but for [`change`], which is the program's.
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall, syscall};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use ring3_abi::Errno;
@@ -61,7 +61,7 @@ pub unsafe fn map(
     offset: u64,
 ) -> Result<usize, Errno> {
     // SAFETY: by the caller's promise no memory in use is replaced.
-    let raw = unsafe { syscall(nr::MMAP, [addr, len, prot, flags, fd as usize, offset as usize]) };
+    let raw = unsafe { own_syscall(nr::MMAP, [addr, len, prot, flags, fd as usize, offset as usize]) };
     Errno::decode(raw)
 }
 
@@ -87,7 +87,7 @@ pub fn set_kernel_locks(yes: bool) {
 /// Takes a range out of what is locked. munlock(2).
 pub fn unlock(addr: usize, len: usize) {
     // SAFETY: changes no contents.
-    unsafe { syscall(nr::MUNLOCK, [addr, len, 0, 0, 0, 0]) };
+    unsafe { own_syscall(nr::MUNLOCK, [addr, len, 0, 0, 0, 0]) };
 }
 
 /// Maps a page of a file, read and written by all who map it, over a page of our own; not locked.
@@ -136,7 +136,7 @@ fn grown(first: usize, len: usize) -> Result<usize, Errno> {
 pub fn wiped_on_fork(len: usize) -> Result<NonNull<u8>, Errno> {
     let at = anonymous(len)?;
     // SAFETY: the range was mapped in the line above.
-    let raw = unsafe { syscall(nr::MADVISE, [at.as_ptr() as usize, len, MADV_WIPEONFORK, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::MADVISE, [at.as_ptr() as usize, len, MADV_WIPEONFORK, 0, 0, 0]) };
     match Errno::decode(raw) {
         Ok(_) => Ok(at),
         Err(errno) => {
@@ -178,7 +178,7 @@ pub unsafe fn blank(addr: usize, len: usize) -> Result<(), Errno> {
 /// Nothing in the range is used any more.
 pub unsafe fn unmap(addr: usize, len: usize) -> Result<(), Errno> {
     // SAFETY: by the caller's promise.
-    let raw = unsafe { syscall(nr::MUNMAP, [addr, len, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::MUNMAP, [addr, len, 0, 0, 0, 0]) };
     Errno::decode(raw).map(|_| ())
 }
 
@@ -194,7 +194,7 @@ pub unsafe fn remap(
     to: usize,
 ) -> Result<usize, Errno> {
     // SAFETY: by the caller's promise.
-    Errno::decode(unsafe { syscall(nr::MREMAP, [old, old_len, new_len, flags, to, 0]) })
+    Errno::decode(unsafe { own_syscall(nr::MREMAP, [old, old_len, new_len, flags, to, 0]) })
 }
 
 /// Whether every page of a range is mapped. mincore(2).
@@ -205,7 +205,7 @@ pub fn is_mapped(from: usize, to: usize) -> bool {
     while at < to {
         let len = (to - at).min(PAGES * PAGE);
         // SAFETY: the kernel writes a byte for each of at most PAGES pages.
-        if unsafe { syscall(nr::MINCORE, [at, len, seen.as_mut_ptr() as usize, 0, 0, 0]) } < 0 {
+        if unsafe { own_syscall(nr::MINCORE, [at, len, seen.as_mut_ptr() as usize, 0, 0, 0]) } < 0 {
             return false;
         }
         at += len;
@@ -213,7 +213,8 @@ pub fn is_mapped(from: usize, to: usize) -> bool {
     true
 }
 
-/// One of the calls that change how a range may be used (mprotect, madvise, mlock and their like), by its number.
+/// One of the calls that change mappings or how they may be used (mmap, mprotect, madvise, mlock and their like), by its number, as the program's
+/// own call: the program's filter decides (`seccomp.rs`).
 ///
 /// # Safety
 /// The call changes what a range maps or how it may be used, as the program asks; nothing of ours lies there.

@@ -1,6 +1,6 @@
 //! Waiting for a descriptor with another signal mask, and masks. ppoll(2), rt_sigprocmask(2).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 use ring3_abi::Errno;
 
 /// A set of signals, bit n-1 for signal n.
@@ -14,7 +14,7 @@ pub fn set_mask(new: Mask) -> Mask {
     let mut old: Mask = 0;
     let (new, old_at) = (&raw const new as usize, &raw mut old as usize);
     // SAFETY: two masks of ours, of the size we say.
-    unsafe { syscall(nr::RT_SIGPROCMASK, [SIG_SETMASK, new, old_at, size_of::<Mask>(), 0, 0]) };
+    unsafe { own_syscall(nr::RT_SIGPROCMASK, [SIG_SETMASK, new, old_at, size_of::<Mask>(), 0, 0]) };
     old
 }
 
@@ -24,5 +24,5 @@ pub fn readable(fd: i32, mask: Mask) -> Result<(), Errno> {
     let mut entry = u64::from(fd as u32) | POLLIN << 32;
     let arguments = [&raw mut entry as usize, 1, 0, &raw const mask as usize, size_of::<Mask>(), 0];
     // SAFETY: one pollfd and one mask of ours.
-    Errno::decode(unsafe { syscall(nr::PPOLL, arguments) }).map(|_| ())
+    Errno::decode(unsafe { own_syscall(nr::PPOLL, arguments) }).map(|_| ())
 }

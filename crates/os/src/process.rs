@@ -1,18 +1,19 @@
 //! Who we are: numbers, limits, randomness. getpid(2), gettid(2), kcmp(2), getrandom(2), prlimit(2).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
+use crate::seccomp;
 use ring3_abi::{Errno, Pid};
 
 /// getpid, from the kernel.
 pub fn pid() -> Pid {
     // SAFETY: no arguments.
-    unsafe { syscall(nr::GETPID, [0; 6]) as Pid }
+    unsafe { own_syscall(nr::GETPID, [0; 6]) as Pid }
 }
 
 /// gettid, from the kernel.
 pub fn tid() -> Pid {
     // SAFETY: no arguments.
-    unsafe { syscall(nr::GETTID, [0; 6]) as Pid }
+    unsafe { own_syscall(nr::GETTID, [0; 6]) as Pid }
 }
 
 /// Whether libc has registered a word for this thread with the kernel (set_tid_address(2)): it does so at a program's start, in every new
@@ -21,14 +22,15 @@ pub fn has_tid_word() -> Option<bool> {
     const PR_GET_TID_ADDRESS: usize = 40;
     let mut address = 0usize;
     // SAFETY: the kernel writes one word of ours.
-    let raw = unsafe { syscall(nr::PRCTL, [PR_GET_TID_ADDRESS, (&raw mut address) as usize, 0, 0, 0, 0]) };
+    let raw =
+        unsafe { own_syscall(nr::PRCTL, [PR_GET_TID_ADDRESS, (&raw mut address) as usize, 0, 0, 0, 0]) };
     (raw == 0).then_some(address != 0)
 }
 
 /// Whether there is a process of this number, dead and not waited for included.
 pub fn exists(pid: Pid) -> bool {
     // SAFETY: numbers only; signal 0 is none.
-    let raw = unsafe { syscall(nr::TGKILL, [pid as usize, pid as usize, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::TGKILL, [pid as usize, pid as usize, 0, 0, 0, 0]) };
     Errno::decode(raw) != Err(Errno::ESRCH)
 }
 
@@ -36,7 +38,7 @@ pub fn exists(pid: Pid) -> bool {
 pub fn share_memory(a: Pid, b: Pid) -> Option<bool> {
     const KCMP_VM: usize = 1;
     // SAFETY: numbers only.
-    let order = unsafe { syscall(nr::KCMP, [a as usize, b as usize, KCMP_VM, 0, 0, 0]) };
+    let order = unsafe { own_syscall(nr::KCMP, [a as usize, b as usize, KCMP_VM, 0, 0, 0]) };
     (order >= 0).then_some(order == 0)
 }
 
@@ -56,7 +58,7 @@ pub fn borrows_memory() -> bool {
 /// namespace cannot be asked about.
 pub fn shares_parents_memory() -> Option<bool> {
     // SAFETY: no arguments.
-    let parent = unsafe { syscall(nr::GETPPID, [0; 6]) };
+    let parent = unsafe { own_syscall(nr::GETPPID, [0; 6]) };
     share_memory(parent as Pid, pid())
 }
 
@@ -65,7 +67,7 @@ pub fn robust_list() -> Option<usize> {
     let (mut head, mut len) = (0usize, 0usize);
     // SAFETY: the kernel writes two words of ours.
     let raw = unsafe {
-        syscall(nr::GET_ROBUST_LIST, [0, (&raw mut head) as usize, (&raw mut len) as usize, 0, 0, 0])
+        own_syscall(nr::GET_ROBUST_LIST, [0, (&raw mut head) as usize, (&raw mut len) as usize, 0, 0, 0])
     };
     (raw == 0 && head != 0).then_some(head)
 }
@@ -77,13 +79,13 @@ pub fn robust_list() -> Option<usize> {
 pub unsafe fn set_robust_list(head: usize) -> Result<(), Errno> {
     const LEN: usize = 24;
     // SAFETY: by the caller's promise.
-    Errno::decode(unsafe { syscall(nr::SET_ROBUST_LIST, [head, LEN, 0, 0, 0, 0]) }).map(|_| ())
+    Errno::decode(unsafe { own_syscall(nr::SET_ROBUST_LIST, [head, LEN, 0, 0, 0, 0]) }).map(|_| ())
 }
 
 /// Whether this process has a thread of this number; so, too, while that thread is ending.
 pub fn has_thread(tid: Pid) -> bool {
     // SAFETY: numbers only; signal 0 is none.
-    let raw = unsafe { syscall(nr::TGKILL, [pid() as usize, tid as usize, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::TGKILL, [pid() as usize, tid as usize, 0, 0, 0, 0]) };
     Errno::decode(raw) != Err(Errno::ESRCH)
 }
 
@@ -91,23 +93,26 @@ pub fn has_thread(tid: Pid) -> bool {
 pub fn random() -> u64 {
     let mut word = 0u64;
     // SAFETY: eight bytes of our own. GRND_NONBLOCK (1), GRND_INSECURE (4) exists since 5.6.
-    let raw = unsafe { syscall(nr::GETRANDOM, [(&raw mut word) as usize, 8, 1, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::GETRANDOM, [(&raw mut word) as usize, 8, 1, 0, 0, 0]) };
     if raw == 8 { word } else { crate::time::monotonic() ^ (&raw const word) as u64 ^ u64::from(pid()) << 40 }
 }
 
-/// The soft limit of open descriptors (RLIMIT_NOFILE).
+/// The soft limit of open descriptors (RLIMIT_NOFILE); where a filter may forbid to ask, what it usually is.
 pub fn descriptor_limit() -> u64 {
     const RLIMIT_NOFILE: usize = 7;
     let mut limit = [1024u64; 2];
+    if seccomp::is_filtered() {
+        return limit[0];
+    }
     // SAFETY: `limit` is a struct rlimit64 of ours.
-    unsafe { syscall(nr::PRLIMIT64, [0, RLIMIT_NOFILE, 0, limit.as_mut_ptr() as usize, 0, 0]) };
+    unsafe { own_syscall(nr::PRLIMIT64, [0, RLIMIT_NOFILE, 0, limit.as_mut_ptr() as usize, 0, 0]) };
     limit[0]
 }
 
 /// Gives the CPU to whoever else wants it (sched_yield).
 pub fn give_way() {
     // SAFETY: no arguments.
-    unsafe { syscall(nr::SCHED_YIELD, [0; 6]) };
+    unsafe { own_syscall(nr::SCHED_YIELD, [0; 6]) };
 }
 
 /// Sleeps for about as long as another process needs for a few steps: while the broker is between two stores.
@@ -116,8 +121,11 @@ pub fn nap() {
     let _ = crate::futex::wait(&word, 0, 50_000, crate::futex::Reach::Process);
 }
 
-/// Whether the process has exactly one thread.
+/// Whether the process is known to have exactly one thread: not where a filter may forbid to ask.
 pub fn is_single_threaded() -> bool {
+    if seccomp::is_filtered() {
+        return false;
+    }
     // A task directory has 2 links and one a thread (kernel: proc_task_getattr()).
     const AT_FDCWD: isize = -100;
     const STATX_NLINK: usize = 4;
@@ -125,7 +133,7 @@ pub fn is_single_threaded() -> bool {
     let path = c"/proc/self/task";
     // SAFETY: the path ends in NUL; struct statx has 256 bytes.
     let raw = unsafe {
-        syscall(
+        own_syscall(
             nr::STATX,
             [AT_FDCWD as usize, path.as_ptr() as usize, 0, STATX_NLINK, statx.as_mut_ptr() as usize, 0],
         )

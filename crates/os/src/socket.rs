@@ -1,6 +1,6 @@
 //! Sequenced-packet sockets that carry credentials and descriptors. unix(7), sendmsg(2), recvmsg(2), cmsg(3).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 use crate::fd::Fd;
 use ring3_abi::{Errno, Gid, Pid, Uid};
 
@@ -83,13 +83,13 @@ pub fn pair() -> Result<[i32; 2], Errno> {
     let mut both = [0i32; 2];
     let kind = SOCK_SEQPACKET | SOCK_CLOEXEC;
     // SAFETY: the kernel writes two numbers into `both`.
-    let raw = unsafe { syscall(nr::SOCKETPAIR, [AF_UNIX, kind, 0, both.as_mut_ptr() as usize, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::SOCKETPAIR, [AF_UNIX, kind, 0, both.as_mut_ptr() as usize, 0, 0]) };
     Errno::decode(raw).map(|_| both)
 }
 
 fn socket() -> Result<Fd, Errno> {
     // SAFETY: numbers only.
-    let raw = unsafe { syscall(nr::SOCKET, [AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::SOCKET, [AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, 0, 0, 0]) };
     Errno::decode(raw).map(|n| Fd::own(n as i32))
 }
 
@@ -111,7 +111,7 @@ pub fn connect(path: &[u8]) -> Result<i32, Errno> {
     loop {
         // SAFETY: the address is ours and 110 bytes long.
         let raw =
-            unsafe { syscall(nr::CONNECT, [fd.raw() as usize, address.as_ptr() as usize, 110, 0, 0, 0]) };
+            unsafe { own_syscall(nr::CONNECT, [fd.raw() as usize, address.as_ptr() as usize, 110, 0, 0, 0]) };
         match Errno::decode(raw) {
             Ok(_) => return Ok(fd.into_raw()),
             Err(Errno::EINTR) => {}
@@ -123,7 +123,7 @@ pub fn connect(path: &[u8]) -> Result<i32, Errno> {
 /// No more packets come in: a receive answers at once.
 pub fn shutdown_receive(fd: i32) {
     // SAFETY: numbers only.
-    unsafe { syscall(nr::SHUTDOWN, [fd as usize, 0, 0, 0, 0, 0]) };
+    unsafe { own_syscall(nr::SHUTDOWN, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
 fn put(control: &mut [u8], at: usize, kind: i32, words: &[u32]) -> usize {
@@ -170,7 +170,7 @@ pub fn send(
     loop {
         // SAFETY: the header names memory that lives through the call.
         let raw =
-            unsafe { syscall(nr::SENDMSG, [fd as usize, (&raw const header) as usize, flags, 0, 0, 0]) };
+            unsafe { own_syscall(nr::SENDMSG, [fd as usize, (&raw const header) as usize, flags, 0, 0, 0]) };
         match Errno::decode(raw) {
             Err(Errno::EINTR) => {}
             other => return other,
@@ -193,7 +193,7 @@ pub fn receive(fd: i32, buf: &mut [u8], wait: Wait) -> Result<Received, Errno> {
     };
     let flags = MSG_CMSG_CLOEXEC | wait.flag();
     // SAFETY: the header names memory of ours that lives through the call.
-    let raw = unsafe { syscall(nr::RECVMSG, [fd as usize, (&raw mut header) as usize, flags, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::RECVMSG, [fd as usize, (&raw mut header) as usize, flags, 0, 0, 0]) };
     let len = Errno::decode(raw)?;
     let mut received =
         Received { len, cut: header.flags & (MSG_CTRUNC | MSG_TRUNC) != 0, ..Received::default() };
@@ -207,7 +207,7 @@ pub fn kind(fd: i32) -> Result<u32, Errno> {
     let (mut kind, mut len) = (0u32, 4u32);
     // SAFETY: the kernel writes one word into `kind`.
     let raw = unsafe {
-        syscall(
+        own_syscall(
             nr::GETSOCKOPT,
             [fd as usize, SOL_SOCKET as usize, SO_TYPE, (&raw mut kind) as usize, (&raw mut len) as usize, 0],
         )
@@ -221,7 +221,7 @@ pub fn want_credentials(fd: i32) -> Result<(), Errno> {
     let on = 1u32;
     // SAFETY: the kernel reads one word.
     let raw = unsafe {
-        syscall(
+        own_syscall(
             nr::SETSOCKOPT,
             [fd as usize, SOL_SOCKET as usize, SO_PASSCRED, (&raw const on) as usize, 4, 0],
         )
@@ -233,17 +233,17 @@ pub fn want_credentials(fd: i32) -> Result<(), Errno> {
 pub fn listen(path: &[u8], backlog: u32) -> Result<i32, Errno> {
     let (fd, address) = (socket()?, address(path)?);
     // SAFETY: the address is ours and 110 bytes long.
-    let raw = unsafe { syscall(nr::BIND, [fd.raw() as usize, address.as_ptr() as usize, 110, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::BIND, [fd.raw() as usize, address.as_ptr() as usize, 110, 0, 0, 0]) };
     Errno::decode(raw)?;
     // SAFETY: numbers only.
-    let raw = unsafe { syscall(nr::LISTEN, [fd.raw() as usize, backlog as usize, 0, 0, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::LISTEN, [fd.raw() as usize, backlog as usize, 0, 0, 0, 0]) };
     Errno::decode(raw).map(|_| fd.into_raw())
 }
 
 /// Takes the next connection: close-on-exec, non-blocking accept if the listener is.
 pub fn accept(fd: i32) -> Result<i32, Errno> {
     // SAFETY: null pointers ask for no address.
-    let raw = unsafe { syscall(nr::ACCEPT4, [fd as usize, 0, 0, SOCK_CLOEXEC, 0, 0]) };
+    let raw = unsafe { own_syscall(nr::ACCEPT4, [fd as usize, 0, 0, SOCK_CLOEXEC, 0, 0]) };
     Errno::decode(raw).map(|n| n as i32)
 }
 

@@ -1,6 +1,6 @@
 //! Clocks, by the vDSO where there is one. clock_gettime(2).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 use crate::vdso;
 
 const CLOCK_MONOTONIC: i32 = 1;
@@ -32,7 +32,7 @@ fn gettime(clock: i32) -> Timespec {
 fn ask(clock: i32) -> Timespec {
     let mut now = Timespec::default();
     // SAFETY: the kernel writes one struct timespec of ours.
-    unsafe { syscall(nr::CLOCK_GETTIME, [clock as usize, (&raw mut now) as usize, 0, 0, 0, 0]) };
+    unsafe { own_syscall(nr::CLOCK_GETTIME, [clock as usize, (&raw mut now) as usize, 0, 0, 0, 0]) };
     now
 }
 

@@ -1,6 +1,6 @@
 //! The kernel's page of functions that need no system call. vdso(7).
 
-use crate::arch::{nr, syscall};
+use crate::arch::{nr, own_syscall};
 use crate::auxv::{AT_SYSINFO_EHDR, Vector};
 use crate::elf::Segments;
 use crate::time::Timespec;
@@ -34,7 +34,7 @@ pub fn cpu() -> u32 {
     };
     if at == ABSENT {
         // SAFETY: the kernel writes one word of ours; the node is not asked for.
-        unsafe { syscall(nr::GETCPU, [(&raw mut cpu) as usize, 0, 0, 0, 0, 0]) };
+        unsafe { own_syscall(nr::GETCPU, [(&raw mut cpu) as usize, 0, 0, 0, 0, 0]) };
     } else {
         // SAFETY: as in clock_gettime(); null pointers ask for nothing.
         unsafe {

@@ -32,7 +32,7 @@ pub(super) fn rounded(len: usize) -> usize {
 pub fn munmap(addr: usize, len: usize) -> Result<usize, Errno> {
     changing(
         // SAFETY: the program's own call, about its own memory.
-        || unsafe { map::unmap(addr, len) }.map(|()| 0),
+        || unsafe { map::change(nr::MUNMAP, [addr, len, 0, 0, 0, 0]) },
         |done| done.inspect(|_| parts::gone(addr, addr.saturating_add(rounded(len)))),
     )
 }
@@ -48,7 +48,7 @@ pub fn mmap(
 ) -> Result<usize, Errno> {
     changing(
         // SAFETY: the program's own call, about its own memory.
-        || unsafe { map::map(addr, len, prot, flags, fd, offset) },
+        || unsafe { map::change(nr::MMAP, [addr, len, prot, flags, fd as usize, offset as usize]) },
         |done| {
             done.inspect(|&at| {
                 if flags & map::MAP_FIXED != 0 {
@@ -68,7 +68,7 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
                 return Err(Errno::EFAULT);
             }
             // SAFETY: the program's own call, about its own memory.
-            unsafe { map::remap(old, old_len, new_len, flags, to) }
+            unsafe { map::change(nr::MREMAP, [old, old_len, new_len, flags, to, 0]) }
         },
         |done| done.inspect(|&at| parts::moved(old, rounded(old_len), at, rounded(new_len), stays)),
     )

@@ -9,7 +9,7 @@
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed, compiler_fence};
-use ring3_os::arch::{THREAD_BLOCK_LEN, nr, syscall, thread_block};
+use ring3_os::arch::{THREAD_BLOCK_LEN, nr, own_syscall, thread_block};
 use ring3_os::process;
 
 /// A sleeping call. It lives on the stack of the call's wait loop, first in the call's own record.
@@ -250,7 +250,7 @@ fn deliver(thread: &ThreadState) {
 /// rt_sigprocmask(SIG_SETMASK).
 fn set_mask(mask: u64) {
     // SAFETY: the mask is ours.
-    unsafe { syscall(nr::RT_SIGPROCMASK, [2, (&raw const mask) as usize, 0, 8, 0, 0]) };
+    unsafe { own_syscall(nr::RT_SIGPROCMASK, [2, (&raw const mask) as usize, 0, 8, 0, 0]) };
 }
 
 impl ThreadState {

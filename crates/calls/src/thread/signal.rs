@@ -17,7 +17,7 @@ use core::sync::atomic::{
 };
 use ring3_abi::Errno;
 use ring3_os::arch::signal::{Frame, restorer};
-use ring3_os::arch::{self, nr, syscall};
+use ring3_os::arch::{self, nr, own_syscall, syscall};
 use ring3_os::process;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -157,12 +157,25 @@ fn disposition(sig: i32) -> Result<&'static Disposition, Errno> {
     usize::try_from(sig).ok().filter(|&n| n > 0).and_then(|n| DISPOSITIONS.get(n)).ok_or(Errno::EINVAL)
 }
 
+/// Which instruction a change of dispositions enters the kernel by (`ring3_os::seccomp`).
+type Enter = unsafe fn(usize, [usize; 6]) -> isize;
+
+/// The program's call: its filter decides.
+const PROGRAM: Enter = syscall;
+/// The agent's own.
+const OWN: Enter = own_syscall;
+
 /// rt_sigaction as the kernel has it.
-fn kernel_action(sig: i32, new: Option<&Action>, old: Option<&mut Action>) -> Result<(), Errno> {
+fn kernel_action(
+    enter: Enter,
+    sig: i32,
+    new: Option<&Action>,
+    old: Option<&mut Action>,
+) -> Result<(), Errno> {
     let new = new.map_or(0, |action| core::ptr::from_ref(action) as usize);
     let old = old.map_or(0, |action| core::ptr::from_mut(action) as usize);
     // SAFETY: both are null or structures of ours; the handlers named are the program's, or the wrapper.
-    let raw = unsafe { syscall(nr::RT_SIGACTION, [sig as usize, new, old, 8, 0, 0]) };
+    let raw = unsafe { enter(nr::RT_SIGACTION, [sig as usize, new, old, 8, 0, 0]) };
     Errno::decode(raw).map(|_| ())
 }
 
@@ -190,10 +203,10 @@ fn wanted(kernel: Action, table: Option<Action>) -> Action {
 }
 
 /// What the program wants of a signal now.
-fn current(sig: i32) -> Result<Action, Errno> {
+fn current(enter: Enter, sig: i32) -> Result<Action, Errno> {
     let place = disposition(sig)?;
     let mut kernel = Action::default();
-    kernel_action(sig, None, Some(&mut kernel))?;
+    kernel_action(enter, sig, None, Some(&mut kernel))?;
     Ok(wanted(kernel, place.read()))
 }
 
@@ -203,7 +216,7 @@ fn current(sig: i32) -> Result<Action, Errno> {
 /// `EINVAL`: no such signal, or one that cannot be caught.
 pub fn sigaction(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
     let given = |new: &Action| Action { flags: new.flags | SA_RESTORER, restorer: restorer(), ..*new };
-    exchange(sig, new.map(given).as_ref())
+    exchange(PROGRAM, sig, new.map(given).as_ref())
 }
 
 /// rt_sigaction by its number, with the kernel's structures at the caller's addresses (0: none).
@@ -217,10 +230,10 @@ pub fn rt_sigaction(sig: i32, new: usize, old: usize, mask_size: usize) -> Resul
     let wanted = if new == 0 { None } else { Some(ring3_os::user::read::<Action>(new)?) };
     let was = if is_libc_signal(sig) {
         let mut was = Action::default();
-        kernel_action(sig, wanted.as_ref(), Some(&mut was))?;
+        kernel_action(PROGRAM, sig, wanted.as_ref(), Some(&mut was))?;
         was
     } else {
-        exchange(sig, wanted.as_ref())?
+        exchange(PROGRAM, sig, wanted.as_ref())?
     };
     if old != 0 {
         ring3_os::user::write(old, &was)?;
@@ -229,9 +242,9 @@ pub fn rt_sigaction(sig: i32, new: usize, old: usize, mask_size: usize) -> Resul
 }
 
 /// Changes what the program wants of a signal, and answers what it wanted.
-fn exchange(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
+fn exchange(enter: Enter, sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
     let place = disposition(sig)?;
-    let Some(new) = new else { return current(sig) };
+    let Some(new) = new else { return current(enter, sig) };
     let before = place.read();
     let told = if sig == SIGKILL || sig == SIGSTOP || !memory::is_ours() {
         *new
@@ -246,7 +259,7 @@ fn exchange(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
         told
     };
     let mut kernel = Action::default();
-    kernel_action(sig, Some(&told), Some(&mut kernel))?;
+    kernel_action(enter, sig, Some(&told), Some(&mut kernel))?;
     Ok(wanted(kernel, before))
 }
 
@@ -291,12 +304,12 @@ pub fn arm_faults() {
     }
     let _section = section::enter();
     for sig in [SIGSEGV, SIGBUS] {
-        if let Ok(action) = current(sig)
+        if let Ok(action) = current(OWN, sig)
             && let Ok(place) = disposition(sig)
         {
             place.write(&action);
             ARMED.store(1, Relaxed);
-            let _ = kernel_action(sig, Some(&told(sig, &action)), None);
+            let _ = kernel_action(OWN, sig, Some(&told(sig, &action)), None);
         }
     }
 }
@@ -307,10 +320,11 @@ pub(crate) fn before_exec(leaving: bool) {
         return;
     }
     for sig in [SIGSEGV, SIGBUS] {
-        if let Ok(action) = current(sig)
+        if let Ok(action) = current(OWN, sig)
             && action.handler == SIG_IGN
         {
-            let _ = kernel_action(sig, Some(&if leaving { action } else { told(sig, &action) }), None);
+            let action = if leaving { action } else { told(sig, &action) };
+            let _ = kernel_action(OWN, sig, Some(&action), None);
         }
     }
 }
@@ -322,7 +336,7 @@ pub(crate) fn before_exec(leaving: bool) {
 unsafe fn again(sig: i32, info: *const u8) {
     let (pid, tid) = (process::pid() as usize, process::tid() as usize);
     // SAFETY: the kernel copies the siginfo_t.
-    unsafe { syscall(nr::RT_TGSIGQUEUEINFO, [pid, tid, sig as usize, info as usize, 0, 0]) };
+    unsafe { own_syscall(nr::RT_TGSIGQUEUEINFO, [pid, tid, sig as usize, info as usize, 0, 0]) };
 }
 
 /// What the kernel calls for every handler of the program.
@@ -358,7 +372,7 @@ unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
 unsafe fn block_and_send(sig: i32, info: *const u8) {
     let all = !SYNCHRONOUS | bit(sig);
     // SAFETY: SIG_BLOCK with a mask of ours.
-    unsafe { syscall(nr::RT_SIGPROCMASK, [0, (&raw const all) as usize, 0, 8, 0, 0]) };
+    unsafe { own_syscall(nr::RT_SIGPROCMASK, [0, (&raw const all) as usize, 0, 8, 0, 0]) };
     // SAFETY: by the caller's promise.
     unsafe { again(sig, info) };
 }
@@ -370,7 +384,7 @@ unsafe fn run(sig: i32, info: *mut u8, context: *mut u8, action: &Action, raised
         SIG_DFL | SIG_IGN => {
             // Only faults come here: the default ends the process, at the instruction if it raised the signal.
             let plain = Action { handler: SIG_DFL, flags: SA_RESTORER, restorer: restorer(), mask: 0 };
-            let _ = kernel_action(sig, Some(&plain), None);
+            let _ = kernel_action(OWN, sig, Some(&plain), None);
             if !raised_here {
                 // SAFETY: the kernel's siginfo_t.
                 unsafe { again(sig, info) };
@@ -378,7 +392,7 @@ unsafe fn run(sig: i32, info: *mut u8, context: *mut u8, action: &Action, raised
         }
         handler => {
             if action.flags & SA_RESETHAND != 0 {
-                let _ = exchange(sig, Some(&Action { handler: SIG_DFL, ..*action }));
+                let _ = exchange(OWN, sig, Some(&Action { handler: SIG_DFL, ..*action }));
             }
             section::thread().handler_begins();
             // SAFETY: the program installed this address as a handler of this form; extra arguments are harmless in the C ABI.

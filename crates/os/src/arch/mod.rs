@@ -13,6 +13,7 @@ pub mod late;
 #[cfg_attr(target_arch = "aarch64", path = "nr_aarch64.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "nr_x86_64.rs")]
 pub mod nr;
+mod own;
 mod park;
 pub mod signal;
 mod stack;
@@ -25,6 +26,7 @@ mod syscalls;
 mod tls;
 
 pub use freestanding::REGISTER_ARGUMENTS;
+pub use own::{OWN_PLACES, own_places, own_syscall};
 pub use park::{park, unpark};
 pub use stack::with_stack;
 pub use stat::{STAT_LEN, stat_mode_and_links, stat_of};

@@ -17,6 +17,7 @@ numbers! {
     EXECVE = 221; MMAP = 222; MPROTECT = 226; MADVISE = 233; RT_TGSIGQUEUEINFO = 240; ACCEPT4 = 242; WAIT4 = 260; KCMP = 272; CLONE3 = 435; UNSHARE = 97; PRLIMIT64 = 261;
     MLOCK = 228; MUNLOCK = 229; MLOCKALL = 230; MUNLOCKALL = 231; MINCORE = 232; REMAP_FILE_PAGES = 234; MBIND = 235; MLOCK2 = 284; PKEY_MPROTECT = 288;
     PROCESS_MADVISE = 440; MSEAL = 462;
+    RT_SIGRETURN = 139; SECCOMP = 277;
     DUP3 = 24; PIVOT_ROOT = 41; CHROOT = 51; CLOSE_RANGE = 436; GETRANDOM = 278; MEMFD_CREATE = 279; STATX = 291;
 }
 
@@ -29,6 +30,9 @@ pub const FORK: usize = usize::MAX;
 pub const OPEN: usize = usize::MAX - 1;
 /// Nor creat.
 pub const CREAT: usize = usize::MAX - 2;
+
+/// What a filter of system calls sees of the machine (AUDIT_ARCH_AARCH64).
+pub const AUDIT_ARCH: u32 = 0xc000_00b7;
 
 /// The vDSO's names of clock_gettime and getcpu; it has no getcpu.
 pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 2] = [c"__kernel_clock_gettime", c"__kernel_getcpu"];

@@ -13,6 +13,9 @@ global_asm!(
     "ring3_restorer:",
     "mov x8, #139",
     "svc 0",
+    ".globl ring3_restorer_end",
+    ".hidden ring3_restorer_end",
+    "ring3_restorer_end:",
     ".size ring3_restorer, . - ring3_restorer",
 );
 

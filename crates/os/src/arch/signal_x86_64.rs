@@ -13,6 +13,9 @@ global_asm!(
     // These very bytes, 48 c7 c0 0f 00 00 00 0f 05, tell unwinders and debuggers that a signal frame lies above.
     "mov rax, 15",
     "syscall",
+    ".globl ring3_restorer_end",
+    ".hidden ring3_restorer_end",
+    "ring3_restorer_end:",
     "ud2",
     ".size ring3_restorer, . - ring3_restorer",
 );
