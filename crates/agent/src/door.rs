@@ -57,6 +57,7 @@ doors! {
     memory: munmap mmap mmap64 mremap;
     memory: remap_file_pages mprotect pkey_mprotect madvise posix_madvise process_madvise mlock mlock2 munlock mlockall munlockall mseal;
     credentials: setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups capset;
+    filter: prctl;
     descriptors: close dup2 dup3 close_range closefrom chroot;
     exec: execve execv execvpe execvp fexecve execveat posix_spawn posix_spawnp execl execlp execle;
     procfs: creat creat64 open open64 __open __open64 __open_2 __open64_2 openat openat64 __openat_2 __openat64_2 fopen fopen64 freopen freopen64;

@@ -12,6 +12,7 @@
 //! | msgget … shmdt, syscall(3) | `export/ipc.rs` |
 //! | sigaction, signal, … | `export/signal.rs` |
 //! | fork, wait, pthread_cancel, setuid, mmap, … | `export/{fork,wait,cancel,credentials,memory}.rs` |
+//! | prctl: a program's own filter | `export/filter.rs` |
 //! | close, dup2, chroot | `export/descriptors.rs` |
 //! | exec, posix_spawn | `export/exec.rs` |
 //! | dlsym, dlvsym | `export/names.rs` |

@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod credentials;
 pub mod descriptors;
 pub mod exec;
+pub mod filter;
 pub mod fork;
 pub mod ipc;
 pub mod memory;

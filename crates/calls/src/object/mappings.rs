@@ -2,6 +2,7 @@
 
 use ring3_abi::Errno;
 use ring3_os::fd::{self, Identity};
+use ring3_os::seccomp;
 
 /// One mapping of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +44,11 @@ const FILE_BACKED: u64 = 0x20;
 /// Calls `each` for every mapping of a file that ends above `from`, in order of address, until it answers `false`.
 ///
 /// # Errors
-/// What open and read of /proc/self/maps answer.
+/// What open and read of /proc/self/maps answer; `EPERM` where a filter may forbid them.
 pub(crate) fn walk(from: usize, mut each: impl FnMut(Mapping) -> bool) -> Result<(), Errno> {
+    if seccomp::is_filtered() {
+        return Err(Errno::EPERM);
+    }
     let file = fd::open_read(c"/proc/self/maps")?;
     let mut query = Query { addr: from as u64, ..Query::default() };
     loop {

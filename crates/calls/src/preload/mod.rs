@@ -13,6 +13,7 @@ use omissible::is_omissible;
 use ring3_os::arch::elf::GLIBC_INTERPRETER;
 use ring3_os::process;
 use ring3_os::program::{self, Look, Version};
+use ring3_os::seccomp;
 
 /// The library that the list is about: glibc's.
 const LIBRARY: &[u8] = b"libc.so.6";
@@ -76,6 +77,10 @@ fn hash(version: &Version) -> u64 {
 /// `path` is the caller's pointer, and may lead nowhere. `stays`: the caller's image does not end with this start (posix_spawn). `read` is
 /// asked to read the file if it is not remembered: it makes room of [`program::ROOM`] bytes, and calls [`file_needs`].
 pub fn needs(path: usize, stays: bool, read: impl FnOnce() -> Agent) -> Agent {
+    // A filter may forbid to look.
+    if seccomp::is_filtered() {
+        return Agent::Needed;
+    }
     let Ok(version) = Version::of(path) else { return Agent::Needed };
     let hash = hash(&version);
     let Some(word) = FOUND.get((hash >> 3) as usize % REMEMBERED) else { return Agent::Needed };

@@ -13,7 +13,7 @@ use crate::thread::{section, signal};
 use ring3_abi::{Errno, Pid};
 use ring3_os::fd::{self, Fd};
 use ring3_os::socket::{self, Credentials, Wait};
-use ring3_os::{cred, process as os, time};
+use ring3_os::{cred, process as os, seccomp, time};
 use ring3_wire::request::{Grow, Hello, Settle, Stuck};
 use ring3_wire::{Op, Reply, codec, reply::Welcome};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -208,6 +208,10 @@ fn adopted(line: i32) -> Result<Fd, Errno> {
 }
 
 fn by_path(page: &Identity) -> Result<i32, Errno> {
+    // A filter may end the process for a socket that its program knows nothing of.
+    if seccomp::is_filtered() {
+        return Err(Errno::ENOSYS);
+    }
     let path = environment::socket().ok_or(Errno::ENOSYS)?;
     let line = socket::connect(path).map(Fd::own).map_err(|_| Errno::ENOSYS)?;
     hello(page, line).map_err(|_| Errno::ENOSYS)

@@ -17,6 +17,11 @@ pub fn begin() {
     WANTED.store(environment::log_file().is_some(), Relaxed);
 }
 
+/// Ends the trace: from now on a filter may forbid to write it.
+pub(crate) fn end() {
+    WANTED.store(false, Relaxed);
+}
+
 /// Whether somebody wants a trace.
 #[inline]
 pub fn wanted() -> bool {

@@ -6,6 +6,7 @@
 //! | which calls does the broker do, and how | `proxy.rs` |
 //! | fork, exec, wait | `life.rs`, `exec.rs` |
 //! | mmap, munmap, mremap; mprotect, madvise, mlock | `memory.rs`; `usage.rs` |
+//! | seccomp, prctl(PR_SET_SECCOMP) | `filter.rs` |
 //! | close, dup2, chroot | `descriptors.rs` |
 //! | unshare, setns | `namespace.rs` |
 //! | files of /proc | `files.rs`; `proc_path.rs` for which a path or a descriptor is of |
@@ -13,6 +14,7 @@
 pub mod descriptors;
 pub mod exec;
 pub mod files;
+pub mod filter;
 mod get;
 pub mod life;
 pub mod memory;

@@ -5,7 +5,7 @@
 
 use crate::process::credentials;
 use crate::syscall::{
-    descriptors, exec, files, life, memory, msg, msgctl, namespace, sem, semctl, shm, usage,
+    descriptors, exec, files, filter, life, memory, msg, msgctl, namespace, sem, semctl, shm, usage,
 };
 use crate::thread::signal;
 use ring3_abi::Errno;
@@ -33,7 +33,12 @@ impl Call {
         self.args.get(n).copied().unwrap_or(0)
     }
 
-    /// Makes the call in the kernel.
+    /// Makes the call with other arguments in the kernel.
+    fn with(self, args: [usize; 6]) -> isize {
+        Call { args, ..self }.kernel()
+    }
+
+    /// Makes the call in the kernel, by an instruction that is not among those of the agent's own calls: the program's filter decides.
     fn kernel(&self) -> isize {
         // SAFETY: the program asks for it, as it could by its own instruction.
         unsafe { syscall(self.number, self.args) }
@@ -100,6 +105,7 @@ pub fn dispatch(call: Call) -> isize {
             call.kernel()
         }
 
+        nr::SECCOMP | nr::PRCTL => filter::by_number(call.number, call.args, |args| call.with(args)),
         nr::FORK => life::forking(|| call.kernel()),
         nr::CLONE => life::cloning_here(word(0) as u32, || call.kernel()),
         // Its flags are the first word of its structure; where that cannot be read the kernel says so.

@@ -19,7 +19,7 @@ use core::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
     compiler_fence,
 };
-use ring3_os::{process as os, user};
+use ring3_os::{process as os, seccomp, user};
 
 /// kernel: struct robust_list_head.
 #[repr(C)]
@@ -85,6 +85,8 @@ unsafe fn found(place: Place) -> Option<usize> {
             // SAFETY: the head was written in the line above, and stays (by the caller's promise).
             unsafe { os::set_robust_list(place.head) }.ok()?;
         }
+        // A filter may forbid what libc does for it.
+        _ if seccomp::is_filtered() => return None,
         address => {
             // SAFETY: the agent's function of this form.
             let register: extern "C" fn() = unsafe { core::mem::transmute(address) };
@@ -92,6 +94,16 @@ unsafe fn found(place: Place) -> Option<usize> {
         }
     }
     os::robust_list()
+}
+
+/// Gives this thread the list that its libc would give it later, by a call that a filter may forbid then.
+pub(crate) fn prepare() {
+    let address = REGISTER.load(Relaxed);
+    if address != 0 && os::robust_list().is_none() && !seccomp::is_filtered() {
+        // SAFETY: the agent's function of this form.
+        let register: extern "C" fn() = unsafe { core::mem::transmute(address) };
+        register();
+    }
 }
 
 /// Whether an entry is in the list. `None` if the list does not end.
