@@ -32,8 +32,8 @@ pub fn msgget(key: i32, flags: i32) -> Result<usize, Errno> {
 }
 
 /// The queue of an object that this process may read and alter.
-pub(crate) fn queue_of(object: &Object) -> Option<Queue<'static>> {
-    match object.handle {
+pub(crate) fn queue_of(object: &Object) -> Option<&Queue<'static>> {
+    match &object.handle {
         Handle::Queue(queue) if object.is_writable() => Some(queue),
         _ => None,
     }
@@ -81,7 +81,7 @@ enum Refused {
 impl Letter<'_> {
     fn send(
         &self,
-        put: impl Fn(Queue<'static>, &Letter<'_>, bool) -> Result<Step<()>, Refused>,
+        put: impl Fn(&Queue<'static>, &Letter<'_>, bool) -> Result<Step<()>, Refused>,
     ) -> Result<usize, Errno> {
         let nowait = self.flags & IPC_NOWAIT != 0;
         let mut tries = Tries::default();
@@ -119,7 +119,7 @@ impl Letter<'_> {
     }
 
     /// Reserves room, copies the text there outside the lock, posts.
-    fn send_large(queue: Queue<'static>, letter: &Letter<'_>, nowait: bool) -> Result<Step<()>, Refused> {
+    fn send_large(queue: &Queue<'static>, letter: &Letter<'_>, nowait: bool) -> Result<Step<()>, Refused> {
         let (id, who) = (letter.id, letter.who);
         let reserved = queue.reserve(&Agent, who, letter.size).map_err(Refused::Engine)?;
         if let Err(errno) = letter.write(queue, &reserved) {
@@ -129,7 +129,7 @@ impl Letter<'_> {
         patiently(id, || queue.post(&Agent, who, &reserved, letter.mtype, nowait)).map_err(Refused::Engine)
     }
 
-    fn write(&self, queue: Queue<'static>, reserved: &ReservedMessage) -> Result<(), Errno> {
+    fn write(&self, queue: &Queue<'static>, reserved: &ReservedMessage) -> Result<(), Errno> {
         let mut from = self.text;
         for piece in queue.reserved_pieces(reserved) {
             let piece = piece.map_err(|_| Errno::EIDRM)?;
@@ -168,12 +168,12 @@ fn patiently<T>(id: IpcId, mut operation: impl FnMut() -> Result<T, Error>) -> R
 /// A msgsnd that sleeps: its text is in the region already.
 struct Sending<'a> {
     object: &'static Object,
-    queue: Queue<'static>,
+    queue: &'static Queue<'static>,
     letter: &'a Letter<'a>,
 }
 
 /// The queue's new region and this thread's ticket there.
-fn follow(id: IpcId, who: Caller) -> Result<(&'static Object, Queue<'static>, Ticket), Errno> {
+fn follow(id: IpcId, who: Caller) -> Result<(&'static Object, &'static Queue<'static>, Ticket), Errno> {
     let mut tries = Tries::default();
     loop {
         let object = open::open(KIND, id).map_err(|_| Errno::EIDRM)?;
@@ -269,7 +269,7 @@ fn asked(id: IpcId, selection: Selection) -> MsgReceive {
 /// A msgrcv.
 struct Receiving<'a> {
     object: &'static Object,
-    queue: Queue<'static>,
+    queue: &'static Queue<'static>,
     who: Caller,
     msgp: usize,
     selection: Selection,

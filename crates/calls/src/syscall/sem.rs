@@ -175,8 +175,8 @@ pub(crate) fn settle(object: &Object) {
 }
 
 /// The set of an object that is mapped.
-pub(crate) fn set_of(object: &Object) -> Option<Set<'static>> {
-    match object.handle {
+pub(crate) fn set_of(object: &Object) -> Option<&Set<'static>> {
+    match &object.handle {
         Handle::Set(set) => Some(set),
         _ => None,
     }
@@ -211,7 +211,7 @@ fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Calle
         match set.semop(&Agent, who, ops) {
             Ok(Step::Done(())) => return Ok(0),
             Ok(Step::Wait(ticket)) => {
-                let mut call = Operation { object, set: *set, who, ops, entry };
+                let mut call = Operation { object, set, who, ops, entry };
                 return sleeping::wait(entry, section, &mut call, ticket, until, Cancel::Never).map(|()| 0);
             }
             Err(error) => recover(object, error, &mut tries)?,
@@ -222,7 +222,7 @@ fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Calle
 /// A semop that sleeps.
 struct Operation<'a> {
     object: &'static Object,
-    set: Set<'static>,
+    set: &'static Set<'static>,
     who: Caller,
     ops: &'a [Sembuf],
     entry: &'a Entry,

@@ -66,7 +66,7 @@ fn on_set<R>(
         check(object)?;
         let who = process::caller(process::ready()?);
         match set_of(object) {
-            Some(set) if object.is_writable() => match run(&set, who, &section) {
+            Some(set) if object.is_writable() => match run(set, who, &section) {
                 Ok(value) => return Ok(value),
                 Err(error) => recover(object, error, &mut tries)?,
             },

@@ -30,7 +30,7 @@ impl Stat {
 
 impl<'r> Set<'r> {
     /// The word of a semaphore, at a moment when no call on several semaphores is half done.
-    fn settled<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<word::Snapshot> {
+    fn settled<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<word::Snapshot> {
         let word = self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
         let seen = word::read(word);
         if !seen.slow() {
@@ -43,23 +43,23 @@ impl<'r> Set<'r> {
     }
 
     /// GETVAL. # Errors: `EINVAL` (no such semaphore).
-    pub fn getval<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<i32> {
+    pub fn getval<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<i32> {
         self.settled(host, who, num).map(word::Snapshot::value)
     }
 
     /// GETPID. # Errors: `EINVAL` (no such semaphore).
-    pub fn getpid<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<Pid> {
+    pub fn getpid<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<Pid> {
         self.settled(host, who, num).map(word::Snapshot::pid)
     }
 
     /// GETVAL and GETPID through a mapping that may only be read: `None` if the lock would be needed.
-    pub fn peek(self, num: u32) -> Option<(i32, Pid)> {
+    pub fn peek(&self, num: u32) -> Option<(i32, Pid)> {
         let seen = word::read(self.word(num).ok()?);
         (!seen.slow()).then_some((seen.value(), seen.pid()))
     }
 
     /// GETNCNT and GETZCNT: sleepers whose next obstacle is this semaphore. kernel: count_semcnt(), check_qop().
-    pub fn counts<H: Host>(self, host: &H, who: Caller, num: u32) -> Result<(u32, u32)> {
+    pub fn counts<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<(u32, u32)> {
         self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
         let _locked = self.lock(host, who)?;
         let (mut more, mut zero) = (0, 0);
@@ -79,7 +79,7 @@ impl<'r> Set<'r> {
     }
 
     /// GETALL: all values at one moment.
-    pub fn getall<H: Host>(self, host: &H, who: Caller, mut each: impl FnMut(u32, u16)) -> Result<()> {
+    pub fn getall<H: Host>(&self, host: &H, who: Caller, mut each: impl FnMut(u32, u16)) -> Result<()> {
         let locked = self.lock(host, who)?;
         for num in 0..self.geometry.nsems {
             self.take(locked.held(), num)?;
@@ -97,7 +97,7 @@ impl<'r> Set<'r> {
     }
 
     /// SETVAL. # Errors: `EINVAL` (no such semaphore), `ERANGE`.
-    pub fn setval<H: Host>(self, host: &H, who: Caller, num: u32, value: i32) -> Result<()> {
+    pub fn setval<H: Host>(&self, host: &H, who: Caller, num: u32, value: i32) -> Result<()> {
         self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
         if !(0..=SEMVMX).contains(&value) {
             return Err(Error::Errno(Errno::ERANGE));
@@ -115,7 +115,7 @@ impl<'r> Set<'r> {
     }
 
     /// SETALL. `values` gives each semaphore's value; all are in range, or nothing is done. # Errors: `ERANGE`.
-    pub fn setall<H: Host>(self, host: &H, who: Caller, values: impl Fn(u32) -> u16) -> Result<()> {
+    pub fn setall<H: Host>(&self, host: &H, who: Caller, values: impl Fn(u32) -> u16) -> Result<()> {
         if (0..self.geometry.nsems).any(|num| i32::from(values(num)) > SEMVMX) {
             return Err(Error::Errno(Errno::ERANGE));
         }
@@ -136,7 +136,7 @@ impl<'r> Set<'r> {
     /// Serves sleepers after a value was set; only if somebody was served is it a semop in otime's eyes. `release` is a
     /// semaphore whose word may be given to compare-and-swaps again. kernel: do_smart_update().
     fn serve_after_set<H: Host>(
-        self,
+        &self,
         host: &H,
         now: i64,
         locked: crate::lock::Locked<'r, '_, H>,
@@ -160,7 +160,7 @@ impl<'r> Set<'r> {
     }
 
     /// Times for IPC_STAT: otime is the latest of all semaphores. kernel: get_semotime().
-    pub fn stat(self) -> Result<Stat> {
+    pub fn stat(&self) -> Result<Stat> {
         let base = self.own.otime_base.load(Relaxed);
         let mut latest = 0;
         for num in 0..self.geometry.nsems {
@@ -171,20 +171,20 @@ impl<'r> Set<'r> {
     }
 
     /// IPC_SET's part: the time of change. Under the lock: a SETVAL that is rolled back restores the time that it found.
-    pub fn set_ctime<H: Host>(self, host: &H, who: Caller, now: i64) -> Result<()> {
+    pub fn set_ctime<H: Host>(&self, host: &H, who: Caller, now: i64) -> Result<()> {
         let _locked = self.lock(host, who)?;
         self.header.ctime.store(now as u64, Relaxed);
         Ok(())
     }
 
     /// How many sleep on the set.
-    pub fn sleepers(self) -> u32 {
+    pub fn sleepers(&self) -> u32 {
         let tickets = self.tickets();
         tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).count() as u32
     }
 
     /// IPC_RMID: every sleeper gets EIDRM, every later caller `Removed`. Doing it twice changes nothing.
-    pub fn remove<H: Host>(self, host: &H, who: Caller) -> Result<()> {
+    pub fn remove<H: Host>(&self, host: &H, who: Caller) -> Result<()> {
         let locked = crate::lock::lock_any(self.header, host, who)?;
         for num in 0..self.geometry.nsems {
             self.take(locked.held(), num)?;

@@ -60,7 +60,7 @@ impl<'r> Set<'r> {
     }
 
     /// Makes a zeroed region a new set. The broker only.
-    pub fn format(self, id: IpcId, now: i64) -> Result<()> {
+    pub fn format(&self, id: IpcId, now: i64) -> Result<()> {
         self.own.otime_base.store(word::base_for(now), Relaxed);
         self.own.epoch.store(1, Relaxed);
         self.own.nsems.store(self.geometry.nsems, Relaxed);
@@ -75,18 +75,18 @@ impl<'r> Set<'r> {
     }
 
     /// How many semaphores.
-    pub fn nsems(self) -> u32 {
+    pub fn nsems(&self) -> u32 {
         self.geometry.nsems
     }
 
     /// The capacities.
-    pub fn geometry(self) -> Geometry {
+    pub fn geometry(&self) -> Geometry {
         self.geometry
     }
 
     /// Does one plain operation without the lock, if nothing stands in the way. `false`: call [`Set::semop`].
     #[inline]
-    pub fn fast(self, pid: Pid, now: i64, op: &Sembuf) -> bool {
+    pub fn fast(&self, pid: Pid, now: i64, op: &Sembuf) -> bool {
         let Some(time) = self.time(now) else { return false };
         match self.map.words.get(self.region, u32::from(op.sem_num)) {
             Ok(word) => word::operate(word, op.sem_op, pid, time),
@@ -96,33 +96,33 @@ impl<'r> Set<'r> {
 
     /// A time as words hold it, if they can.
     #[inline]
-    fn time(self, now: i64) -> Option<u64> {
+    fn time(&self, now: i64) -> Option<u64> {
         let time = (now as u64).wrapping_sub(self.own.otime_base.load(Relaxed)).wrapping_add(1);
         (1..=word::TIME_MAX).contains(&time).then_some(time)
     }
 
     #[inline]
-    fn word(self, num: u32) -> Result<&'r AtomicU64> {
+    fn word(&self, num: u32) -> Result<&'r AtomicU64> {
         self.map.words.get(self.region, num)
     }
 
     #[inline]
-    fn lock<'h, H: Host>(self, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
+    fn lock<'h, H: Host>(&self, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {
         lock::lock(self.header, host, who)
     }
 
     #[inline]
-    fn change(self) -> Tx<'r> {
+    fn change(&self) -> Tx<'r> {
         Tx::begin(self.region, self.header, self.map.journal)
     }
 
     #[inline]
-    fn tickets(self) -> Tickets<'r, Sleeper> {
+    fn tickets(&self) -> Tickets<'r, Sleeper> {
         Tickets::new(self.region, self.header, self.map.tickets)
     }
 
     /// Where the owner of a ticket sleeps.
-    pub fn wait_word(self, ticket: Ticket) -> Result<WaitWord<'r>> {
+    pub fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'r>> {
         self.tickets().wait_word(ticket)
     }
 }

@@ -55,7 +55,7 @@ impl Ops<'_> {
     }
 
     #[inline]
-    pub(super) fn get(self, set: Set<'_>, n: u32) -> Result<Sembuf> {
+    pub(super) fn get(self, set: &Set<'_>, n: u32) -> Result<Sembuf> {
         match self {
             Ops::Call(ops) => ops.get(n as usize).copied().ok_or(Error::Spoiled),
             Ops::Sleeper { ticket, .. } => {
@@ -71,7 +71,7 @@ impl<'r> Set<'r> {
     ///
     /// # Errors
     /// `EFBIG` (no such semaphore), `ERANGE` (value or adjustment out of range), `EAGAIN` (IPC_NOWAIT); `Removed`, `Moved`, `Stuck`, `Full`.
-    pub fn semop<H: Host>(self, host: &H, who: Caller, ops: &[Sembuf]) -> Result<Step<()>> {
+    pub fn semop<H: Host>(&self, host: &H, who: Caller, ops: &[Sembuf]) -> Result<Step<()>> {
         if ops.len() > self.geometry.ops as usize {
             return Err(Error::Full);
         }
@@ -127,7 +127,7 @@ impl<'r> Set<'r> {
     ///
     /// # Errors
     /// What the server left (`EIDRM`, `ERANGE`, `EAGAIN`); `EINTR`, `EAGAIN` (timeout); `Moved`: [`Set::adopt`] finds the ticket in the new region.
-    pub fn resume<H: Host>(self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
+    pub fn resume<H: Host>(&self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
         let _locked = lock::lock_any(self.header, host, who)?;
         match self.tickets().resume(ticket, who, why)? {
             Resumed::Again => Ok(Step::Wait(ticket)),
@@ -141,7 +141,7 @@ impl<'r> Set<'r> {
 
     /// Tries a call's operations, one after the other, each seeing what those before it did. Unless all are done the change must be dropped.
     pub(super) fn attempt(
-        self,
+        &self,
         held: Held<'_>,
         tx: &mut Tx<'r>,
         ops: Ops<'_>,
@@ -176,7 +176,7 @@ impl<'r> Set<'r> {
 
     /// Takes a semaphore's word under the lock's rule.
     #[inline]
-    pub(super) fn take<'l>(self, held: Held<'l>, num: u32) -> Result<Taken<'l>>
+    pub(super) fn take<'l>(&self, held: Held<'l>, num: u32) -> Result<Taken<'l>>
     where
         'r: 'l,
     {
@@ -185,7 +185,7 @@ impl<'r> Set<'r> {
 
     /// The time as words hold it; moves their zero if it must, in a change of its own. No other change is under way.
     #[inline]
-    pub(super) fn time_for(self, held: Held<'_>, now: i64) -> Result<u64> {
+    pub(super) fn time_for(&self, held: Held<'_>, now: i64) -> Result<u64> {
         match self.time(now) {
             Some(time) => Ok(time),
             None => {
@@ -196,7 +196,7 @@ impl<'r> Set<'r> {
     }
 
     /// Writes the time of a change that was no call: to the first semaphore, as the kernel does. kernel: set_semotime().
-    pub(super) fn stamp(self, held: Held<'_>, tx: &mut Tx<'r>, time: u64) -> Result<()> {
+    pub(super) fn stamp(&self, held: Held<'_>, tx: &mut Tx<'r>, time: u64) -> Result<()> {
         let word = self.take(held, 0)?;
         let new = word.seen().with_time(time);
         word.put(tx, new)
@@ -204,7 +204,7 @@ impl<'r> Set<'r> {
 
     /// Moves the zero of times so that `now` fits. Times too old or too new for the new zero become its first or last.
     #[cold]
-    fn rebase(self, held: Held<'_>, now: i64) -> Result<()> {
+    fn rebase(&self, held: Held<'_>, now: i64) -> Result<()> {
         let mut tx = self.change();
         let old = self.own.otime_base.load(Relaxed);
         let base = word::base_for(now);
@@ -222,7 +222,7 @@ impl<'r> Set<'r> {
     }
 
     /// After a slow operation: lets go of the semaphores that nobody waits for, unless slow operations come in rows.
-    fn calm(self, held: Held<'_>, ops: &[Sembuf], undo: bool) -> Result<()> {
+    fn calm(&self, held: Held<'_>, ops: &[Sembuf], undo: bool) -> Result<()> {
         let left = if undo || ops.len() > 1 {
             HYSTERESIS
         } else {
@@ -239,7 +239,7 @@ impl<'r> Set<'r> {
     }
 
     /// Gives a semaphore's word to compare-and-swaps again, if no sleeper names it. No change is under way.
-    pub(super) fn release_unless_named(self, held: Held<'_>, num: u32) -> Result<()> {
+    pub(super) fn release_unless_named(&self, held: Held<'_>, num: u32) -> Result<()> {
         if !self.named(num)? {
             self.take(held, num)?.release_to_cas();
         }
@@ -247,7 +247,7 @@ impl<'r> Set<'r> {
     }
 
     /// Whether a sleeper names this semaphore, or may.
-    fn named(self, num: u32) -> Result<bool> {
+    fn named(&self, num: u32) -> Result<bool> {
         let tickets = self.tickets();
         for (looks, item) in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).enumerate() {
             let (ticket, record) = item?;

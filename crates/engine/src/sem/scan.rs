@@ -38,7 +38,7 @@ impl Outcome<'_> {
 
 impl<'r> Set<'r> {
     #[inline]
-    pub(super) fn served(self) -> Outcome<'r> {
+    pub(super) fn served(&self) -> Outcome<'r> {
         Outcome { served: Served::new(self.tickets()), any: false }
     }
 
@@ -46,7 +46,7 @@ impl<'r> Set<'r> {
     /// served, from the start again when one's success may concern an earlier one.
     #[inline]
     pub(super) fn scan<H: Host>(
-        self,
+        &self,
         held: Held<'_>,
         host: &H,
         served: &mut Outcome<'r>,
@@ -66,7 +66,7 @@ impl<'r> Set<'r> {
     }
 
     /// One walk along the queue of those who change values. Answers whether it must be walked again.
-    fn scan_alter<H: Host>(self, held: Held<'_>, host: &H, served: &mut Outcome<'r>) -> Result<bool> {
+    fn scan_alter<H: Host>(&self, held: Held<'_>, host: &H, served: &mut Outcome<'r>) -> Result<bool> {
         let mut complex = false;
         for item in self.tickets().walk(&self.own.alter) {
             let (ticket, record) = item?;
@@ -85,7 +85,7 @@ impl<'r> Set<'r> {
 
     /// Those who wait for zero: single operations first, as they stand before the complex ones in the kernel.
     fn scan_zero<H: Host>(
-        self,
+        &self,
         held: Held<'_>,
         host: &H,
         served: &mut Outcome<'r>,
@@ -106,7 +106,7 @@ impl<'r> Set<'r> {
     }
 
     /// Whether a semaphore that was touched is zero.
-    fn any_zero(self, touched: Touched<'_>) -> Result<bool> {
+    fn any_zero(&self, touched: Touched<'_>) -> Result<bool> {
         let is_zero = |num: u32| -> Result<bool> { Ok(word::read(self.word(num)?).value() == 0) };
         let count = if let Touched::By(ops) = touched { ops.len() } else { self.geometry.nsems };
         for n in 0..count {
@@ -120,7 +120,7 @@ impl<'r> Set<'r> {
 
     /// Tries a sleeper's operations; done or impossible, the sleeper is served.
     fn serve<H: Host>(
-        self,
+        &self,
         held: Held<'_>,
         host: &H,
         served: &mut Outcome<'r>,

@@ -37,7 +37,7 @@ impl<'r> Set<'r> {
     ///
     /// # Errors
     /// `Stuck` if a living process keeps the lock: try again later.
-    pub fn settle<H: Host>(self, host: &H, dead: Pid, who: Caller, undo: Undo) -> Result<()> {
+    pub fn settle<H: Host>(&self, host: &H, dead: Pid, who: Caller, undo: Undo) -> Result<()> {
         let (locked, was_held) = seize(self.header, host, dead, who)?;
         rollback(self.region, self.header, self.map.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
@@ -59,7 +59,7 @@ impl<'r> Set<'r> {
     }
 
     /// Applies a process's adjustments and frees its row, in one change. Answers whether it had one.
-    fn apply_adjustments(self, held: Held<'_>, dead: Pid, now: i64) -> Result<bool> {
+    fn apply_adjustments(&self, held: Held<'_>, dead: Pid, now: i64) -> Result<bool> {
         let Some(row) = self.find_row(dead)? else { return Ok(false) };
         let time = self.time_for(held, now)?;
         let mut tx = self.change();
@@ -81,13 +81,13 @@ impl<'r> Set<'r> {
     }
 
     /// Drops this thread's ticket, if it has one: a call that nobody will resume.
-    pub fn withdraw<H: Host>(self, host: &H, who: Caller) -> Result<()> {
+    pub fn withdraw<H: Host>(&self, host: &H, who: Caller) -> Result<()> {
         let _locked = lock_any(self.header, host, who)?;
         self.tickets().for_each(|record| record.is_of(who), |ticket, record| self.end(ticket, record))
     }
 
     /// This thread's ticket, if it has one: to go on after the set moved. # Errors: `Moved` or `Spoiled` if it has moved on since.
-    pub fn adopt<H: Host>(self, host: &H, who: Caller) -> Result<Option<Ticket>> {
+    pub fn adopt<H: Host>(&self, host: &H, who: Caller) -> Result<Option<Ticket>> {
         let _locked = lock_any(self.header, host, who)?;
         self.header.is_home()?;
         self.tickets().find(who)

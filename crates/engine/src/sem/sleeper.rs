@@ -62,30 +62,30 @@ pub(super) struct Asleep<'a> {
 impl<'r> Set<'r> {
     /// A sleeper's operations, where they stand in the region.
     #[inline]
-    pub(super) fn ops_of(self, ticket: Ticket, record: Record<'r>) -> Ops<'static> {
+    pub(super) fn ops_of(&self, ticket: Ticket, record: Record<'r>) -> Ops<'static> {
         Ops::Sleeper { ticket, count: record.own.count().min(self.geometry.ops) }
     }
 
     /// The process for which a sleeper's operations are done.
     #[inline]
-    pub(super) fn owner_of(self, record: Record<'r>) -> Owner {
+    pub(super) fn owner_of(&self, record: Record<'r>) -> Owner {
         Owner { pid: record.pid(), row: record.own.row(), time: None }
     }
 
     /// The queue that a sleeper stands in.
     #[inline]
-    pub(super) fn queue_of(self, record: Record<'r>) -> &'r Queue {
+    pub(super) fn queue_of(&self, record: Record<'r>) -> &'r Queue {
         self.queue(record.own.alters())
     }
 
     /// The queue of those who change values, or of those who wait for zero.
     #[inline]
-    pub(super) fn queue(self, alters: bool) -> &'r Queue {
+    pub(super) fn queue(&self, alters: bool) -> &'r Queue {
         if alters { &self.own.alter } else { &self.own.zero }
     }
 
     /// Place of a sleeper's operation.
-    pub(super) fn stored(self, ticket: Ticket, n: u32) -> Result<&'r AtomicU64> {
+    pub(super) fn stored(&self, ticket: Ticket, n: u32) -> Result<&'r AtomicU64> {
         let per = self.geometry.ops;
         if n >= per {
             return Err(Error::Spoiled);
@@ -95,7 +95,7 @@ impl<'r> Set<'r> {
     }
 
     /// Puts a call to sleep: a ticket with its operations, at the end of its queue.
-    pub(super) fn sleep(self, who: crate::host::Caller, call: &Asleep<'_>, now: i64) -> Result<Ticket> {
+    pub(super) fn sleep(&self, who: crate::host::Caller, call: &Asleep<'_>, now: i64) -> Result<Ticket> {
         let mut tx = self.change();
         let (ticket, record) = self.tickets().take_to_wait(&mut tx, who, now)?;
         // DEATH: before the commit the ticket is free, and what it holds means nothing.
@@ -115,7 +115,7 @@ impl<'r> Set<'r> {
     }
 
     /// Takes a ticket out of its queue, if it stands in one, and gives it back.
-    pub(super) fn end(self, ticket: Ticket, record: Record<'r>) -> Result<()> {
+    pub(super) fn end(&self, ticket: Ticket, record: Record<'r>) -> Result<()> {
         let mut tx: Tx<'r> = self.change();
         if record.state().waits() {
             self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;

@@ -14,7 +14,7 @@ use crate::ticket::Ticket;
 impl<'r> Set<'r> {
     /// Copies the set into `new`, a zeroed region at least as large in every table, and marks this one MOVED.
     /// Tickets keep their numbers; their owners are woken and find them in the new region.
-    pub fn move_to<H: Host>(self, host: &H, who: Caller, new: Set<'_>) -> Result<()> {
+    pub fn move_to<H: Host>(&self, host: &H, who: Caller, new: Set<'_>) -> Result<()> {
         let (from, to) = (self.geometry, new.geometry);
         if to.nsems != from.nsems || to.rows < from.rows || to.tickets < from.tickets || to.ops < from.ops {
             return Err(Error::Spoiled);
@@ -23,9 +23,9 @@ impl<'r> Set<'r> {
         for num in 0..from.nsems {
             new.word(num)?.store(self.take(locked.held(), num)?.seen().bits(), Relaxed);
         }
-        self.copy_headers(new);
-        self.copy_rows(new)?;
-        self.copy_tickets(new)?;
+        self.copy_headers(&new);
+        self.copy_rows(&new)?;
+        self.copy_tickets(&new)?;
         // ORDERING: Release, as in format().
         new.header.state.store(LIVE, crate::atomic::Release);
         self.header.state.store(MOVED, Relaxed);
@@ -34,7 +34,7 @@ impl<'r> Set<'r> {
         self.tickets().wake_all(host)
     }
 
-    fn copy_headers(self, new: Set<'_>) {
+    fn copy_headers(&self, new: &Set<'_>) {
         self.header.copy_identity(new.header);
         self.own.alter.copy_to(&new.own.alter);
         self.own.zero.copy_to(&new.own.zero);
@@ -45,7 +45,7 @@ impl<'r> Set<'r> {
     }
 
     /// Rows go to the place that the new table gives them; sleepers' references follow in `copy_tickets`.
-    fn copy_rows(self, new: Set<'_>) -> Result<()> {
+    fn copy_rows(&self, new: &Set<'_>) -> Result<()> {
         for row in 0..self.geometry.rows {
             let key = self.key(row)?;
             let pid = key.pid.load(Relaxed);
@@ -56,7 +56,7 @@ impl<'r> Set<'r> {
         Ok(())
     }
 
-    fn copy_row(self, new: Set<'_>, row: u32, there: u32) -> Result<()> {
+    fn copy_row(&self, new: &Set<'_>, row: u32, there: u32) -> Result<()> {
         if !self.counts_row(row)? {
             return Ok(());
         }
@@ -70,13 +70,13 @@ impl<'r> Set<'r> {
         Ok(())
     }
 
-    fn copy_tickets(self, new: Set<'_>) -> Result<()> {
+    fn copy_tickets(&self, new: &Set<'_>) -> Result<()> {
         self.tickets().copy_to(new.tickets())?;
         self.tickets().for_each(|_| true, |ticket, record| self.copy_call(new, ticket, record))
     }
 
     /// A sleeper's operations, and where its undo row is now.
-    fn copy_call(self, new: Set<'_>, ticket: Ticket, record: Record<'r>) -> Result<()> {
+    fn copy_call(&self, new: &Set<'_>, ticket: Ticket, record: Record<'r>) -> Result<()> {
         if record.own.row().is_some() {
             let row = new.find_row(record.pid())?.ok_or(Error::Spoiled)?;
             new.tickets().get(ticket)?.own.set_row(row);

@@ -23,14 +23,14 @@ const WINDOW: u32 = 64;
 
 impl<'r> Set<'r> {
     /// Places where a process's row may be.
-    fn window(self, pid: Pid) -> impl Iterator<Item = u32> {
+    fn window(&self, pid: Pid) -> impl Iterator<Item = u32> {
         let rows = self.geometry.rows;
         let start = pid.wrapping_mul(0x9E37_79B1);
         (0..WINDOW.min(rows)).map(move |n| start.wrapping_add(n) & rows.wrapping_sub(1))
     }
 
     /// The process's row, made if it has none. # Errors: `Full`.
-    pub(super) fn row(self, pid: Pid, life: Life) -> Result<u32> {
+    pub(super) fn row(&self, pid: Pid, life: Life) -> Result<u32> {
         let mut free = None;
         for row in self.window(pid) {
             match self.key(row)?.pid.load(Relaxed) {
@@ -52,7 +52,7 @@ impl<'r> Set<'r> {
 
     /// Writes down the life of a row's process, which it may have got since it has the row.
     #[inline]
-    fn name_life(self, row: u32, life: Life) -> Result<u32> {
+    fn name_life(&self, row: u32, life: Life) -> Result<u32> {
         let key = self.key(row)?;
         if life != 0 && key.life.load(Relaxed) != life {
             // DEATH: with the old one or with the new one, others ask the broker if they doubt.
@@ -63,7 +63,7 @@ impl<'r> Set<'r> {
 
     /// Links a row that has adjustments from now on (U5).
     #[inline(never)]
-    fn link_row(self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
+    fn link_row(&self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
         let first = self.own.rows.load(Relaxed);
         // In the journal, too: the same change may have unlinked the row, and is rolled back with that if a later operation must wait.
         tx.set32(&key.next, first)?;
@@ -75,7 +75,7 @@ impl<'r> Set<'r> {
     }
 
     #[inline(never)]
-    fn unlink_row(self, tx: &mut Tx<'r>, key: &RowKey) -> Result<()> {
+    fn unlink_row(&self, tx: &mut Tx<'r>, key: &RowKey) -> Result<()> {
         let (next, prev) = (key.next.load(Relaxed), key.prev.load(Relaxed));
         if let Some(next) = next.checked_sub(1) {
             tx.set32(&self.key(next)?.prev, prev)?;
@@ -90,7 +90,7 @@ impl<'r> Set<'r> {
     }
 
     /// Takes a row from its process.
-    pub(super) fn free_row(self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
+    pub(super) fn free_row(&self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
         let key = self.key(row)?;
         if self.counts_row(row)? && self.is_linked(row, key) {
             self.unlink_row(tx, key)?;
@@ -100,20 +100,20 @@ impl<'r> Set<'r> {
 
     /// Whether a row of the set's epoch is linked.
     #[inline]
-    fn is_linked(self, row: u32, key: &RowKey) -> bool {
+    fn is_linked(&self, row: u32, key: &RowKey) -> bool {
         key.prev.load(Relaxed) != 0 || self.own.rows.load(Relaxed) == row + 1
     }
 
     /// Unlinks a row with no adjustments left, unless it is the only one (U3).
     #[inline]
-    fn unlink_unless_alone(self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
+    fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
         let key = self.key(row)?;
         let alone = key.next.load(Relaxed) == 0 && key.prev.load(Relaxed) == 0;
         if alone || self.has_some(row)? { Ok(()) } else { self.unlink_row(tx, key) }
     }
 
     /// Unlinks the only row if it has no adjustments: operations without SEM_UNDO prevail.
-    pub(super) fn unlink_idle(self) -> Result<()> {
+    pub(super) fn unlink_idle(&self) -> Result<()> {
         let Some(row) = self.own.rows.load(Relaxed).checked_sub(1) else { return Ok(()) };
         let key = self.key(row)?;
         if key.next.load(Relaxed) == 0 && !self.has_some(row)? {
@@ -125,7 +125,7 @@ impl<'r> Set<'r> {
     }
 
     /// Whether a row has an adjustment that is not 0.
-    fn has_some(self, row: u32) -> Result<bool> {
+    fn has_some(&self, row: u32) -> Result<bool> {
         for num in 0..self.geometry.nsems {
             if self.adjustment(row, num)? != 0 {
                 return Ok(true);
@@ -165,7 +165,7 @@ impl<'r> Set<'r> {
     }
 
     /// The rows with adjustments. Ends with `Spoiled` where the links do.
-    pub(super) fn rows(self) -> impl Iterator<Item = Result<u32>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<u32>> {
         let (mut at, mut left) = (self.own.rows.load(Relaxed), self.geometry.rows);
         core::iter::from_fn(move || {
             let row = at.checked_sub(1)?;
@@ -179,12 +179,12 @@ impl<'r> Set<'r> {
 
     /// Makes sure that the process has a row. A call with SEM_UNDO that fails has made one all the same, and its owner's end then counts as an
     /// operation in otime. kernel: find_alloc_undo(), called before anything else is checked.
-    pub fn claim_row<H: crate::host::Host>(self, host: &H, who: crate::host::Caller) -> Result<()> {
+    pub fn claim_row<H: crate::host::Host>(&self, host: &H, who: crate::host::Caller) -> Result<()> {
         let _locked = self.lock(host, who)?;
         self.row(who.pid, who.life).map(|_| ())
     }
 
-    pub(super) fn find_row(self, pid: Pid) -> Result<Option<u32>> {
+    pub(super) fn find_row(&self, pid: Pid) -> Result<Option<u32>> {
         for row in self.window(pid) {
             if self.key(row)?.pid.load(Relaxed) == pid {
                 return Ok(Some(row));
@@ -194,30 +194,30 @@ impl<'r> Set<'r> {
     }
 
     #[inline]
-    pub(super) fn key(self, row: u32) -> Result<&'r RowKey> {
+    pub(super) fn key(&self, row: u32) -> Result<&'r RowKey> {
         self.map.keys.get(self.region, row)
     }
 
     #[inline]
-    fn cell(self, row: u32, num: u32) -> Result<&'r AtomicU32> {
+    fn cell(&self, row: u32, num: u32) -> Result<&'r AtomicU32> {
         self.map.adjustments.get(self.region, self.map.adjustment(self.geometry.nsems, row, num)?)
     }
 
     /// Whether a row's adjustments count (U4).
     #[inline]
-    pub(super) fn counts_row(self, row: u32) -> Result<bool> {
+    pub(super) fn counts_row(&self, row: u32) -> Result<bool> {
         Ok(self.key(row)?.epoch.load(Relaxed) == self.own.epoch.load(Relaxed))
     }
 
     /// A row's adjustment of a semaphore.
     #[inline]
-    pub(super) fn adjustment(self, row: u32, num: u32) -> Result<i32> {
+    pub(super) fn adjustment(&self, row: u32, num: u32) -> Result<i32> {
         Ok(if self.counts_row(row)? { self.cell(row, num)?.load(Relaxed) as i32 } else { 0 })
     }
 
     /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
     #[inline]
-    pub(super) fn adjust(self, tx: &mut Tx<'r>, row: u32, num: u32, by: i32) -> Result<bool> {
+    pub(super) fn adjust(&self, tx: &mut Tx<'r>, row: u32, num: u32, by: i32) -> Result<bool> {
         let before = self.adjustment(row, num)?;
         let adjustment = before.saturating_add(by);
         if !(-SEMAEM - 1..=SEMAEM).contains(&adjustment) {
@@ -244,7 +244,7 @@ impl<'r> Set<'r> {
     }
 
     /// Sets every process's adjustment of a semaphore to 0. kernel: semctl_setval().
-    pub(super) fn clear_adjustments(self, tx: &mut Tx<'r>, num: u32) -> Result<()> {
+    pub(super) fn clear_adjustments(&self, tx: &mut Tx<'r>, num: u32) -> Result<()> {
         for row in self.rows() {
             let row = row?;
             if self.adjustment(row, num)? != 0 {
@@ -256,7 +256,7 @@ impl<'r> Set<'r> {
     }
 
     /// Sets all adjustments of all processes to 0. kernel: semctl_main(), SETALL.
-    pub(super) fn clear_all_adjustments(self, tx: &mut Tx<'r>) -> Result<()> {
+    pub(super) fn clear_all_adjustments(&self, tx: &mut Tx<'r>) -> Result<()> {
         tx.set32(&self.own.rows, 0)?;
         tx.set32(&self.own.epoch, self.own.epoch.load(Relaxed).wrapping_add(1))
     }

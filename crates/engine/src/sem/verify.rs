@@ -14,7 +14,7 @@ type Verdict = core::result::Result<(), &'static str>;
 
 impl<'r> Set<'r> {
     /// Checks the invariants. Nobody may be at work on the set.
-    pub fn verify(self) -> Verdict {
+    pub fn verify(&self) -> Verdict {
         if self.header.lock.load(Relaxed) != 0 {
             return Err("the lock is held");
         }
@@ -27,7 +27,7 @@ impl<'r> Set<'r> {
         self.verify_tickets().unwrap_or(Err("a ticket's record leaves the region"))
     }
 
-    fn verify_queues(self) -> Result<Verdict> {
+    fn verify_queues(&self) -> Result<Verdict> {
         for alters in [true, false] {
             let queue = self.queue(alters);
             let mut last = 0;
@@ -52,7 +52,7 @@ impl<'r> Set<'r> {
         Ok(Ok(()))
     }
 
-    fn verify_rows(self) -> Result<Verdict> {
+    fn verify_rows(&self) -> Result<Verdict> {
         let (mut last, mut listed) = (0, 0);
         for row in self.rows() {
             let row = row?;
@@ -89,7 +89,7 @@ impl<'r> Set<'r> {
     }
 
     /// A ticket in a queue waits, its semaphores are slow, and it cannot go on.
-    fn verify_sleeper(self, ticket: Ticket, record: Record<'r>) -> Result<Verdict> {
+    fn verify_sleeper(&self, ticket: Ticket, record: Record<'r>) -> Result<Verdict> {
         if !record.state().waits() {
             return Ok(Err("a ticket in a queue does not wait"));
         }
@@ -105,7 +105,7 @@ impl<'r> Set<'r> {
         Ok(if blocked { Ok(()) } else { Err("a ticket waits that could go on") })
     }
 
-    fn verify_tickets(self) -> Result<Verdict> {
+    fn verify_tickets(&self) -> Result<Verdict> {
         let (mut queued, mut free) = (0, 0);
         for index in 0..self.tickets().used() {
             let state = self.tickets().get(Ticket(index))?.state();
