@@ -22,10 +22,10 @@ use zerocopy::IntoBytes;
 const FILES: usize = 512;
 static MAPPED: [AtomicPtr<u8>; FILES] = [const { AtomicPtr::new(null_mut()) }; FILES];
 
-/// Whether somebody with adjustments in the set may have ended. One load if nobody has any.
+/// Whether somebody with adjustments in the set may have ended. One load if nobody has any, a few more if only this process has.
 #[inline]
 pub(crate) fn in_doubt(set: &Set<'_>, page: &Identity) -> bool {
-    set.has_adjustments() && look(set, page)
+    set.has_adjustments() && !set.only_adjusted_by(page.life.number()) && look(set, page)
 }
 
 #[inline(never)]

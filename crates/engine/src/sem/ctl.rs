@@ -30,12 +30,16 @@ impl Stat {
 
 impl<'r> Set<'r> {
     /// The word of a semaphore, at a moment when no call on several semaphores is half done.
+    #[inline]
     fn settled<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<word::Snapshot> {
         let word = self.word(num).map_err(|_| Error::Errno(Errno::EINVAL))?;
         let seen = word::read(word);
-        if !seen.slow() {
-            return Ok(seen);
-        }
+        if !seen.slow() { Ok(seen) } else { self.settled_slowly(host, who, num) }
+    }
+
+    /// The same under the lock, which rules the word.
+    #[inline(never)]
+    fn settled_slowly<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<word::Snapshot> {
         let locked = self.lock(host, who)?;
         let seen = self.take(locked.held(), num)?.seen();
         self.release_unless_named(locked.held(), num)?;
@@ -43,16 +47,19 @@ impl<'r> Set<'r> {
     }
 
     /// GETVAL. # Errors: `EINVAL` (no such semaphore).
+    #[inline]
     pub fn getval<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<i32> {
         self.settled(host, who, num).map(word::Snapshot::value)
     }
 
     /// GETPID. # Errors: `EINVAL` (no such semaphore).
+    #[inline]
     pub fn getpid<H: Host>(&self, host: &H, who: Caller, num: u32) -> Result<Pid> {
         self.settled(host, who, num).map(word::Snapshot::pid)
     }
 
     /// GETVAL and GETPID through a mapping that may only be read: `None` if the lock would be needed.
+    #[inline]
     pub fn peek(&self, num: u32) -> Option<(i32, Pid)> {
         let seen = word::read(self.word(num).ok()?);
         (!seen.slow()).then_some((seen.value(), seen.pid()))
@@ -84,7 +91,7 @@ impl<'r> Set<'r> {
         for num in 0..self.geometry.nsems {
             self.take(locked.held(), num)?;
         }
-        let unnamed = self.own.alter.is_empty() && self.own.zero.is_empty();
+        let unnamed = self.nobody_sleeps();
         for num in 0..self.geometry.nsems {
             each(num, word::read(self.word(num)?).value() as u16);
         }

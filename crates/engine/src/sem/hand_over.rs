@@ -17,7 +17,7 @@ impl Set<'_> {
     ///
     /// # Errors
     /// `Full` if there is no row for `to`; `Stuck`: try again later.
-    pub fn hand_over<H: Host>(self, host: &H, from: Pid, to: Pid, who: Caller) -> Result<()> {
+    pub fn hand_over<H: Host>(&self, host: &H, from: Pid, to: Pid, who: Caller) -> Result<()> {
         let _locked = self.lock(host, who)?;
         let Some(old) = self.find_row(from)? else { return Ok(()) };
         // A new row names no life: until its process uses it, others ask the broker.

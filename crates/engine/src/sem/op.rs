@@ -94,10 +94,12 @@ impl<'r> Set<'r> {
         let step = match attempt {
             Attempt::Done => {
                 tx.commit();
-                let mut served = self.served();
-                if alters {
-                    self.scan(held, host, &mut served, Touched::By(call))?;
+                if !alters || self.nobody_sleeps() {
+                    self.calm(held, ops, undo)?;
+                    return Ok(Step::Done(()));
                 }
+                let mut served = self.served();
+                self.scan(held, host, &mut served, Touched::By(call))?;
                 self.calm(held, ops, undo)?;
                 drop(locked);
                 served.wake(host);

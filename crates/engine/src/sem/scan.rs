@@ -37,6 +37,12 @@ impl Outcome<'_> {
 }
 
 impl<'r> Set<'r> {
+    /// Whether both queues are empty.
+    #[inline]
+    pub(super) fn nobody_sleeps(&self) -> bool {
+        self.own.alter.is_empty() && self.own.zero.is_empty()
+    }
+
     #[inline]
     pub(super) fn served(&self) -> Outcome<'r> {
         Outcome { served: Served::new(self.tickets()), any: false }
@@ -52,7 +58,7 @@ impl<'r> Set<'r> {
         served: &mut Outcome<'r>,
         touched: Touched<'_>,
     ) -> Result<()> {
-        if self.own.alter.is_empty() && self.own.zero.is_empty() {
+        if self.nobody_sleeps() {
             return Ok(());
         }
         self.scan_zero(held, host, served, touched)?;

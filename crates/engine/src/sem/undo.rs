@@ -21,6 +21,15 @@ use ring3_abi::sem::SEMAEM;
 /// How far from its own place a process's row may stand.
 const WINDOW: u32 = 64;
 
+/// Writes down the life of a row's process, which it may have got since it has the row.
+#[inline]
+fn name_life(key: &RowKey, life: Life) {
+    if life != 0 && key.life.load(Relaxed) != life {
+        // DEATH: with the old one or with the new one, others ask the broker if they doubt.
+        key.life.store(life, Relaxed);
+    }
+}
+
 impl<'r> Set<'r> {
     /// Places where a process's row may be.
     fn window(&self, pid: Pid) -> impl Iterator<Item = u32> {
@@ -33,8 +42,12 @@ impl<'r> Set<'r> {
     pub(super) fn row(&self, pid: Pid, life: Life) -> Result<u32> {
         let mut free = None;
         for row in self.window(pid) {
-            match self.key(row)?.pid.load(Relaxed) {
-                owner if owner == pid => return self.name_life(row, life),
+            let key = self.key(row)?;
+            match key.pid.load(Relaxed) {
+                owner if owner == pid => {
+                    name_life(key, life);
+                    return Ok(row);
+                }
                 0 if free.is_none() => free = Some(row),
                 _ => {}
             }
@@ -47,17 +60,6 @@ impl<'r> Set<'r> {
         tx.set32(&key.epoch, self.own.epoch.load(Relaxed).wrapping_sub(1))?;
         tx.set32(&key.pid, pid)?;
         tx.commit();
-        Ok(row)
-    }
-
-    /// Writes down the life of a row's process, which it may have got since it has the row.
-    #[inline]
-    fn name_life(&self, row: u32, life: Life) -> Result<u32> {
-        let key = self.key(row)?;
-        if life != 0 && key.life.load(Relaxed) != life {
-            // DEATH: with the old one or with the new one, others ask the broker if they doubt.
-            key.life.store(life, Relaxed);
-        }
         Ok(row)
     }
 
@@ -106,8 +108,7 @@ impl<'r> Set<'r> {
 
     /// Unlinks a row with no adjustments left, unless it is the only one (U3).
     #[inline]
-    fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
-        let key = self.key(row)?;
+    fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
         let alone = key.next.load(Relaxed) == 0 && key.prev.load(Relaxed) == 0;
         if alone || self.has_some(row)? { Ok(()) } else { self.unlink_row(tx, key) }
     }
@@ -139,6 +140,15 @@ impl<'r> Set<'r> {
     pub fn has_adjustments(&self) -> bool {
         // ORDERING: Acquire pairs with the Release that linked the first row (U5).
         self.own.rows.load(Acquire) != 0
+    }
+
+    /// Whether nobody has adjustments but the process with this life: its row alone is linked. Without the lock, like [`Set::doubtful`].
+    #[inline]
+    pub fn only_adjusted_by(&self, life: Life) -> bool {
+        // ORDERING: Acquire pairs with the Release that linked the row (U5).
+        let key = self.own.rows.load(Acquire).checked_sub(1).and_then(|row| self.key(row).ok());
+        // ORDERING: Acquire pairs with the Release that linked the row (U5).
+        key.is_some_and(|key| key.next.load(Acquire) == 0 && life != 0 && key.life.load(Relaxed) == life)
     }
 
     /// The processes with adjustments of which nobody can say that they live: `is_held` says whether a life's word is held. Without the lock; 0 stands
@@ -206,7 +216,12 @@ impl<'r> Set<'r> {
     /// Whether a row's adjustments count (U4).
     #[inline]
     pub(super) fn counts_row(&self, row: u32) -> Result<bool> {
-        Ok(self.key(row)?.epoch.load(Relaxed) == self.own.epoch.load(Relaxed))
+        Ok(self.is_of_epoch(self.key(row)?))
+    }
+
+    #[inline]
+    fn is_of_epoch(&self, key: &RowKey) -> bool {
+        key.epoch.load(Relaxed) == self.own.epoch.load(Relaxed)
     }
 
     /// A row's adjustment of a semaphore.
@@ -218,29 +233,36 @@ impl<'r> Set<'r> {
     /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
     #[inline]
     pub(super) fn adjust(&self, tx: &mut Tx<'r>, row: u32, num: u32, by: i32) -> Result<bool> {
-        let before = self.adjustment(row, num)?;
+        let (key, cell) = (self.key(row)?, self.cell(row, num)?);
+        let counts = self.is_of_epoch(key);
+        let before = if counts { cell.load(Relaxed) as i32 } else { 0 };
         let adjustment = before.saturating_add(by);
         if !(-SEMAEM - 1..=SEMAEM).contains(&adjustment) {
             return Ok(false);
         }
-        let key = self.key(row)?;
-        if !self.counts_row(row)? {
-            // DEATH: while the epoch differs the row counts as zero, so clearing it needs no journal.
-            for n in 0..self.geometry.nsems {
-                self.cell(row, n)?.store(0, Relaxed);
-            }
-            key.prev.store(0, Relaxed);
-            tx.set32(&key.epoch, self.own.epoch.load(Relaxed))?;
+        if !counts {
+            self.begin_epoch(tx, row, key)?;
         }
-        tx.set32(self.cell(row, num)?, adjustment as u32)?;
+        tx.set32(cell, adjustment as u32)?;
         if adjustment != 0 {
             if !self.is_linked(row, key) {
                 self.link_row(tx, row, key)?;
             }
         } else if before != 0 {
-            self.unlink_unless_alone(tx, row)?;
+            self.unlink_unless_alone(tx, row, key)?;
         }
         Ok(true)
+    }
+
+    /// Clears a row of another epoch, and makes it one of the set's (U4).
+    #[cold]
+    fn begin_epoch(&self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
+        // DEATH: while the epoch differs the row counts as zero, so clearing it needs no journal.
+        for n in 0..self.geometry.nsems {
+            self.cell(row, n)?.store(0, Relaxed);
+        }
+        key.prev.store(0, Relaxed);
+        tx.set32(&key.epoch, self.own.epoch.load(Relaxed))
     }
 
     /// Sets every process's adjustment of a semaphore to 0. kernel: semctl_setval().
@@ -249,7 +271,7 @@ impl<'r> Set<'r> {
             let row = row?;
             if self.adjustment(row, num)? != 0 {
                 tx.set32(self.cell(row, num)?, 0)?;
-                self.unlink_unless_alone(tx, row)?;
+                self.unlink_unless_alone(tx, row, self.key(row)?)?;
             }
         }
         Ok(())
