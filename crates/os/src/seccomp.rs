@@ -1,6 +1,6 @@
 //! A program's own filter of system calls, amended for the agent's calls. seccomp(2); kernel: seccomp_check_filter(), seccomp_attach_filter().
 //!
-//! A program that lists the calls it may make does not list ours. The amended filter lets a few numbers ([`RULES`]) pass if the instruction
+//! A program that lists the calls it may make does not list ours. The amended filter lets a few numbers (`RULES`) pass if the instruction
 //! pointer is that of the agent's own system calls ([`own_places`]), and hands everything else to the program's filter as it was.
 //!
 //! Whoever runs code inside the program can jump to those instructions, so the list is a widening of the filter: it has nothing that opens,

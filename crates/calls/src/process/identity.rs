@@ -3,7 +3,7 @@
 //! Most memories have one process, the owner. A child of vfork, or of clone with CLONE_VM, is a *guest*: it has another number, and a connection, an
 //! undo list and credentials of its own, but the objects and attachments are the memory's, and so are the locks of their tables. While
 //! there are guests the memory is *in company*: [`current`] answers nobody, so that nothing that is kept of the owner or a thread is taken for the
-//! caller's, and [`mine`] asks the kernel which of them calls.
+//! caller's, and `mine` asks the kernel which of them calls.
 //!
 //! # Invariants
 //! I1. `pid` is 0 until the broker has welcomed this very process. A forked child's page is zero (MADV_WIPEONFORK), so no path out of

@@ -5,7 +5,7 @@
 //!     block all others: `deferred` says so. The section's end unblocks them, and the kernel delivers by its own rules.
 //! N2. The state is this thread's own memory; only the thread and its handlers touch it, so ordering is the compiler's alone. A process that runs
 //!     in another's memory may have that one's thread-local memory too: while there is any that does not keep its parent's thread waiting, each
-//!     thread asks the kernel for its number, and such a process has a state of its own in [`BESIDE`].
+//!     thread asks the kernel for its number, and such a process has a state of its own in `BESIDE`.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed, compiler_fence};

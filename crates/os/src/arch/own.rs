@@ -1,7 +1,7 @@
 //! The agent's own system calls, told from the program's by where they enter the kernel.
 //!
 //! A program may install a filter of system calls that knows nothing of the agent's (seccomp(2)). Such a filter sees the instruction pointer. So
-//! what the agent does for itself enters the kernel by the instruction here, by that of [`park`](super::park) or by that which ends a handler, and what it passes on for
+//! what the agent does for itself enters the kernel by the instruction here, by that of `park` or by that which ends a handler, and what it passes on for
 //! the program by any other ([`syscall`](super::syscall)); `seccomp.rs` makes the difference for the filter.
 
 #[cfg_attr(target_arch = "aarch64", path = "own_aarch64.rs")]

@@ -147,8 +147,8 @@ fn nobody_with_adjustments_is_overlooked() {
         thread::scope(|scope| {
             scope.spawn(move || {
                 for n in [1, 0, 1, 0] {
-                    let add = set.doubtful(|_| false).all(|pid| pid != who(n).pid);
-                    semop(set, kernel, n, &undo(if add { 1 } else { -1 })).unwrap();
+                    let has = set.doubtful(|_| false).any(|pid| pid == who(n).pid);
+                    semop(set, kernel, n, &undo(1 - 2 * i16::from(has))).unwrap();
                 }
             });
             scope.spawn(move || {
