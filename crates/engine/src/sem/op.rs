@@ -142,6 +142,8 @@ impl<'r> Set<'r> {
     }
 
     /// Tries a call's operations, one after the other, each seeing what those before it did. Unless all are done the change must be dropped.
+    // Inlined, because an answer through memory is written by halves and read whole, which stalls the reader for some twelve cycles.
+    #[inline(always)]
     pub(super) fn attempt(
         &self,
         held: Held<'_>,
