@@ -87,6 +87,6 @@ mod tests {
         let text = "use a::{\n    Ordering::{Acquire, SeqCst},\n    fence,\n};\n";
         assert!(found("crates/engine/src/x.rs", text).is_empty());
         assert!(found("crates/engine/src/x/tests.rs", "fn f() { w.load(Acquire) }\n").is_empty());
-        assert!(found("crates/calls/src/x.rs", "fn f() { w.load(Acquire) }\n").is_empty());
+        assert!(found("crates/other/src/x.rs", "fn f() { w.load(Acquire) }\n").is_empty());
     }
 }
