@@ -22,14 +22,14 @@ numbers! {
 }
 
 /// aarch64 has no dup2: a number that no call has.
-pub const DUP2: usize = usize::MAX - 1;
+pub const DUP2: usize = usize::MAX;
 
 /// aarch64 has no fork: a number that no call has.
-pub const FORK: usize = usize::MAX;
+pub const FORK: usize = usize::MAX - 1;
 /// Nor open.
-pub const OPEN: usize = usize::MAX - 1;
+pub const OPEN: usize = usize::MAX - 2;
 /// Nor creat.
-pub const CREAT: usize = usize::MAX - 2;
+pub const CREAT: usize = usize::MAX - 3;
 
 /// What a filter of system calls sees of the machine (AUDIT_ARCH_AARCH64).
 pub const AUDIT_ARCH: u32 = 0xc000_00b7;
