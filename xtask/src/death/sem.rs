@@ -457,6 +457,9 @@ impl Scene for SemScene {
         for number in 0..count {
             sysv::semop(self.set, &[Sop(number, 1, false)], libc::IPC_NOWAIT, None);
             sysv::semop(self.set, &[Sop(number, -1, true)], libc::IPC_NOWAIT, None);
+            // Without an adjustment left: the probe's end would change the value, and the victim may wait for 0.
+            sysv::semop(self.set, &[Sop(number, 1, true)], libc::IPC_NOWAIT, None);
+            sysv::semop(self.set, &[Sop(number, -1, false)], libc::IPC_NOWAIT, None);
         }
         sysv::semop(self.set, &[Sop(0, 1, false), Sop(0, -1, false)], libc::IPC_NOWAIT, None);
         sysv::semctl_all(self.set, libc::GETALL, &mut vec![0; count.into()]);
