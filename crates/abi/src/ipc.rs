@@ -43,7 +43,7 @@ pub const READ: u32 = 0o4;
 /// Permission bit: write ("alter" for semaphores).
 pub const WRITE: u32 = 0o2;
 
-/// Which of the three System V mechanisms.
+/// Which of the System V mechanisms: what has keys, identifiers and a place in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Kind {

@@ -17,6 +17,12 @@ pub const MAGIC: u32 = 0x5233_6402;
 /// How many fields `Limits` has.
 pub const LIMITS: usize = Limit::ALL.len();
 
+/// How many kinds there are.
+pub const KINDS: usize = Kind::ALL.len();
+
+/// What the head's fields leave of its 256 bytes, in words of 32 bits.
+const SPARE: usize = (256 - 8 - 8 * LIMITS - 8 * KINDS - 24) / 4;
+
 /// How many words hold a bit for each process number modulo 32768.
 pub const PID_WORDS: usize = IPCMNI / 64;
 
@@ -33,9 +39,9 @@ layout! {
         /// The fields of `Limits`, in their order.
         limits: [AtomicU64; LIMITS],
         /// Objects in use, by kind.
-        in_use: [AtomicU32; 3],
+        in_use: [AtomicU32; KINDS],
         /// Highest index in use + 1, by kind; 0 none.
-        highest: [AtomicU32; 3],
+        highest: [AtomicU32; KINDS],
         /// Semaphores in all sets.
         used_sems: AtomicU64,
         /// Pages in all segments.
@@ -43,7 +49,7 @@ layout! {
         /// Files of limits that somebody has open for writing: while there are any, only the broker knows the limits.
         limit_writers: AtomicU64,
         /// Unused.
-        spare: [AtomicU64; 10],
+        spare: [AtomicU32; SPARE],
     }
     /// One object: a line of its own, so that no two objects share one.
     Slot[64] {
@@ -75,7 +81,6 @@ layout! {
 }
 
 const PAGE: usize = 4096;
-const KINDS: usize = Kind::ALL.len();
 const HEADS: usize = CHAINS as usize * 4;
 /// Where the slots begin: behind everything that each process maps.
 const SLOTS: usize = 2 * PAGE + KINDS * HEADS;
