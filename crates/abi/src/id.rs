@@ -1,4 +1,4 @@
-//! Who: processes, users, groups.
+//! Identities: processes, users, groups.
 
 /// A process (thread group) or thread number; 0 is nobody. At most 2^22 (`PID_MAX_LIMIT`).
 pub type Pid = u32;

@@ -4,7 +4,7 @@
 //! would be left out, and the program would have the kernel's IPC. And a socket's address has room for a short path only.
 //!
 //! # Invariants
-//! A1. Who makes or removes a link holds the lock of the directory that it leads to (P1 in `place.rs`).
+//! A1. A process that makes or removes a link holds the lock of the directory that it leads to (P1 in `place.rs`).
 //! A2. Its name follows from the path that it leads to; one that leads elsewhere is not used.
 
 use crate::fault::{Fault, Result};
@@ -31,7 +31,7 @@ pub(crate) fn path(base: &Path, name: &str) -> PathBuf {
         return base.to_path_buf();
     }
     let (own, roots) = (home(), PathBuf::from(place::ROOTS));
-    // root's namespaces are joined by others, who cannot look into each other's places.
+    // Other users join root's namespaces, and cannot look into each other's places.
     let link = |home: &PathBuf| home.join(name_for(base));
     [&own, &roots].map(link).into_iter().find(|link| is_trusted(link, base)).unwrap_or_else(|| link(&own))
 }

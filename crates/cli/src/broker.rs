@@ -114,7 +114,7 @@ impl Keeper for Heard {
 
 impl Heard {
     /// After a death nobody has counted: programs that have not called yet are waited for, too. To look through all processes takes its time,
-    /// and some of them may keep whoever reads about them waiting; so a thread does it, while the broker serves.
+    /// and the kernel may let a reader of these files wait; so a thread reads them, while the broker serves.
     fn outlive(&mut self) -> Word {
         let Ok((last_word, end)) = io::pipe() else { return Word::End };
         let socket = self.socket.clone();

@@ -82,7 +82,7 @@ impl Broker {
         heard.ok().and_then(|_| serde_json::from_str(&report).ok()).ok_or_else(|| self.died())
     }
 
-    /// Ends it at once, whoever still needs it.
+    /// Ends it at once, even if processes still need it.
     pub(crate) fn kill(&mut self) {
         // Nobody has waited for it yet, so the number is its own.
         sys::kill(self.pid(), libc::SIGKILL);

@@ -65,7 +65,7 @@ impl Leak {
         }
     }
 
-    /// Who made it.
+    /// The process that made it.
     pub(crate) fn maker(&self) -> String {
         let name: String = self.creator_name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         if name.is_empty() { self.creator.to_string() } else { format!("{} ({name})", self.creator) }

@@ -1,6 +1,6 @@
 //! ELF images of 64 bits as they lie in memory: the dynamic section, and symbols by name. elf(5).
 //!
-//! Who reads an image trusts whoever loaded it, the kernel or the dynamic linker: every read stays inside what its headers name.
+//! The reader of an image trusts its loader, the kernel or the dynamic linker: every read stays inside what its headers name.
 
 /// Reads a T at an address of an image.
 ///

@@ -28,7 +28,7 @@ pub struct Order<'a> {
 /// other end of `to` when it returns.
 ///
 /// # Errors
-/// `EPERM`, `ENOSPC` where the caller may have no such namespace; `EIO` if a file could not be opened or written there.
+/// `EPERM`, `ENOSPC` where the caller may not make a namespace; `EIO` if a file could not be opened or written there.
 pub fn open_in_new(order: Order<'_>, to: i32) -> Result<(), Errno> {
     let done = in_child(CLONE_NEWIPC, || hand_over(order, to));
     if done != Err(Errno::EPERM) {

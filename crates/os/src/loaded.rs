@@ -1,7 +1,7 @@
 //! The objects of this process, in the dynamic linker's order, as it lists them for debuggers: `struct r_debug` and `struct link_map` of
 //! <link.h>, the same in glibc, musl and bionic.
 //!
-//! The objects that a program starts with come first and stay for ever. What dlopen adds may go away while one looks: whoever looks for
+//! The objects that a program starts with come first and stay for ever. An object that dlopen added may go away during the walk: a caller that looks for
 //! a thing that only such an object has takes the dynamic linker's own functions.
 
 use crate::auxv::{AT_BASE, AT_PHDR, AT_PHNUM, Vector};
@@ -70,7 +70,7 @@ impl Iterator for Objects {
 }
 
 /// All objects, the program first, among them the one that lies `slide` behind where it was linked. None where no dynamic linker is found
-/// that has such a one.
+/// that has loaded an object there.
 pub fn objects_with(slide: usize) -> Objects {
     let lists = Vector::each().map(|vector| Objects(first(&vector)));
     let mut ours = lists.filter(|list| list.clone().any(|object| object.slide() == slide));

@@ -108,7 +108,7 @@ fn unlocked(len: usize, prot: usize, flags: usize, fd: i32, offset: u64) -> Resu
     let map = |len| unsafe { map(0, len, prot, flags, fd, offset) };
     let at = if KERNEL_LOCKS.load(Relaxed) { Err(Errno::EAGAIN) } else { map(len) };
     let at = match at {
-        // A page at most is locked, and not for long: a mapping that is not locked grows as such.
+        // A page at most is locked, and not for long: a mapping that is not locked stays unlocked when it grows.
         Err(Errno::EAGAIN) => {
             let first = map(len.min(PAGE))?;
             unlock(first, len.min(PAGE));
@@ -157,7 +157,7 @@ pub unsafe fn again(old: usize, len: usize) -> Result<NonNull<u8>, Errno> {
     NonNull::new(at as *mut u8).ok_or(Errno::ENOMEM)
 }
 
-/// Puts zeroed private memory over a range that was ours: whoever still reads there finds nothing, and no fault.
+/// Puts zeroed private memory over a range that was the agent's: a thread that still reads there finds zeroes, and no fault.
 ///
 /// # Safety
 /// The range is a mapping of our own that nobody relies on.

@@ -14,7 +14,7 @@ pub enum Relative {
     Parent = 0xb702,
 }
 
-/// A relative of the namespace whose file is open. # Errors: `EPERM` if it lies outside the caller's own; `EINVAL` if there is no such.
+/// A relative of the namespace whose file is open. # Errors: `EPERM` if it lies outside the caller's own; `EINVAL` if there is none of this sort.
 pub fn relative(file: &Fd, which: Relative) -> Result<Fd, Errno> {
     // SAFETY: numbers only.
     let raw = unsafe { syscall(nr::IOCTL, [file.raw() as usize, which as usize, 0, 0, 0, 0]) };

@@ -1,4 +1,4 @@
-//! Who we are: numbers, limits, randomness. getpid(2), gettid(2), kcmp(2), getrandom(2), prlimit(2).
+//! The calling process: its numbers, limits, randomness. getpid(2), gettid(2), kcmp(2), getrandom(2), prlimit(2).
 
 use crate::arch::{nr, own_syscall};
 use crate::seccomp;
@@ -49,8 +49,8 @@ pub fn borrows_memory() -> bool {
     if word == Some(true) || pid() != tid() {
         return false;
     }
-    // A child that came by a bare system call has no word either, but memory of its own.
-    // Where neither question can be asked of the kernel, whoever has the word, or none at all, is taken for what most are.
+    // A child made by a bare system call has no word either, but it has its own memory.
+    // Where the kernel can be asked neither question, a process with the word, or without one, is taken for what most such processes are.
     shares_parents_memory().unwrap_or(word.is_some())
 }
 

@@ -1,7 +1,7 @@
 //! What a program's file asks the dynamic linker for: its interpreter, the libraries that it needs, the names that it binds. elf(5).
 //!
 //! The file is anybody's, so nothing in it is believed: every read is of a slice and may find that there is nothing. And it is read at a
-//! program's start, so only its beginning is, where linkers put these tables, and its dynamic section. Who has them elsewhere, or anything in
+//! program's start, so only its beginning is, where linkers put these tables, and its dynamic section. A program that has them elsewhere, or anything in
 //! them that is not known here, is not understood: `None`.
 
 use crate::arch::elf::{DYNAMIC_TAGS, MACHINE};
@@ -209,14 +209,14 @@ impl<'a> Program<'a> {
         needed.next() == Some(Some(library)) && needed.next().is_none()
     }
 
-    /// Whether each name that the dynamic linker binds for this program is such a one. Not so if one cannot be read.
+    /// Whether each name that the dynamic linker binds for this program may be left out. The answer is no if one cannot be read.
     pub fn binds_only(&self, mut such: impl FnMut(&[u8]) -> bool) -> bool {
         let tables = &self.tables;
         let mut all = |at, len| self.names(at, len, &mut such).unwrap_or(false);
         all(tables.relocations, tables.relocations_len) && all(tables.jumps, tables.jumps_len)
     }
 
-    /// Whether each name that the relocations of a table use is such a one.
+    /// Whether each name that the relocations of a table use may be left out.
     fn names(&self, at: u64, len: u64, mut such: impl FnMut(&[u8]) -> bool) -> Option<bool> {
         if len == 0 {
             return Some(true);

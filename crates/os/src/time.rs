@@ -36,7 +36,7 @@ fn ask(clock: i32) -> Timespec {
     now
 }
 
-/// [`coarse_seconds`] for who asks once and touches no page that it need not: a system call is less than to look for the vDSO.
+/// [`coarse_seconds`] for a caller that asks once and must touch few pages: one system call costs less than finding the vDSO.
 pub fn coarse_seconds_once() -> i64 {
     ask(CLOCK_REALTIME_COARSE).sec
 }

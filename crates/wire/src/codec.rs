@@ -4,7 +4,7 @@ use crate::{Head, MAGIC, Op, Reply};
 use ring3_abi::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A request as received: who it is for, and its body's bytes.
+/// A request as received: which operation it asks for, and its body's bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// What is asked.

@@ -59,7 +59,7 @@ bodies! {
         kind: u32,
         /// Its identifier.
         id: i32,
-        /// The version that the directory gave the object when the table was found full: of those who find it at the same time one is heard.
+        /// The version that the directory gave the object when the table was found full: of the processes that find it full at the same time one is heard.
         version: u64,
     }
     /// Map an object.
@@ -211,7 +211,7 @@ bodies! {
         kind: u32,
         /// The object.
         id: i32,
-        /// Who holds it, as the lock word says.
+        /// The process that holds it, as the lock word says.
         holder: u32,
     }
     /// A new limit.

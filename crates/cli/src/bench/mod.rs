@@ -78,7 +78,7 @@ impl Run<'_> {
     fn row(&self, row: &'static Row) -> Outcome {
         let mut outcome = Outcome::new(row);
         for round in 0..self.args.rounds {
-            // Who goes first changes, too.
+            // The side that goes first changes, too.
             let order =
                 if round % 2 == 0 { [Side::Kernel, Side::Ring3] } else { [Side::Ring3, Side::Kernel] };
             for side in order {

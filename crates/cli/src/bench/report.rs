@@ -5,7 +5,7 @@ use crate::args::Bench;
 use crate::table::{self, Table};
 use serde::Serialize;
 
-/// Who did the work.
+/// Which side did the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     /// The machine's kernel.
