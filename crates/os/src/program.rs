@@ -209,15 +209,15 @@ impl<'a> Program<'a> {
         needed.next() == Some(Some(library)) && needed.next().is_none()
     }
 
-    /// Whether each name that the dynamic linker binds for this program may be left out. The answer is no if one cannot be read.
-    pub fn binds_only(&self, mut such: impl FnMut(&[u8]) -> bool) -> bool {
+    /// Whether `accepts` takes each name that the dynamic linker binds for this program. The answer is no if one cannot be read.
+    pub fn binds_only(&self, mut accepts: impl FnMut(&[u8]) -> bool) -> bool {
         let tables = &self.tables;
-        let mut all = |at, len| self.names(at, len, &mut such).unwrap_or(false);
+        let mut all = |at, len| self.names(at, len, &mut accepts).unwrap_or(false);
         all(tables.relocations, tables.relocations_len) && all(tables.jumps, tables.jumps_len)
     }
 
-    /// Whether each name that the relocations of a table use may be left out.
-    fn names(&self, at: u64, len: u64, mut such: impl FnMut(&[u8]) -> bool) -> Option<bool> {
+    /// Whether `accepts` takes each name that the relocations of a table use.
+    fn names(&self, at: u64, len: u64, mut accepts: impl FnMut(&[u8]) -> bool) -> Option<bool> {
         if len == 0 {
             return Some(true);
         }
@@ -229,7 +229,7 @@ impl<'a> Program<'a> {
                 continue;
             }
             let name = word(self.head, symbols.checked_add(symbol.checked_mul(SYMBOL_LEN)?)?)? as usize;
-            if !such(string(self.head, strings.checked_add(name)?)?) {
+            if !accepts(string(self.head, strings.checked_add(name)?)?) {
                 return Some(false);
             }
         }
