@@ -6,12 +6,21 @@ use std::path::Path;
 /// The mechanisms that are served.
 const MECHANISMS: [&str; 3] = ["msg", "sem", "shm"];
 
-/// The floors, and where their cells lie.
-const FLOORS: [(&str, &str); 4] = [
-    ("abi", "crates/abi/src"),
-    ("engine", "crates/engine/src"),
-    ("calls", "crates/calls/src/syscall"),
-    ("broker", "crates/broker/src"),
+/// What a cell is made of.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// One file of the mechanism's name.
+    File,
+    /// A folder of the mechanism's name.
+    Folder,
+}
+
+/// The floors, where their cells lie, and what a cell is there.
+const FLOORS: [(&str, &str, Shape); 4] = [
+    ("abi", "crates/abi/src", Shape::File),
+    ("engine", "crates/engine/src", Shape::Folder),
+    ("calls", "crates/calls/src/syscall", Shape::Folder),
+    ("broker", "crates/broker/src", Shape::Folder),
 ];
 
 /// A cell that is not there, and why the mechanism has nothing to say on that floor.
@@ -21,9 +30,9 @@ const ABSENT: [(&str, &str, &str); 1] =
 /// Says which cells are missing, or there against the list.
 pub(super) fn findings() -> Vec<String> {
     let mut found = Vec::new();
-    for (floor, place) in FLOORS {
+    for (floor, place, shape) in FLOORS {
         for mechanism in MECHANISMS {
-            match (is_there(place, mechanism), absence(floor, mechanism)) {
+            match (is_there(place, shape, mechanism), absence(floor, mechanism)) {
                 (false, None) => found.push(format!("{floor}: {mechanism} has no cell in {place}")),
                 (true, Some(why)) => found.push(format!("{floor}: {mechanism} has a cell, although {why}")),
                 _ => {}
@@ -35,17 +44,21 @@ pub(super) fn findings() -> Vec<String> {
 
 /// Draws the table.
 pub(super) fn draw() -> String {
-    let row = |(floor, place): (&str, &str)| {
-        let cells = MECHANISMS.map(|mechanism| if is_there(place, mechanism) { mechanism } else { "–" });
+    let row = |(floor, place, shape): (&str, &str, Shape)| {
+        let cells =
+            MECHANISMS.map(|mechanism| if is_there(place, shape, mechanism) { mechanism } else { "–" });
         format!("  {floor:<8} {}", cells.map(|cell| format!("{cell:<6}")).concat().trim_end())
     };
     format!("cells\n{}", FLOORS.map(row).join("\n"))
 }
 
-/// Whether a floor has a folder or a file of the mechanism's name.
-fn is_there(place: &str, mechanism: &str) -> bool {
+/// Whether a floor has the mechanism's cell.
+fn is_there(place: &str, shape: Shape, mechanism: &str) -> bool {
     let place = cargo::root().join(Path::new(place));
-    place.join(mechanism).is_dir() || place.join(format!("{mechanism}.rs")).is_file()
+    match shape {
+        Shape::File => place.join(format!("{mechanism}.rs")).is_file(),
+        Shape::Folder => place.join(mechanism).is_dir(),
+    }
 }
 
 /// Why a cell is absent.

@@ -17,7 +17,7 @@ struct Building {
 const BUILDINGS: [Building; 1] =
     [Building { name: "calls", rooms: &["thread", "process", "object", "preload", "syscall"] }];
 
-/// What uses what, by file (`room/file.rs`).
+/// What uses what, by file (`room/file.rs`, `room/folder/file.rs`).
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 /// Says what is wrong inside the crates.
@@ -72,10 +72,8 @@ fn uses(building: &Building) -> Result<Uses, String> {
     let source = cargo::root().join("crates").join(building.name).join("src");
     let mut uses = Uses::new();
     for room in building.rooms {
-        let entries = fs::read_dir(source.join(room)).map_err(|why| format!("{room}: {why}"))?;
-        for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "rs")) {
-            let name = format!("{room}/{}", entry.file_name().to_string_lossy());
-            let text = fs::read_to_string(entry.path()).map_err(|why| format!("{name}: {why}"))?;
+        for name in files(&source, room)? {
+            let text = fs::read_to_string(source.join(&name)).map_err(|why| format!("{name}: {why}"))?;
             let mut used: BTreeSet<String> =
                 paths(&text).iter().filter_map(|path| file_of(&source, path)).collect();
             used.remove(&name);
@@ -83,6 +81,21 @@ fn uses(building: &Building) -> Result<Uses, String> {
         }
     }
     Ok(uses)
+}
+
+/// The Rust files of a room and of the folders in it, as paths below the crate's source.
+fn files(source: &Path, folder: &str) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(source.join(folder)).map_err(|why| format!("{folder}: {why}"))?;
+    for entry in entries.flatten() {
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            found.extend(files(source, &name)?);
+        } else if entry.path().extension().is_some_and(|e| e == "rs") {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 /// The paths below `crate::` that a file names, groups taken apart, comments left out.
@@ -125,15 +138,24 @@ fn members(group: &str) -> Vec<&str> {
     found
 }
 
-/// The file that a path leads into: `room::file::…`, else the room's own `mod.rs`.
+/// The file that a path leads into: `room::file::…`, `room::folder::file::…`, else the `mod.rs` of the last folder.
 fn file_of(source: &Path, path: &str) -> Option<String> {
     let mut words = path.split("::").filter(|word| !word.is_empty());
-    let room = words.next()?;
-    if !source.join(room).is_dir() {
+    let mut folder = words.next()?.to_owned();
+    if !source.join(&folder).is_dir() {
         return None;
     }
-    let file = words.next().map(|word| format!("{room}/{word}.rs"));
-    file.filter(|file| source.join(file).is_file()).or_else(|| Some(format!("{room}/mod.rs")))
+    for word in words {
+        let within = format!("{folder}/{word}");
+        if source.join(format!("{within}.rs")).is_file() {
+            return Some(format!("{within}.rs"));
+        }
+        if !source.join(&within).is_dir() {
+            break;
+        }
+        folder = within;
+    }
+    Some(format!("{folder}/mod.rs"))
 }
 
 /// The files of a circle, if there is one.
@@ -175,6 +197,18 @@ mod tests {
     fn groups_are_taken_apart() {
         let text = "use crate::a::{self, b::{c, D}, e};\nlet x = crate::f::g(1); // crate::no\n";
         assert_eq!(paths(text), ["a::self", "a::b::c", "a::b::D", "a::e", "f::g"]);
+    }
+
+    #[test]
+    fn a_path_leads_into_a_folder_of_a_room() {
+        let source = cargo::root().join("crates/calls/src");
+        let file = |path| file_of(&source, path);
+        assert_eq!(file("syscall::get::stat").as_deref(), Some("syscall/get.rs"));
+        assert_eq!(file("syscall::msg::queue::KIND").as_deref(), Some("syscall/msg/queue.rs"));
+        assert_eq!(file("syscall::msg::msgsnd").as_deref(), Some("syscall/msg/msgsnd.rs"));
+        assert_eq!(file("syscall::msg").as_deref(), Some("syscall/msg/mod.rs"));
+        assert_eq!(file("nowhere::at_all"), None);
+        assert!(files(&source, "syscall").unwrap().contains(&"syscall/sem/semop.rs".to_owned()));
     }
 
     #[test]

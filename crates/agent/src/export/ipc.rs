@@ -3,7 +3,7 @@
 use crate::libc::{answer, fail};
 use ring3_abi::Errno;
 use ring3_calls::process::trace;
-use ring3_calls::syscall::{Call, dispatch, msg, msgctl, sem, semctl, shm};
+use ring3_calls::syscall::{Call, dispatch, msg, sem, shm};
 use ring3_calls::thread::cancel;
 
 macro_rules! calls {
@@ -28,7 +28,7 @@ calls! {
     /// msgget(2).
     fn msgget(key: i32, flags: i32) -> i32 = msg::msgget(key, flags);
     /// msgctl(2).
-    fn msgctl(id: i32, cmd: i32, buf: usize) -> i32 = msgctl::msgctl(id, cmd, buf);
+    fn msgctl(id: i32, cmd: i32, buf: usize) -> i32 = msg::msgctl(id, cmd, buf);
     /// semget(2).
     fn semget(key: i32, nsems: i32, flags: i32) -> i32 = sem::semget(key, nsems, flags);
     /// semop(2).
@@ -36,7 +36,7 @@ calls! {
     /// semtimedop(2).
     fn semtimedop(id: i32, ops: usize, count: usize, timeout: usize) -> i32 = sem::semtimedop(id, ops, count, timeout);
     /// semctl(2). Its fourth argument is a union that travels like a word.
-    fn semctl(id: i32, num: i32, cmd: i32, arg: usize) -> i32 = semctl::semctl(id, num, cmd, arg);
+    fn semctl(id: i32, num: i32, cmd: i32, arg: usize) -> i32 = sem::semctl(id, num, cmd, arg);
     /// shmget(2).
     fn shmget(key: i32, size: usize, flags: i32) -> i32 = shm::shmget(key, size, flags);
     /// shmat(2).

@@ -2,7 +2,7 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | which errno, in which order | `msg.rs`, `msgctl.rs`, `sem.rs`, `semctl.rs`, `shm.rs`; `get.rs` for what they share |
+//! | which errno, in which order | `msg/`, `sem/`, `shm/`, a file a call; `get.rs` for what they share |
 //! | which calls does the broker do, and how | `proxy.rs` |
 //! | fork, exec, wait | `life.rs`, `exec.rs` |
 //! | mmap, munmap, mremap; mprotect, madvise, mlock | `memory.rs`; `usage.rs` |
@@ -19,12 +19,10 @@ mod get;
 pub mod life;
 pub mod memory;
 pub mod msg;
-pub mod msgctl;
 pub mod namespace;
 mod proc_path;
 mod proxy;
 pub mod sem;
-pub mod semctl;
 pub mod shm;
 mod table;
 pub mod usage;

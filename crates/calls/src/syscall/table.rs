@@ -4,9 +4,7 @@
 //! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
 
 use crate::process::credentials;
-use crate::syscall::{
-    descriptors, exec, files, filter, life, memory, msg, msgctl, namespace, sem, semctl, shm, usage,
-};
+use crate::syscall::{descriptors, exec, files, filter, life, memory, msg, namespace, sem, shm, usage};
 use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
@@ -52,11 +50,11 @@ pub fn dispatch(call: Call) -> isize {
         nr::MSGGET => raw(msg::msgget(int(0), int(1))),
         nr::MSGSND => raw(msg::msgsnd(int(0), word(1), word(2), int(3))),
         nr::MSGRCV => raw(msg::msgrcv(int(0), word(1), word(2), word(3) as i64, int(4))),
-        nr::MSGCTL => raw(msgctl::msgctl(int(0), int(1), word(2))),
+        nr::MSGCTL => raw(msg::msgctl(int(0), int(1), word(2))),
         nr::SEMGET => raw(sem::semget(int(0), int(1), int(2))),
         nr::SEMOP => raw(sem::semop(int(0), word(1), word(2))),
         nr::SEMTIMEDOP => raw(sem::semtimedop(int(0), word(1), word(2), word(3))),
-        nr::SEMCTL => raw(semctl::semctl(int(0), int(1), int(2), word(3))),
+        nr::SEMCTL => raw(sem::semctl(int(0), int(1), int(2), word(3))),
         nr::SHMGET => raw(shm::shmget(int(0), word(1), int(2))),
         nr::SHMAT => raw(shm::shmat(int(0), word(1), int(2))),
         nr::SHMDT => raw(shm::shmdt(word(0))),

@@ -6,7 +6,8 @@ use crate::object::open;
 use crate::object::record::Object;
 use crate::object::recover::{Tries, recover};
 use crate::process;
-use crate::syscall::sem::{set_of, settle, with_memory};
+use crate::syscall::sem::scratch::with_memory;
+use crate::syscall::sem::set::{KIND, set_of, settle};
 use crate::syscall::{get, proxy};
 use crate::thread::section::{self, Section};
 use crate::thread::sleep::Agent;
@@ -15,13 +16,11 @@ use ring3_abi::sem::{
     GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_INFO, SEM_STAT, SEM_STAT_ANY, SETALL, SETVAL, Semid,
     Seminfo,
 };
-use ring3_abi::{Errno, IpcId, Kind};
+use ring3_abi::{Errno, IpcId};
 use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Error};
 use ring3_os::user;
 use ring3_wire::request::StatBy;
-
-const KIND: Kind = Kind::Sem;
 
 /// semctl(2). `arg` is the union's bits.
 pub fn semctl(id: i32, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {

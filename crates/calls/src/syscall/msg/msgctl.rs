@@ -5,16 +5,14 @@
 use crate::object::open;
 use crate::process;
 use crate::syscall::get;
-use crate::syscall::msg::queue_of;
+use crate::syscall::msg::queue::{KIND, queue_of};
 use crate::thread::section;
 use crate::thread::sleep::Agent;
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, READ};
 use ring3_abi::msg::{MSG_INFO, MSG_STAT, MSG_STAT_ANY, Msginfo, Msqid};
-use ring3_abi::{Errno, IpcId, Kind};
+use ring3_abi::{Errno, IpcId};
 use ring3_os::user;
 use ring3_wire::request::StatBy;
-
-const KIND: Kind = Kind::Msg;
 
 /// msgctl(2).
 pub fn msgctl(id: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {

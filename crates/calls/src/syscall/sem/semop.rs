@@ -1,6 +1,4 @@
-//! semget, semop, semtimedop. semget(2), semop(2); kernel: ipc/sem.c. semctl is in `semctl.rs`.
-//!
-//! Arguments are checked in the kernel's order, with the kernel's error numbers.
+//! semop, semtimedop. semop(2); kernel: ipc/sem.c, __do_semtimedop().
 
 use crate::object::open;
 use crate::object::record::{self, Handle, Object};
@@ -8,8 +6,9 @@ use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process::identity::Identity;
 use crate::process::{self, identity, lives, own_life};
-use crate::syscall::get;
 use crate::syscall::proxy;
+use crate::syscall::sem::scratch::with_memory;
+use crate::syscall::sem::set::{KIND, set_of, settle};
 use crate::thread::section::{self, Entry};
 use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
@@ -19,21 +18,11 @@ use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
 use ring3_os::time::{self, Timespec};
-use ring3_os::{map, user};
+use ring3_os::user;
 use ring3_wire::request::Limit;
 
-const KIND: Kind = Kind::Sem;
 /// Operations that fit on the stack; longer calls map memory for a moment. SEMOPM_FAST in the kernel.
 const FEW: usize = 64;
-
-/// semget(2).
-pub fn semget(key: i32, nsems: i32, flags: i32) -> Result<usize, Errno> {
-    let most = process::ready().and_then(|_| process::limit(Limit::Semmsl))?;
-    if nsems < 0 || i64::from(nsems) > most {
-        return Err(Errno::EINVAL);
-    }
-    get::get(KIND, key, flags, nsems as u64)
-}
 
 /// semop(2).
 #[inline]
@@ -151,35 +140,6 @@ fn with_ops<R>(
         // SAFETY: the memory starts at a page, holds nsops operations, and any bits are a Sembuf.
         run(unsafe { core::slice::from_raw_parts(memory.as_ptr().cast(), nsops) })
     })
-}
-
-/// Memory for the length of a call.
-pub(crate) fn with_memory<R>(
-    len: usize,
-    run: impl FnOnce(&mut [u8]) -> Result<R, Errno>,
-) -> Result<R, Errno> {
-    let memory = map::anonymous(len.max(1))?;
-    // SAFETY: `len` zeroed bytes of our own, mapped in the line above.
-    let result = run(unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), len) });
-    // SAFETY: the slice has ended.
-    let _ = unsafe { map::unmap(memory.as_ptr() as usize, len.max(1)) };
-    result
-}
-
-/// Has those with adjustments in a set settled that have ended, before a call looks at it.
-#[inline]
-pub(crate) fn settle(object: &Object) {
-    if let Handle::Set(set) = &object.handle {
-        lives::settle(object.id, set, identity::current());
-    }
-}
-
-/// The set of an object that is mapped.
-pub(crate) fn set_of(object: &Object) -> Option<&Set<'static>> {
-    match &object.handle {
-        Handle::Set(set) => Some(set),
-        _ => None,
-    }
 }
 
 fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<usize, Errno> {

@@ -1,0 +1,168 @@
+//! msgrcv. msgop(2); kernel: ipc/msg.c, do_msgrcv().
+//!
+//! Texts of up to [`STAGE`] bytes are staged here and change hands in one cycle of the queue's lock; longer ones are copied out of the
+//! region outside the lock.
+
+use crate::object::open;
+use crate::object::pin;
+use crate::object::record::Object;
+use crate::object::recover::{Tries, recover};
+use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
+use crate::process;
+use crate::syscall::msg::queue::{KIND, TYPE, follow, patiently, queue_of};
+use crate::syscall::proxy;
+use crate::thread::section::{self, Entry, Section};
+use crate::thread::sleep::Agent;
+use core::mem::MaybeUninit;
+use ring3_abi::ipc::READ;
+use ring3_abi::msg::MSG_NOERROR;
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::msg::{Queue, Received, ReceivedText, Room, STAGE, Selection, rules};
+use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
+use ring3_os::user;
+use ring3_wire::request::{Limit, MsgReceive};
+
+/// msgrcv(2). A cancellation point while it sleeps.
+pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Result<usize, Errno> {
+    let entry = section::begin();
+    let page = process::ready()?;
+    rules::check_receive(id, size, flags)?;
+    let who = process::caller(page);
+    let selection = Selection { msgtyp, size, flags };
+    let mut stage = [MaybeUninit::<u8>::uninit(); STAGE];
+    let len = size.min(STAGE);
+    // SAFETY: `len` bytes of the stage, zeroed before a slice is made of them.
+    let stage = unsafe {
+        stage.as_mut_ptr().cast::<u8>().write_bytes(0, len);
+        core::slice::from_raw_parts_mut(stage.as_mut_ptr().cast::<u8>(), len)
+    };
+    let mut tries = Tries::default();
+    // A long text is copied out of the region after the lock is given back.
+    let mut copying = None;
+    loop {
+        let section = section::enter();
+        let mut object = open::open(KIND, id)?;
+        if size > STAGE {
+            copying = copying.or_else(|| Some(pin::pin(KIND, id)));
+            object = open::open(KIND, id)?;
+        }
+        object.permit(READ)?;
+        let Some(queue) = queue_of(object) else {
+            drop(section);
+            return proxy::msgrcv(&entry, asked(id, selection), msgp, Blocking::Allowed);
+        };
+        let mut call = Receiving { object, queue, who, msgp, selection, stage: &mut *stage, entry: &entry };
+        let step = if rules::copies(flags) {
+            call.copy()
+        } else {
+            queue.receive(&Agent, who, call.selection, call.stage)
+        };
+        match step {
+            Ok(Step::Done(received)) => return call.deliver(received, section),
+            Ok(Step::Wait(ticket)) => {
+                return sleeping::wait(&entry, section, &mut call, ticket, Deadline::NEVER, Cancel::Point);
+            }
+            Err(error) => recover(object, error, &mut tries)?,
+        }
+    }
+}
+
+/// A selection as the broker is told it.
+fn asked(id: IpcId, selection: Selection) -> MsgReceive {
+    MsgReceive { id, flags: selection.flags, msgtyp: selection.msgtyp, size: selection.size as u64 }
+}
+
+/// A msgrcv.
+struct Receiving<'a> {
+    object: &'static Object,
+    queue: &'static Queue<'static>,
+    who: Caller,
+    msgp: usize,
+    selection: Selection,
+    stage: &'a mut [u8],
+    entry: &'a Entry,
+}
+
+impl Receiving<'_> {
+    /// MSG_COPY: the message at index msgtyp stays. kernel: prepare_copy().
+    fn copy(&mut self) -> Result<Step<Received>, Error> {
+        let msgmax = process::limit(Limit::Msgmax).map_err(Error::Errno)? as usize;
+        let noerror = self.selection.flags & MSG_NOERROR != 0;
+        let room = Room { size: self.selection.size, msgmax, noerror };
+        self.queue.copy(&Agent, self.who, self.selection.msgtyp, room, self.stage).map(Step::Done)
+    }
+
+    /// Hands a message to the caller. Once received it is gone, also if the caller's memory is bad: as in the kernel.
+    fn deliver(&self, received: Received, section: Section) -> Result<usize, Errno> {
+        match received.pending {
+            None => {
+                drop(section);
+                self.deliver_staged(received.mtype, received.len)
+            }
+            Some(pending) => self.deliver_pending(received.mtype, received.len, &pending),
+        }
+    }
+
+    fn deliver_staged(&self, mtype: i64, len: usize) -> Result<usize, Errno> {
+        user::write(self.msgp, &mtype)?;
+        let text = self.stage.get(..len).ok_or(Errno::EIDRM)?;
+        user::write_bytes(self.msgp.wrapping_add(TYPE), text)?;
+        Ok(len)
+    }
+
+    fn deliver_pending(&self, mtype: i64, len: usize, pending: &ReceivedText) -> Result<usize, Errno> {
+        let copied = self.unpack(mtype, len, pending);
+        let _ = patiently(self.object.id, || self.queue.release(&Agent, self.who, pending));
+        copied.map(|()| len)
+    }
+
+    fn unpack(&self, mtype: i64, len: usize, pending: &ReceivedText) -> Result<(), Errno> {
+        user::write(self.msgp, &mtype)?;
+        let (mut to, mut left) = (self.msgp.wrapping_add(TYPE), len);
+        for piece in self.queue.received_pieces(pending) {
+            let piece = piece.map_err(|_| Errno::EIDRM)?;
+            let part = piece.len.min(left);
+            // SAFETY: a piece is memory of the region, ours until the received text is released; raw bytes.
+            unsafe { user::write_raw(to, piece.ptr, part)? };
+            to = to.wrapping_add(part);
+            left -= part;
+        }
+        Ok(())
+    }
+}
+
+impl Sleeping for Receiving<'_> {
+    type Value = usize;
+    const KIND: Kind = KIND;
+
+    fn id(&self) -> IpcId {
+        self.object.id
+    }
+
+    fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'static>, Error> {
+        self.queue.wait_word(ticket)
+    }
+
+    fn resume(&mut self, ticket: Ticket, why: Parked) -> Result<Step<usize>, Error> {
+        match self.queue.resume_receive(&Agent, self.who, ticket, self.selection, why, self.stage)? {
+            Step::Wait(ticket) => Ok(Step::Wait(ticket)),
+            Step::Done(received) => {
+                self.deliver(received, section::enter()).map(Step::Done).map_err(Error::Errno)
+            }
+        }
+    }
+
+    fn follow(&mut self) -> Result<Ticket, Errno> {
+        let (object, queue, ticket) = follow(self.object.id, self.who)?;
+        (self.object, self.queue) = (object, queue);
+        Ok(ticket)
+    }
+
+    fn by_proxy(&self, _: Deadline, blocking: Blocking) -> Result<usize, Errno> {
+        proxy::msgrcv(self.entry, asked(self.object.id, self.selection), self.msgp, blocking)
+    }
+
+    fn is_current(&self) -> bool {
+        self.object.is_current()
+    }
+}

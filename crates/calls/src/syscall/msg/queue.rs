@@ -1,0 +1,48 @@
+//! The queue that a call is for, as this process has it mapped.
+
+use crate::object::open;
+use crate::object::record::{Handle, Object};
+use crate::object::recover::{Tries, recover};
+use crate::process::connection;
+use crate::thread::sleep::Agent;
+use ring3_abi::{Errno, IpcId, Kind};
+use ring3_engine::msg::Queue;
+use ring3_engine::{Caller, Error, Ticket};
+
+pub(super) const KIND: Kind = Kind::Msg;
+/// Size of `mtype` in the caller's message; the text follows.
+pub(super) const TYPE: usize = 8;
+
+/// The queue of an object that this process may read and alter.
+pub(super) fn queue_of(object: &Object) -> Option<&Queue<'static>> {
+    match &object.handle {
+        Handle::Queue(queue) if object.is_writable() => Some(queue),
+        _ => None,
+    }
+}
+
+/// The queue's new region and this thread's ticket there.
+pub(super) fn follow(
+    id: IpcId,
+    who: Caller,
+) -> Result<(&'static Object, &'static Queue<'static>, Ticket), Errno> {
+    let mut tries = Tries::default();
+    loop {
+        let object = open::open(KIND, id).map_err(|_| Errno::EIDRM)?;
+        let queue = queue_of(object).ok_or(Errno::EACCES)?;
+        match queue.adopt(&Agent, who) {
+            Ok(ticket) => return Ok((object, queue, ticket.ok_or(Errno::EIDRM)?)),
+            Err(error) => recover(object, error, &mut tries)?,
+        }
+    }
+}
+
+/// Does an operation that holds something already: if the lock does not come free it is tried again until it does.
+pub(super) fn patiently<T>(id: IpcId, mut operation: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match operation() {
+            Err(Error::Stuck(holder)) => connection::stuck(KIND, id, holder).map_err(Error::Errno)?,
+            other => return other,
+        }
+    }
+}

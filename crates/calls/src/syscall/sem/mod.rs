@@ -1,0 +1,19 @@
+//! Semaphore sets: one file a call. semget(2), semop(2), semctl(2); kernel: ipc/sem.c.
+//!
+//! Arguments are checked in the kernel's order, with the kernel's error numbers.
+//!
+//! | question | file |
+//! | --- | --- |
+//! | semget, semop and semtimedop, semctl | the file of the call's name |
+//! | which mapped set a call is for | `set.rs` |
+//! | memory for as many values or operations as a call has | `scratch.rs` |
+
+mod scratch;
+mod semctl;
+mod semget;
+mod semop;
+mod set;
+
+pub use semctl::semctl;
+pub use semget::semget;
+pub use semop::{semop, semtimedop};
