@@ -25,11 +25,9 @@ pub(crate) fn repair_own() {
     };
     let mut look = |envp: Strings| if core::ptr::eq(envp, own) { 0 } else { keep(envp) };
     if !own.is_null() && memory::is_ours() {
-        // SAFETY: the program's environment.
-        unsafe { with_environment(None, own, &mut look) };
+        with_environment(None, own, &mut look);
     } else if memory::is_ours() {
         let empty: [*const u8; 1] = [null()];
-        // SAFETY: an empty environment.
-        unsafe { with_environment(None, empty.as_ptr(), &mut look) };
+        with_environment(None, empty.as_ptr(), &mut look);
     }
 }

@@ -15,6 +15,7 @@ pub enum Reach {
 
 const FUTEX_WAIT: usize = 0;
 const FUTEX_WAKE: usize = 1;
+const FUTEX_CMP_REQUEUE: usize = 4;
 const FUTEX_PRIVATE: usize = 128;
 
 impl Reach {
@@ -36,4 +37,17 @@ pub fn wait(word: &AtomicU32, expect: u32, ns: u64, reach: Reach) -> Result<(), 
 pub fn wake(word: *const u32, count: u32, reach: Reach) {
     // SAFETY: FUTEX_WAKE uses the address as a name, and answers EFAULT if nothing is mapped there.
     unsafe { own_syscall(nr::FUTEX, [word as usize, FUTEX_WAKE | reach.flag(), count as usize, 0, 0, 0]) };
+}
+
+/// Has the kernel read the word that an address lies in: one that compares it before it moves no sleeper at all elsewhere.
+///
+/// # Errors
+/// `EFAULT` if there is nothing that can be read.
+pub fn read_by_kernel(addr: usize) -> Result<(), Errno> {
+    let (word, command) = (addr & !3, FUTEX_CMP_REQUEUE | FUTEX_PRIVATE);
+    // SAFETY: nobody is woken or moved, and nothing is written.
+    match Errno::decode(unsafe { own_syscall(nr::FUTEX, [word, command, 0, 0, word, 0]) }) {
+        Err(Errno::EFAULT) => Err(Errno::EFAULT),
+        _ => Ok(()),
+    }
 }

@@ -100,12 +100,22 @@ pub fn random() -> u64 {
 /// The soft limit of open descriptors (RLIMIT_NOFILE); where a filter may forbid to ask, what it usually is.
 pub fn descriptor_limit() -> u64 {
     const RLIMIT_NOFILE: usize = 7;
-    let mut limit = [1024u64; 2];
+    soft_limit(RLIMIT_NOFILE, 1024)
+}
+
+/// The soft limit of the stack (RLIMIT_STACK), bytes; where a filter may forbid to ask, what it usually is.
+pub fn stack_limit() -> usize {
+    const RLIMIT_STACK: usize = 3;
+    soft_limit(RLIMIT_STACK, 8 << 20) as usize
+}
+
+fn soft_limit(resource: usize, usual: u64) -> u64 {
+    let mut limit = [usual; 2];
     if seccomp::is_filtered() {
-        return limit[0];
+        return usual;
     }
     // SAFETY: `limit` is a struct rlimit64 of ours.
-    unsafe { own_syscall(nr::PRLIMIT64, [0, RLIMIT_NOFILE, 0, limit.as_mut_ptr() as usize, 0, 0]) };
+    unsafe { own_syscall(nr::PRLIMIT64, [0, resource, 0, limit.as_mut_ptr() as usize, 0, 0]) };
     limit[0]
 }
 

@@ -73,3 +73,64 @@ pub fn read_slice<T: FromBytes + Copy>(addr: usize, into: &mut [T]) -> Result<()
     // SAFETY: the slice is ours; any bytes are a T (FromBytes).
     unsafe { read_raw(addr, into.as_mut_ptr().cast(), size_of_val(into)) }
 }
+
+/// Reads many small things of the caller's where a fault cannot be caught: in a process that has not armed its handlers, and in a vfork
+/// child, which has no handlers of its own. The kernel is asked of each page whether it can be read.
+///
+/// Where the handlers are armed a page that another thread takes away between the question and the copy gives EFAULT, too.
+#[derive(Debug)]
+pub struct Careful {
+    /// Address of the page that was asked about last.
+    page: Option<usize>,
+}
+
+impl Careful {
+    /// Knows of no page.
+    pub const fn new() -> Careful {
+        Careful { page: None }
+    }
+
+    /// Reads a value at the caller's address, of any alignment. # Errors: `EFAULT`.
+    #[inline]
+    pub fn read<T: FromBytes>(&mut self, addr: usize) -> Result<T, Errno> {
+        let last = addr.checked_add(size_of::<T>().saturating_sub(1)).ok_or(Errno::EFAULT)?;
+        for at in [addr, last] {
+            let page = at / crate::map::PAGE;
+            if self.page != Some(page) {
+                check(at, 1)?;
+                crate::futex::read_by_kernel(at)?;
+                self.page = Some(page);
+            }
+        }
+        read(addr)
+    }
+}
+
+impl Default for Careful {
+    fn default() -> Self {
+        Careful::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::{self, PAGE};
+
+    #[test]
+    fn what_cannot_be_read_is_not() {
+        let pages = map::anonymous(2 * PAGE).unwrap().as_ptr() as usize;
+        // SAFETY: the second page, which this test has mapped and nobody uses.
+        unsafe { map::unmap(pages + PAGE, PAGE) }.unwrap();
+        let mut careful = Careful::new();
+        write(pages + PAGE - 8, &0x1122_3344_5566_7788_u64).unwrap();
+        assert_eq!(careful.read::<u64>(pages + PAGE - 8), Ok(0x1122_3344_5566_7788));
+        assert_eq!(careful.read::<u64>(pages + PAGE - 7), Err(Errno::EFAULT));
+        assert_eq!(careful.read::<u8>(pages + PAGE - 1), Ok(0x11));
+        for nowhere in [0, 8, pages + PAGE, usize::MAX, usize::MAX - 7, 1 << 47, 1 << 60] {
+            assert_eq!(careful.read::<u8>(nowhere), Err(Errno::EFAULT), "{nowhere:#x}");
+        }
+        // SAFETY: the page that is left.
+        unsafe { map::unmap(pages, PAGE) }.unwrap();
+    }
+}

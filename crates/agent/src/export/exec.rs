@@ -9,6 +9,7 @@ use ring3_calls::preload::environment::{Program, Strings, with_environment};
 use ring3_calls::syscall::exec;
 use ring3_calls::syscall::life::executing;
 use ring3_os::arch::{self, REGISTER_ARGUMENTS};
+use ring3_os::user::Careful;
 
 /// execve(2).
 pub extern "C" fn execve(path: *const u8, argv: Strings, envp: Strings) -> i32 {
@@ -29,13 +30,13 @@ pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 
     // A name without a slash is looked for in PATH.
     let path = file as usize;
     let program = has_slash(path).then_some(Program { path, stays: false });
-    // SAFETY: the program's environment.
-    unsafe { with_environment(program, envp, &mut go) as i32 }
+    with_environment(program, envp, &mut go) as i32
 }
 
 /// Whether the string at the program's address has a slash. Not so if it cannot be read.
 fn has_slash(path: usize) -> bool {
-    let bytes = (path..).map_while(|at| ring3_os::user::read::<u8>(at).ok());
+    let mut careful = Careful::new();
+    let bytes = (path..).map_while(|at| careful.read::<u8>(at).ok());
     bytes.take_while(|byte| *byte != 0).any(|byte| byte == b'/')
 }
 
@@ -49,8 +50,11 @@ pub extern "C" fn fexecve(fd: i32, argv: Strings, envp: Strings) -> i32 {
     let mut go = |envp: Strings| {
         executing(&mut || next!(fexecve(fd => i32, argv => Strings, envp => Strings) -> i32) as isize)
     };
-    // SAFETY: the program's environment.
-    unsafe { with_environment(None, envp, &mut go) as i32 }
+    // glibc's refuses it by itself.
+    if envp.is_null() && !libc::is_musl() {
+        return go(envp) as i32;
+    }
+    with_environment(None, envp, &mut go) as i32
 }
 
 /// execveat(2).
@@ -61,8 +65,7 @@ pub extern "C" fn execveat(dir: i32, path: *const u8, argv: Strings, envp: Strin
                 as isize
         })
     };
-    // SAFETY: the program's environment.
-    unsafe { with_environment(None, envp, &mut go) as i32 }
+    with_environment(None, envp, &mut go) as i32
 }
 
 macro_rules! spawns {
@@ -74,9 +77,8 @@ macro_rules! spawns {
             };
             // Another path means another file once the child has changed its directory, or looked in PATH.
             let path_at = path as usize;
-            let program = (ring3_os::user::read(path_at) == Ok(b'/')).then_some(Program { path: path_at, stays: true });
-            // SAFETY: the program's environment.
-            unsafe { with_environment(program, envp, &mut go) as i32 }
+            let program = (Careful::new().read(path_at) == Ok(b'/')).then_some(Program { path: path_at, stays: true });
+            with_environment(program, envp, &mut go) as i32
         }
     )*};
 }

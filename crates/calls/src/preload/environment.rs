@@ -6,19 +6,21 @@
 //! A program that cannot reach a door gets no agent (`mod.rs`), unless somebody could lead it to one or wants to see; nor does one of 32
 //! bits. Then its environment is left without the agent in LD_PRELOAD.
 //!
+//! The caller's environment may lead nowhere, or change while it is read. So it is read by checked copies ([`Careful`]), a second reading
+//! never takes more than the first has made room for, and what cannot be read goes to the kernel as it is, which says what it thinks of it.
+//!
 //! A vfork child comes through here on its parent's memory: so everything is made on the stack, and nothing of ours is changed.
 
+use crate::preload::entries::{Entries, Preload, begins, separates};
+pub use crate::preload::entries::{PRELOAD, Strings};
 use crate::preload::{self, Agent};
 use crate::process::environment;
 use core::ffi::CStr;
 use core::ptr::null;
-use ring3_os::{arch, program};
+use ring3_abi::Errno;
+use ring3_os::user::Careful;
+use ring3_os::{arch, process, program};
 
-/// A list of strings that ends with a null pointer: arguments, an environment.
-pub type Strings = *const *const u8;
-
-/// The dynamic linker's list of libraries to load first.
-pub const PRELOAD: &[u8] = b"LD_PRELOAD=";
 /// Variables that bring code into a program which its file does not name. LD_LIBRARY_PATH at most leads to another libc of the same name.
 const GUESTS: [&[u8]; 2] = [b"LD_AUDIT=", b"GCONV_PATH="];
 /// Variables that may have to be added.
@@ -31,13 +33,6 @@ const OURS: usize = environment::ALL.len() + 1;
 pub unsafe fn bytes<'a>(text: *const u8) -> &'a [u8] {
     // SAFETY: by the caller's promise a string that lives long enough.
     unsafe { CStr::from_ptr(text.cast()) }.to_bytes()
-}
-
-/// Whether a string begins with these bytes. Most end the question with their first or second: environments are long, and every program's
-/// start pays for them.
-unsafe fn begins(text: *const u8, with: &[u8]) -> bool {
-    // SAFETY: by the caller's promise a string; it is read up to its first difference, its NUL at the latest.
-    with.iter().enumerate().all(|(n, byte)| unsafe { text.add(n).read() } == *byte)
 }
 
 /// The strings of a list that ends with a null pointer.
@@ -62,11 +57,6 @@ pub unsafe fn each(list: Strings) -> impl Iterator<Item = *const u8> {
     })
 }
 
-/// Whether a preload list names the library.
-fn names(list: &[u8], library: &[u8]) -> bool {
-    list.split(|b| *b == b':' || *b == b' ').any(|entry| entry == library)
-}
-
 /// What an environment has of what a program in the namespace needs.
 #[derive(Default)]
 struct Found {
@@ -85,35 +75,47 @@ struct Found {
 }
 
 impl Found {
-    /// Looks through an environment.
-    unsafe fn look(envp: Strings, library: &[u8]) -> Found {
-        let mut found = Found::default();
-        // SAFETY: by the caller's promise an environment.
-        for entry in unsafe { each(envp) } {
+    /// Looks through an environment. # Errors: `EFAULT`; `E2BIG` for what the kernel would not take either.
+    fn look(envp: Strings, library: &[u8]) -> Result<Found, Errno> {
+        let (mut found, mut entries, mut careful) = (Found::default(), Entries::of(envp), Careful::new());
+        while let Some(entry) = entries.next()? {
             found.count += 1;
-            // SAFETY: an entry is a string, so its first byte is there.
-            if !matches!(unsafe { entry.read() }, b'R' | b'L' | b'G') {
-                continue;
+            if found.count > MOST_AT_ONCE && found.count * size_of::<usize>() > most_pointers() {
+                return Err(Errno::E2BIG);
             }
-            // SAFETY: for the same reason as the block above.
-            let begins = |with: &[u8]| unsafe { begins(entry, with) };
-            if begins(PRELOAD) {
-                // SAFETY: for the same reason as the block above.
-                let text = unsafe { bytes(entry) };
-                let list = text.get(PRELOAD.len()..).unwrap_or_default();
-                found.preloaded = names(list, library);
-                found.guests |= list != library;
-                found.preload = found.preload.max(text.len());
-            } else if GUESTS.into_iter().any(begins) {
-                found.guests = true;
-            } else if let Some(n) = environment::ALL.iter().position(|v| begins(v.name())) {
-                found.ours |= 1 << n;
-                found.foreign |=
-                    begins(environment::SOCKET.name()) && !environment::SOCKET.whole().is_some_and(begins);
-                found.guests |= begins(environment::LOG.name());
+            if matches!(careful.read(entry)?, b'R' | b'L' | b'G') {
+                found.note(&mut careful, entry, library)?;
             }
         }
-        found
+        Ok(found)
+    }
+
+    /// Notes what an entry says that may be of interest here.
+    fn note(&mut self, careful: &mut Careful, entry: usize, library: &[u8]) -> Result<(), Errno> {
+        let mut begins = |with: &[u8]| begins(careful, entry, with);
+        if begins(PRELOAD)? {
+            let preload = Preload::read(careful, entry, library)?;
+            self.preloaded = preload.named;
+            self.guests |= !preload.is_only(library);
+            self.preload = self.preload.max(preload.len);
+            return Ok(());
+        }
+        for guest in GUESTS {
+            self.guests |= begins(guest)?;
+        }
+        for (n, variable) in environment::ALL.iter().enumerate() {
+            if begins(variable.name())? {
+                self.ours |= 1 << n;
+            }
+        }
+        if begins(environment::SOCKET.name())? {
+            self.foreign |= match environment::SOCKET.whole() {
+                Some(whole) => !begins(whole)?,
+                None => true,
+            };
+        }
+        self.guests |= begins(environment::LOG.name())?;
+        Ok(())
     }
 
     /// Whether a program started with it runs in the namespace.
@@ -126,6 +128,16 @@ impl Found {
         let lacks = environment::ALL.iter().enumerate().filter(move |(n, _)| self.ours & (1 << n) == 0);
         lacks.filter_map(|(_, variable)| variable.whole())
     }
+}
+
+/// How many entries an environment may have in any case.
+const MOST_AT_ONCE: usize = 4096;
+
+/// The most bytes that the pointers to arguments and environment may take. kernel: bprm_stack_limits().
+fn most_pointers() -> usize {
+    const ARG_MAX: usize = 128 << 10;
+    const MOST: usize = 6 << 20;
+    (process::stack_limit() / 4).clamp(ARG_MAX, MOST)
 }
 
 /// Whether an entry of an environment is this variable with the value that we keep.
@@ -152,18 +164,14 @@ struct Job<'a> {
 }
 
 /// Calls `then` with the environment that a program gets: the caller's with ours in it, or without the agent if the program, where it is
-/// known, cannot reach it.
-///
-/// # Safety
-/// `envp` is null or an environment.
-pub unsafe fn with_environment(
+/// known, cannot reach it. What the kernel would not take, because it cannot be read or is too large, is left as it is.
+pub fn with_environment(
     program: Option<Program>,
     envp: Strings,
     then: &mut dyn FnMut(Strings) -> isize,
 ) -> isize {
     let Some(library) = environment::library() else { return then(envp) };
-    // SAFETY: by the caller's promise an environment.
-    let found = unsafe { Found::look(envp, library) };
+    let Ok(found) = Found::look(envp, library) else { return then(envp) };
     if found.foreign {
         return then(envp);
     }
@@ -174,17 +182,16 @@ pub unsafe fn with_environment(
 
 impl Job<'_> {
     unsafe fn run(&mut self) -> isize {
-        let pointers = (self.found.count + OURS + 1) * size_of::<*const u8>();
-        let strings = self.found.preload + PRELOAD.len() + self.library.len() + 2;
+        let room = self.pointers() * size_of::<*const u8>() + self.strings();
         let job = (&raw mut *self).cast();
         // SAFETY: a buffer; then lists of pointers. The kernel's limit of an environment is a quarter of the stack's, and they are less.
         unsafe {
             if self.goes_without(job) {
-                arch::with_stack(pointers + strings, leave_out, job)
+                arch::with_stack(room, leave_out, job)
             } else if self.found.is_whole() {
                 (self.then)(self.envp)
             } else {
-                arch::with_stack(pointers + strings, repair, job)
+                arch::with_stack(room, repair, job)
             }
         }
     }
@@ -212,100 +219,174 @@ unsafe extern "C" fn file_needs(job: *mut u8, memory: *mut u8) -> isize {
     needs.number() as isize
 }
 
+/// A list of pointers that is being made, and the room behind it for one string.
+struct Making<'a> {
+    /// The pointers: room for as many as the environment had, ours, and the null pointer.
+    list: &'a mut [usize],
+    len: usize,
+    text: &'a mut [u8],
+}
+
+impl<'a> Making<'a> {
+    /// # Safety
+    /// `memory` is as long as run() says for this job, and nobody else's.
+    unsafe fn begin(job: &Job<'_>, memory: *mut u8) -> Making<'a> {
+        let (pointers, strings) = (job.pointers(), job.strings());
+        let behind = pointers * size_of::<usize>();
+        // SAFETY: by the caller's promise; it is filled before it is read.
+        unsafe {
+            memory.write_bytes(0, behind + strings);
+            let list = core::slice::from_raw_parts_mut(memory.cast(), pointers);
+            let text = core::slice::from_raw_parts_mut(memory.add(behind), strings);
+            Making { list, len: 0, text }
+        }
+    }
+
+    /// Adds an entry. What does not fit came while the environment was read, and is not in what was there at the beginning.
+    fn put(&mut self, entry: usize) {
+        // The last place is the null pointer's.
+        if self.len + 1 < self.list.len()
+            && let Some(place) = self.list.get_mut(self.len)
+        {
+            *place = entry;
+            self.len += 1;
+        }
+    }
+
+    /// The list.
+    fn done(&self) -> Strings {
+        self.list.as_ptr().cast()
+    }
+}
+
+/// Writes bytes one behind the other, as far as there is room for them and a NUL.
+struct Text<'a> {
+    into: &'a mut [u8],
+    len: usize,
+}
+
+impl Text<'_> {
+    fn put(&mut self, part: &[u8]) {
+        for byte in part {
+            if self.len + 1 < self.into.len()
+                && let Some(place) = self.into.get_mut(self.len)
+            {
+                *place = *byte;
+                self.len += 1;
+            }
+        }
+    }
+
+    /// Adds the string at the caller's address from its `skip`th byte on, at most `most` bytes of it.
+    fn copy(&mut self, from: usize, skip: usize, most: usize) -> Result<(), Errno> {
+        let mut careful = Careful::new();
+        for n in skip..skip.max(most) {
+            match careful.read::<u8>(from.wrapping_add(n))? {
+                0 => break,
+                byte => self.put(&[byte]),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The environment without the agent. Our other variables stay: the namespace's programs are known by them.
 unsafe extern "C" fn leave_out(job: *mut u8, memory: *mut u8) -> isize {
-    // SAFETY: run() passes its job, and memory for a pointer to each entry, the null pointer, and another LD_PRELOAD.
-    let job = unsafe { &mut *job.cast::<Job<'_>>() };
-    let list = memory.cast::<*const u8>();
-    let mut n = 0;
-    // SAFETY: behind the pointers: as many as there are, and the null pointer.
-    let text = unsafe { list.add(job.found.count + 1) }.cast::<u8>();
-    // SAFETY: an environment (with_environment).
-    for entry in unsafe { each(job.envp) } {
-        // SAFETY: its entries are strings; there is room for the longest LD_PRELOAD.
-        let kept = unsafe {
-            match begins(entry, PRELOAD) {
-                true => without(bytes(entry), job.library, text),
-                false => Some(entry),
-            }
-        };
-        if let Some(entry) = kept {
-            // SAFETY: at most as many as there are.
-            unsafe { list.add(n).write(entry) };
-            n += 1;
-        }
-    }
-    // SAFETY: behind them.
-    unsafe { list.add(n).write(null()) };
-    (job.then)(list.cast_const())
-}
-
-/// Writes an LD_PRELOAD that has the other entries alone; none if there is no other.
-unsafe fn without(preload: &[u8], library: &[u8], text: *mut u8) -> Option<*const u8> {
-    let mut at = text;
-    let mut put = |part: &[u8]| {
-        // SAFETY: by the caller's promise there is room for as much as the old one, and a NUL.
-        unsafe {
-            core::ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
-            at = at.add(part.len());
-        }
+    // SAFETY: run() passes its job, and memory for it.
+    let (job, mut making) = unsafe {
+        let job = &mut *job.cast::<Job<'_>>();
+        let making = Making::begin(job, memory);
+        (job, making)
     };
-    let others = preload.get(PRELOAD.len()..)?.split(|b| *b == b':' || *b == b' ');
-    let mut between: &[u8] = PRELOAD;
-    for other in others.filter(|entry| !entry.is_empty() && *entry != library) {
-        put(between);
-        put(other);
-        between = b":";
-    }
-    put(b"\0");
-    (between != PRELOAD).then_some(text.cast_const())
+    let done = job.list_without(&mut making);
+    (job.then)(if done.is_ok() { making.done() } else { job.envp })
 }
 
+/// The environment with what is missing.
 unsafe extern "C" fn repair(job: *mut u8, memory: *mut u8) -> isize {
-    // SAFETY: run() passes its job, and memory for all that is written here.
-    let job = unsafe { &mut *job.cast::<Job<'_>>() };
-    let list = memory.cast::<*const u8>();
-    let mut n = 0;
-    let mut preload: &[u8] = &[];
-    let put = |n: &mut usize, entry: *const u8| {
-        // SAFETY: room for every entry, ours, and the null pointer.
-        unsafe { list.add(*n).write(entry) };
-        *n += 1;
+    // SAFETY: run() passes its job, and memory for it.
+    let (job, mut making) = unsafe {
+        let job = &mut *job.cast::<Job<'_>>();
+        let making = Making::begin(job, memory);
+        (job, making)
     };
-    // SAFETY: an environment (with_environment).
-    for entry in unsafe { each(job.envp) } {
-        // SAFETY: an entry is a string.
-        let text = unsafe { bytes(entry) };
-        match text.strip_prefix(PRELOAD) {
-            Some(list) => preload = list,
-            None => put(&mut n, entry),
+    let done = job.list_repaired(&mut making);
+    (job.then)(if done.is_ok() { making.done() } else { job.envp })
+}
+
+impl Job<'_> {
+    /// How many pointers a list may need, the null pointer included.
+    fn pointers(&self) -> usize {
+        self.found.count + OURS + 1
+    }
+
+    /// How long another LD_PRELOAD may be, with its NUL.
+    fn strings(&self) -> usize {
+        self.found.preload + PRELOAD.len() + self.library.len() + 2
+    }
+
+    /// Lists the entries; an LD_PRELOAD has the other libraries alone, and is left out if there is none.
+    fn list_without(&self, making: &mut Making<'_>) -> Result<(), Errno> {
+        let (mut entries, mut careful) = (Entries::of(self.envp), Careful::new());
+        while let Some(entry) = entries.next()? {
+            if !begins(&mut careful, entry, PRELOAD)? {
+                making.put(entry);
+                continue;
+            }
+            let mut text = Text { into: &mut *making.text, len: 0 };
+            text.copy(entry, 0, self.found.preload)?;
+            let len = text.len;
+            let kept = making.text.get_mut(..len).map_or(0, |text| keep_others(text, self.library));
+            making.text.iter_mut().skip(kept).for_each(|byte| *byte = 0);
+            if kept != 0 {
+                making.put(making.text.as_ptr() as usize);
+            }
         }
+        Ok(())
     }
-    for whole in job.found.missing() {
-        put(&mut n, whole.as_ptr());
-    }
-    let has = job.found.preloaded;
-    let parts: [&[u8]; 4] = [
-        PRELOAD,
-        preload,
-        if preload.is_empty() || has { &[] } else { b":" },
-        if has { &[] } else { job.library },
-    ];
-    // SAFETY: behind the two pointers that are still to come: the variable made here, and the null pointer.
-    let text = unsafe { list.add(n + 2) }.cast::<u8>();
-    let mut at = text;
-    for part in parts {
-        // SAFETY: room for the old list, ours, and the NUL.
-        unsafe {
-            core::ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
-            at = at.add(part.len());
+
+    /// Lists the entries, our variables that are missing, and an LD_PRELOAD that names the agent.
+    fn list_repaired(&self, making: &mut Making<'_>) -> Result<(), Errno> {
+        let (mut entries, mut careful) = (Entries::of(self.envp), Careful::new());
+        let mut preload = None;
+        while let Some(entry) = entries.next()? {
+            match begins(&mut careful, entry, PRELOAD)? {
+                true => preload = Some(entry),
+                false => making.put(entry),
+            }
         }
+        for whole in self.found.missing() {
+            making.put(whole.as_ptr() as usize);
+        }
+        let mut text = Text { into: &mut *making.text, len: 0 };
+        text.put(PRELOAD);
+        if let Some(preload) = preload {
+            text.copy(preload, PRELOAD.len(), self.found.preload)?;
+        }
+        if !self.found.preloaded {
+            text.put(if text.len == PRELOAD.len() { &[] } else { b":" });
+            text.put(self.library);
+        }
+        making.put(making.text.as_ptr() as usize);
+        Ok(())
     }
-    // SAFETY: for the same reason as the block above.
-    unsafe {
-        at.write(0);
-        list.add(n).write(text);
-        list.add(n + 1).write(null());
+}
+
+/// Takes the library out of an LD_PRELOAD, in place. Answers the new length; 0 if it names nothing else.
+fn keep_others(text: &mut [u8], library: &[u8]) -> usize {
+    let (mut at, mut len) = (PRELOAD.len(), PRELOAD.len());
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let entry = rest.iter().position(|byte| separates(*byte)).unwrap_or(rest.len());
+        if entry != 0 && rest.get(..entry) != Some(library) {
+            if len != PRELOAD.len() {
+                text.get_mut(len).into_iter().for_each(|place| *place = b':');
+                len += 1;
+            }
+            // An entry moves towards the beginning, or stays.
+            text.copy_within(at..at + entry, len);
+            len += entry;
+        }
+        at += entry + 1;
     }
-    (job.then)(list.cast_const())
+    if len == PRELOAD.len() { 0 } else { len }
 }

@@ -5,6 +5,7 @@
 //! A program that makes system calls by its own instructions reaches the kernel with the agent, too, and without it. One that takes
 //! another's place between the look at it here and its execution is started as the other would have been.
 
+mod entries;
 pub mod environment;
 mod omissible;
 

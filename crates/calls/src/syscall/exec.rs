@@ -15,6 +15,5 @@ pub unsafe fn execve(path: usize, argv: usize, envp: usize) -> isize {
             unsafe { syscall(nr::EXECVE, [path, argv, envp as usize, 0, 0, 0]) }
         })
     };
-    // SAFETY: by the caller's promise.
-    unsafe { with_environment(Some(Program { path, stays: false }), envp as Strings, &mut go) }
+    with_environment(Some(Program { path, stays: false }), envp as Strings, &mut go)
 }
