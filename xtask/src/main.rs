@@ -5,11 +5,13 @@
 #![allow(clippy::print_stdout, reason = "a command prints its results")]
 
 mod cargo;
+mod counts;
 mod death;
 mod layers;
 mod licences;
 mod model;
 mod oracle;
+mod ptrace;
 mod so_check;
 mod test;
 mod tidy;
@@ -27,7 +29,9 @@ const USAGE: &str = "cargo xtask COMMAND
   model [--rounds N]   the engine's calls under schedules that switch before each access
   oracle [ARGUMENT…]   the same calls on the kernel and on ring3
   death [--sample N] [--seed S] [--stop] [--native] [--only NAME] [--jobs N] [--list]
-                       single-steps calls and kills after every instruction";
+                       single-steps calls and kills after every instruction
+  counts [--only ROW] [--bless] [--trace ROW] [--ring3 FILE]
+                       how many instructions a call takes, compared with docs/counts.txt; where they go";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
         "model" => model::run(rest),
         "oracle" => oracle::run(rest),
         "death" => death::run(rest),
+        "counts" => counts::run(rest),
+        "counts-inside" => counts::inside(rest),
         "death-inside" => death::inside(rest),
         "--help" | "-h" | "help" => {
             println!("{USAGE}");

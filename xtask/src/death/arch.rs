@@ -1,6 +1,7 @@
 //! What the stepper must know about the machine: where a stopped process is and what it does next.
 
-use super::trace::{peek, poke, set_pc};
+use super::trace::set_pc;
+use crate::ptrace::{peek, poke};
 
 /// What the instruction at some address is, as far as the stepper cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

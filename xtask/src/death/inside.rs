@@ -11,6 +11,7 @@ use super::scene::{Case, Fate, Scene};
 use super::symbol;
 use super::trace::{self, Event, Tracee};
 use crate::cargo::Done;
+use crate::ptrace;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -148,7 +149,7 @@ impl Worker {
     fn carry_out(&mut self, scene: &mut dyn Scene, point: Point) -> std::result::Result<Result, String> {
         let victim = process::fork(|| {
             let operation = scene.prepare();
-            trace::offer();
+            ptrace::offer();
             std::hint::black_box(operation());
             trace::end_mark();
         });

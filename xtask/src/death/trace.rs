@@ -5,8 +5,8 @@
 
 use super::arch::{self, Breakpoint, Kind};
 use super::process::{self, asleep};
+use crate::ptrace::{self, peek, request, user};
 use std::collections::HashMap;
-use std::ffi::c_void;
 use std::io;
 
 /// Iterations of a repeating instruction that are stepped one by one.
@@ -194,54 +194,13 @@ impl<'k> Tracee<'k> {
     }
 }
 
-/// Asks to be traced by the parent and stops (in the child).
-pub(super) fn offer() {
-    // SAFETY: PTRACE_TRACEME takes no pointer.
-    unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
-    // SAFETY: kill(2) and getpid(2) take no pointer; the raw call keeps the stop close to what follows.
-    unsafe { libc::syscall(libc::SYS_kill, libc::syscall(libc::SYS_getpid), libc::SIGSTOP) };
-}
-
 /// The end mark: a stepped process that comes here has finished its operation.
 #[inline(never)]
 pub(super) extern "C" fn end_mark() {
     std::hint::black_box(());
 }
 
-/// Makes one ptrace request.
-fn request(what: libc::c_uint, pid: libc::pid_t, at: u64, data: u64) -> io::Result<()> {
-    // SAFETY: the requests made here take numbers, or addresses in the tracee, which the kernel checks.
-    let done = unsafe { libc::ptrace(what, pid, at as *mut c_void, data as *mut c_void) };
-    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Makes one ptrace request that returns a word.
-fn word(what: libc::c_uint, pid: libc::pid_t, at: u64) -> io::Result<u64> {
-    // SAFETY: errno's location is this thread's own; the request takes an address in the tracee, which the kernel checks.
-    let word = unsafe {
-        *libc::__errno_location() = 0;
-        libc::ptrace(what, pid, at as *mut c_void, std::ptr::null_mut::<c_void>())
-    };
-    let error = io::Error::last_os_error();
-    if word == -1 && error.raw_os_error() != Some(0) { Err(error) } else { Ok(word as u64) }
-}
-
-/// Reads a word of the tracee's memory.
-pub(super) fn peek(pid: libc::pid_t, at: u64) -> io::Result<u64> {
-    word(libc::PTRACE_PEEKTEXT, pid, at)
-}
-
-/// Writes a word of the tracee's memory.
-pub(super) fn poke(pid: libc::pid_t, at: u64, word: u64) -> io::Result<()> {
-    request(libc::PTRACE_POKETEXT, pid, at, word)
-}
-
-/// Reads a word of the user area.
-fn user(pid: libc::pid_t, offset: usize) -> io::Result<u64> {
-    word(libc::PTRACE_PEEKUSER, pid, offset as u64)
-}
-
 /// Sets the program counter.
 pub(super) fn set_pc(pid: libc::pid_t, pc: u64) -> io::Result<()> {
-    request(libc::PTRACE_POKEUSER, pid, arch::PC as u64, pc)
+    ptrace::set_user(pid, arch::PC, pc)
 }

@@ -10,7 +10,7 @@ mod setup;
 mod step;
 
 use crate::cargo::{self, Done};
-use crate::{death, layers, licences, model, oracle, so_check, tidy};
+use crate::{counts, death, layers, licences, model, oracle, so_check, tidy};
 use std::time::{SystemTime, UNIX_EPOCH};
 use step::Tally;
 
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     checks(&mut tally);
     tally.step("build ring3", || cargo::build_ring3().map(drop));
     tally.step("so-check", || so_check::run(&[]));
+    tally.step("counts", || counts::run(&[]));
     tally.cargo_tests("tests", &["test", "--workspace"]);
     tally.cargo_tests("model", &model::TESTS);
     targets(&mut tally);
