@@ -9,9 +9,10 @@ use crate::failure::errno;
 use ring3_abi::Errno;
 use ring3_engine::msg::Piece;
 use ring3_engine::{Error, Region};
+use ring3_os::fd::Fd;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, MlockFlags, MremapFlags, ProtFlags};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// A shared, writable mapping of the beginning of a file.
@@ -153,4 +154,10 @@ pub(crate) fn copy_out(
         }
     }
     Ok(text)
+}
+
+/// The same descriptor for the standard library's functions.
+pub(crate) fn owned(fd: Fd) -> OwnedFd {
+    // SAFETY: the descriptor was this value's alone, which is given up.
+    unsafe { OwnedFd::from_raw_fd(fd.into_raw()) }
 }

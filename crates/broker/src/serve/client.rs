@@ -2,16 +2,18 @@
 
 use crate::life::ConnId;
 use crate::policy::creds::Creds;
+use crate::regions;
 use ring3_abi::{Errno, Pid};
+use ring3_os::fd::Fd;
+use ring3_os::socket::{self, Wait};
 use ring3_wire::{MAX_PACKET, Reply};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg, sockopt,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, sockopt,
 };
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use zerocopy::IntoBytes;
 
 /// A connection.
@@ -91,27 +93,22 @@ fn looks(fd: impl AsFd, for_what: PollFlags) -> bool {
 impl Conn {
     /// Takes the next packet, if there is one.
     pub(crate) fn receive(&self, conn: ConnId, buffer: &mut [u8]) -> Arrival {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC | RecvFlags::TRUNC;
-        let got = match recvmsg(&self.fd, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+        let got = match socket::receive(self.fd.as_raw_fd(), buffer, Wait::DontWait) {
             Ok(got) => got,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Arrival::Nothing,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Arrival::Nothing,
             Err(_) => return Arrival::Over,
         };
-        let (mut sender, mut fd) = (None, None);
-        for message in control.drain() {
-            match message {
-                RecvAncillaryMessage::ScmCredentials(who) => sender = Some(who),
-                RecvAncillaryMessage::ScmRights(fds) => fd = fds.fold(fd, |first, next| first.or(Some(next))),
-                _ => {}
-            }
+        let fd = got.fd.map(|raw| regions::owned(Fd::own(raw)));
+        if got.len == 0 || got.cut && got.len == buffer.len() {
+            return Arrival::Over;
         }
-        let (Some(who), Some(bytes)) = (sender, buffer.get(..got.bytes)) else { return Arrival::Over };
+        // A sender outside of this PID namespace has no number here, and all of them would be one process.
+        let (Some(who), Some(bytes)) = (got.creds.filter(|who| who.pid != 0), buffer.get(..got.len)) else {
+            return Arrival::Over;
+        };
         // The tid is the third word of every head; a shorter packet is refused when it is decoded.
         let tid = bytes.get(8..12).and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes);
-        let pid = who.pid.as_raw_nonzero().get().cast_unsigned();
-        let creds = Creds::new(pid, tid, who.uid.as_raw(), who.gid.as_raw());
+        let creds = Creds::new(who.pid, tid, who.uid, who.gid);
         Arrival::Packet(Request { conn, creds, bytes: bytes.to_vec(), fd })
     }
 
