@@ -39,3 +39,13 @@ $ring3 serve $name --daemon >/dev/null
 unshare -i $ring3 run --in $name -- ipcmk -Q >/dev/null
 out=$($ring3 run --in $name -- sh -c "$count"; unshare -i $ring3 run --in $name -- sh -c "$count; unshare -i sh -c '$count'")
 [ "$out" = $'1\n1\n0' ] || { printf 'joined, got:\n%s\n' "$out"; exit 1; }
+# Whoever may not administer it joins one's own processes alone: the others that are in it stay where they are.
+if [ "$(id -u)" = 0 ]; then
+  $ring3 stop $name >/dev/null
+  export RING3_DIR=$(mktemp -d); chmod 755 "$RING3_DIR"; trap '$ring3 stop $name >/dev/null 2>&1; rm -rf "$RING3_DIR"' EXIT
+  $ring3 serve $name --daemon >/dev/null
+  $ring3 run --in $name -- ipcmk -Q >/dev/null
+  out=$($ring3 run --in $name -- unshare -i sh -c "ipcmk -Q >/dev/null; ipcmk -Q >/dev/null; $count
+    setpriv --reuid 65534 --regid 65534 --clear-groups $ring3 run --in $name -- sh -c '$count'; $count")
+  [ "$out" = $'2\n1\n2' ] || { printf 'joined by a stranger, got:\n%s\n' "$out"; exit 1; }
+fi

@@ -9,13 +9,16 @@
 //! M2. It may be known in others as well: what it has attached there stays until it is detached or the image ends.
 //! M3. A namespace other than the root is there while a process is known in it, or the broker can see that one is in the kernel's namespace that
 //!     it belongs to. What it holds goes with it, and nobody is told, as in the kernel.
+//! M4. A namespace of the kernel's is one with the root for everybody who comes if a process says so that may administer it (CAP_SYS_ADMIN in the
+//!     user namespace that owns it). Any other process says so for the processes of its own effective user alone.
 
 use crate::abroad::place::{self, Kind, Place};
 use crate::namespace::Namespace;
+use crate::policy::creds::{Capability, Creds};
 use ring3_abi::limits::Limits;
-use ring3_abi::{Errno, Pid};
+use ring3_abi::{Errno, Pid, Uid};
 use ring3_os::fd::Fd;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a namespace of this broker's: the root, or the one that belongs to a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,13 +38,23 @@ struct Room {
     vacant: bool,
 }
 
+/// A namespace of the kernel's that the root stands for.
+#[derive(Debug)]
+struct Joined {
+    /// Keeps the place's inode from naming another (place.rs, L1).
+    _file: Fd,
+    /// For everybody, not for some users alone (M4).
+    everybody: bool,
+    users: BTreeSet<Uid>,
+}
+
 /// The namespaces.
 #[derive(Debug)]
 pub(crate) struct Spaces {
     root: Namespace,
     rooms: BTreeMap<Place, Room>,
     /// The kernel's namespaces that the root stands for, beside the broker's own.
-    joined: BTreeMap<Place, Fd>,
+    joined: BTreeMap<Place, Joined>,
     /// Processes that are not in the root.
     elsewhere: BTreeMap<Pid, Place>,
     made: u64,
@@ -117,9 +130,9 @@ impl Spaces {
 
     /// The namespace that a process belongs in now, which is made if need be. Of a process that may not be looked at nothing is known, and it
     /// stays where it is.
-    pub(crate) fn find(&mut self, pid: Pid) -> Result<Space, Errno> {
+    pub(crate) fn find(&mut self, pid: Pid, user: Uid) -> Result<Space, Errno> {
         let Some(place) = place::place(Kind::Ipc, pid) else { return Ok(self.space(pid)) };
-        if Some(place) == place::own(Kind::Ipc) || self.joined.contains_key(&place) {
+        if Some(place) == place::own(Kind::Ipc) || self.is_joined(place, user) {
             return Ok(Space::Root);
         }
         if !self.rooms.contains_key(&place) {
@@ -148,12 +161,24 @@ impl Spaces {
         }
     }
 
-    /// The kernel's namespace of a process is the root from now on, for all who come.
-    pub(crate) fn join(&mut self, pid: Pid) {
-        if let Some((place, file)) = place::open(Kind::Ipc, pid)
-            && Some(place) != place::own(Kind::Ipc)
-        {
-            self.joined.insert(place, file);
+    /// Whether the root stands for a namespace of the kernel's, as far as a user's processes are concerned.
+    fn is_joined(&self, place: Place, user: Uid) -> bool {
+        self.joined.get(&place).is_some_and(|joined| joined.everybody || joined.users.contains(&user))
+    }
+
+    /// The kernel's namespace of a request's sender is the root from now on, for those who come (M4).
+    pub(crate) fn join(&mut self, mut sender: Creds) {
+        let Some((place, file)) = place::open(Kind::Ipc, sender.pid) else { return };
+        if Some(place) == place::own(Kind::Ipc) {
+            return;
+        }
+        sender.authority = Some(place::owners(&file).into());
+        let fresh = Joined { _file: file, everybody: false, users: BTreeSet::new() };
+        let joined = self.joined.entry(place).or_insert(fresh);
+        if sender.capable(Capability::SysAdmin) {
+            joined.everybody = true;
+        } else {
+            joined.users.insert(sender.uid);
         }
     }
 

@@ -94,6 +94,6 @@ ops! {
     /// The process's adjustments end here, unless others share them: unshare(CLONE_SYSVSEM).
     Unshare = 37,
     /// The sender's IPC namespace of the kernel's is one with the broker's own from now on (`ring3 run --in`): its processes are in the root
-    /// namespace.
+    /// namespace; only those of the sender's own user unless the sender may administer it.
     Join = 38,
 }

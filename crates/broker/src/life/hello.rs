@@ -30,7 +30,7 @@ impl Server {
         for (_, ns) in self.spaces.knowing_mut(pid) {
             ns.see_image(pid, ask.image);
         }
-        let space = self.spaces.find(pid)?;
+        let space = self.spaces.find(pid, asked.creds.uid)?;
         self.go(pid, space)?;
         let ns = self.spaces.at_mut(space);
         ns.note_memory(pid, ask.image);

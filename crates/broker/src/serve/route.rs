@@ -40,7 +40,7 @@ fn route(op: Op) -> Route {
         Op::Settle => Broker(|server, asked, packet| whole(server.settle(asked, packet))),
         Op::Shutdown => Broker(Server::shutdown),
         Op::Join => Broker(|server, asked, _| {
-            server.spaces.join(pid(asked));
+            server.spaces.join(asked.creds.clone());
             whole(Ok(Answer::default()))
         }),
 
