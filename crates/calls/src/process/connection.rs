@@ -175,6 +175,23 @@ pub(crate) fn register() -> Result<&'static Identity, Errno> {
     Ok(page)
 }
 
+/// Makes the connection that this process will introduce itself over, where it could not be made later. The broker knows nothing of the process
+/// by that: one that never uses IPC costs it a descriptor. What a forked child has inherited is as good.
+pub(crate) fn prepare() {
+    let section = section::enter();
+    let Ok(page) = identity::mine() else { return };
+    let _held = page.rpc.hold(&section);
+    let kept = Identity::inherited();
+    if page.pid() == 0
+        && page.is_owner()
+        && kept.get().is_none()
+        && let Ok(line) = dial()
+    {
+        // Without a broker there is nothing to be served; the first use will say so.
+        let _ = kept.keep(line);
+    }
+}
+
 /// A connection on which the broker knows us. `Identity::rpc` is held.
 fn establish(page: &Identity) -> Result<i32, Errno> {
     if page.pid() != 0 {
@@ -208,13 +225,17 @@ fn adopted(line: i32) -> Result<Fd, Errno> {
 }
 
 fn by_path(page: &Identity) -> Result<i32, Errno> {
+    hello(page, dial()?).map_err(|_| Errno::ENOSYS)
+}
+
+/// A connection by the socket's path. # Errors: `ENOSYS`.
+fn dial() -> Result<Fd, Errno> {
     // A filter may end the process for a socket that its program knows nothing of.
     if seccomp::is_filtered() {
         return Err(Errno::ENOSYS);
     }
     let path = environment::socket().ok_or(Errno::ENOSYS)?;
-    let line = socket::connect(path).map(Fd::own).map_err(|_| Errno::ENOSYS)?;
-    hello(page, line).map_err(|_| Errno::ENOSYS)
+    socket::connect(path).map(Fd::own).map_err(|_| Errno::ENOSYS)
 }
 
 /// Introduces this image on a new connection, and keeps the connection.

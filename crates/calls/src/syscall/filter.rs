@@ -4,7 +4,7 @@
 //! that it could not do afterwards: from then on it goes without whatever else the filter may forbid. The strict mode, which lets nothing pass but
 //! read, write, _exit and sigreturn, cannot be amended; nor can a program that uses IPC natively be in it.
 
-use crate::process::{self, trace};
+use crate::process::{connection, trace};
 use crate::thread::{memory, robust_list};
 use ring3_os::arch::nr;
 use ring3_os::seccomp::{self, Instruction, LONGEST, PROLOGUE, Program};
@@ -53,10 +53,8 @@ fn installing(program_at: usize, flags: usize, pass: impl Fn(usize) -> isize) ->
 
 /// Does what only a process without a filter surely can: makes the connection, finds the vDSO, has libc register what it registers late.
 fn prepare() {
-    // Without a broker there is nothing to be served; the first use will say so.
-    if process::ready().is_ok() {
-        robust_list::prepare();
-    }
+    connection::prepare();
+    robust_list::prepare();
     time::monotonic();
     vdso::cpu();
 }
