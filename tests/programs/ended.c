@@ -389,6 +389,46 @@ static void in_a_namespace(void) {
     CHECK(status_of(leader) == 0);
 }
 
+/* The end of a process that took and gave back is an operation, too: its time is seen by whoever has learnt of the end. */
+enum { GAVE_BACK = 24 };
+
+static void last_operation(void) {
+    int sets[GAVE_BACK], ends[GAVE_BACK], gos[GAVE_BACK], early = 0;
+    struct sembuf there_and_back[] = {{0, 1, SEM_UNDO}, {0, -1, SEM_UNDO}};
+    for (int n = 0; n < GAVE_BACK; n++) {
+        int go[2], end[2], done[2];
+        char byte;
+        CHECK(pipe(go) == 0);
+        CHECK((sets[n] = semget(IPC_PRIVATE, 1, 0600)) >= 0 && pipe(end) == 0 && pipe(done) == 0);
+        if (fork() == 0) {
+            int bad = semop(sets[n], there_and_back, 2);
+            if (write(done[1], "d", 1) != 1 || read(go[0], &byte, 1) != 1) bad = 1;
+            _exit(bad);
+        }
+        close(end[1]), close(done[1]);
+        CHECK(read(done[0], &byte, 1) == 1);
+        CHECK(semctl(sets[n], 0, GETVAL) == 0);
+        close(done[0]), close(go[0]);
+        ends[n] = end[0], gos[n] = go[1];
+        CHECK(fcntl(ends[n], F_SETFL, O_NONBLOCK) == 0);
+    }
+    /* They end in a later second than that of their operation, well after its beginning: the kernel's clock of seconds may be some ticks late. */
+    struct timespec later = {time(0) + 2, 100000000};
+    clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &later, 0);
+    for (int n = 0; n < GAVE_BACK; n++) {
+        struct semid_ds state;
+        char byte;
+        CHECK(write(gos[n], "g", 1) == 1);
+        while (read(ends[n], &byte, 1) != 0) continue;
+        CHECK(semctl(sets[n], 0, IPC_STAT, &state) == 0);
+        early += state.sem_otime < later.tv_sec;
+        close(ends[n]), close(gos[n]);
+    }
+    CHECK(early == 0);
+    for (int n = 0, status; n < GAVE_BACK; n++) CHECK(wait(&status) > 0 && status == 0);
+    for (int n = 0; n < GAVE_BACK; n++) CHECK(semctl(sets[n], 0, IPC_RMID) == 0);
+}
+
 int main(int count, char **args) {
     self = realpath("/proc/self/exe", 0);
     if (count > 3) {
@@ -416,6 +456,7 @@ int main(int count, char **args) {
     robust();
     crowd();
     in_a_namespace();
+    last_operation();
     CHECK(semctl(set, 0, IPC_RMID) == 0 && shmctl(segment, IPC_RMID, 0) == 0);
     return checked();
 }

@@ -126,12 +126,22 @@ impl Mechanism for Sem {
         set(ns, id)?.move_to(&ns.host, ns.host.me, new)
     }
 
-    /// Adjustments (SEM_UNDO) are a process's: they outlive its image.
+    /// Adjustments (SEM_UNDO) are a process's: they outlive its image. A row without any counts, too: its owner's end is an operation.
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
-        // The values of a set are asked for by its identifier alone.
-        let Which::Id(id) = which else { return Vec::new() };
-        set(ns, id)
-            .map_or_else(|_| Vec::new(), |set| set.doubtful(|life| ns.lives.borrow().is_held(life)).collect())
+        let ids = match which {
+            Which::Id(id) => vec![id],
+            _ => ns.names(Kind::Sem).iter().map(|(id, _)| id).filter(|&id| which.is(id)).collect(),
+        };
+        let sets = ids.into_iter().filter_map(|id| set(ns, id).ok());
+        let doubtful = |set: Set<'_>| -> Vec<Pid> {
+            set.doubtful(|life| ns.lives.borrow().is_held(life))
+                .chain(set.doubtful_in_time(|life| ns.lives.borrow().is_held(life)))
+                .collect()
+        };
+        let mut found: Vec<Pid> = sets.flat_map(doubtful).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     fn settle(&self, ns: &Namespace, id: IpcId, pid: Pid, end: End) -> Outcome<()> {

@@ -115,6 +115,8 @@ fn concern(packet: &Packet<'_>) -> Option<(Kind, Which)> {
                 if by_id { Which::Id(ask.id) } else { Which::Index(usize::try_from(ask.id).ok()?) },
             )
         }
+        // Of sets neither shows what an end changes.
+        Op::Detail | Op::Info if packet.body().is_ok_and(|kind: u32| kind == Kind::Sem as u32) => None,
         Op::Detail => packet.body::<request::Detail>().ok().and_then(|ask| kind_and(ask.kind, Which::All)),
         Op::Info => packet.body::<request::Info>().ok().and_then(|ask| kind_and(ask.kind, Which::All)),
         Op::Proc => {

@@ -35,6 +35,16 @@ fn look(set: &Set<'_>, page: &Identity) -> bool {
     set.doubtful(is_held).any(|pid| pid != page.pid())
 }
 
+/// Before a call that shows the time of the last operation: the end of whoever has a row counts as one, adjustments in it or not.
+pub(crate) fn settle_in_time(id: IpcId, set: &Set<'_>, page: &Identity) {
+    let own = page.life.number();
+    let is_held = |life: Life| life != 0 && life == own || is_held(life);
+    if set.doubtful_in_time(is_held).any(|pid| pid != page.pid()) {
+        // As below.
+        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem as u32, id });
+    }
+}
+
 /// Has the broker settle those with adjustments in the set that have ended, if there may be any: before a call looks at the set.
 #[inline]
 pub(crate) fn settle(id: IpcId, set: &Set<'_>, page: &Identity) {

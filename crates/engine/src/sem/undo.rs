@@ -174,6 +174,15 @@ impl<'r> Set<'r> {
         })
     }
 
+    /// The same of all who have a row, adjustments in it or not: the end of each shows in the time of the last operation.
+    pub fn doubtful_in_time(&self, is_held: impl Fn(Life) -> bool) -> impl Iterator<Item = Pid> {
+        (0..self.geometry.rows).filter_map(move |row| {
+            let key = self.key(row).ok()?;
+            let pid = key.pid.load(Relaxed);
+            (pid != 0 && !is_held(key.life.load(Relaxed))).then_some(pid)
+        })
+    }
+
     /// The rows with adjustments. Ends with `Spoiled` where the links do.
     pub(super) fn rows(&self) -> impl Iterator<Item = Result<u32>> {
         let (mut at, mut left) = (self.own.rows.load(Relaxed), self.geometry.rows);

@@ -7,7 +7,7 @@ use crate::object::record::Object;
 use crate::object::recover::{Tries, recover};
 use crate::process;
 use crate::syscall::sem::scratch::with_memory;
-use crate::syscall::sem::set::{KIND, set_of, settle};
+use crate::syscall::sem::set::{KIND, set_of, settle, settle_in_time};
 use crate::syscall::{get, proxy};
 use crate::thread::section::{self, Section};
 use crate::thread::sleep::Agent;
@@ -182,7 +182,8 @@ fn set_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
 
 fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
     let _section = section::enter();
-    let object = open_settled(id)?;
+    let object = open::open(KIND, id)?;
+    settle_in_time(object);
     object.permit(READ)?;
     match set_of(object).map(|set| set.stat()) {
         Some(Ok(times)) if object.is_current() && !process::users_abroad() => {

@@ -15,6 +15,14 @@ pub(super) fn settle(object: &Object) {
     }
 }
 
+/// The same, and those whose end shows in the time of the last operation alone.
+pub(super) fn settle_in_time(object: &Object) {
+    if let Handle::Set(set) = &object.handle {
+        lives::settle(object.id, set, identity::current());
+        lives::settle_in_time(object.id, set, identity::current());
+    }
+}
+
 /// The set of an object that is mapped.
 pub(super) fn set_of(object: &Object) -> Option<&Set<'static>> {
     match &object.handle {
