@@ -1,6 +1,7 @@
 //! Descriptors: an owner, and the few calls that need nothing else. close(2), fcntl(2), fstat(2), openat(2), read(2), write(2).
 
 use crate::arch::{nr, own_syscall};
+use crate::user::{UserBytes, UserPtr};
 use ring3_abi::Errno;
 
 /// A descriptor that is closed when dropped.
@@ -74,9 +75,9 @@ pub fn open_read(path: &core::ffi::CStr) -> Result<Fd, Errno> {
 }
 
 /// open_read() by the caller's pointer to a path that was a regular file's. What has come there since is opened without waiting for anybody.
-pub fn open_regular(path: usize) -> Result<Fd, Errno> {
+pub fn open_regular(path: UserPtr<u8>) -> Result<Fd, Errno> {
     const FLAGS: usize = 0o4000 | 0o400; // O_NONBLOCK, O_NOCTTY
-    open(path, FLAGS)
+    open(path.addr(), FLAGS)
 }
 
 fn open(path: usize, flags: usize) -> Result<Fd, Errno> {
@@ -128,19 +129,21 @@ pub unsafe fn ioctl<T>(fd: i32, request: usize, argument: &mut T) -> Result<usiz
     Errno::decode(raw)
 }
 
-/// A memfd that holds `bytes`.
-pub fn filled(bytes_at: usize, len: usize) -> Result<Fd, Errno> {
+/// A memfd that holds bytes of the program's.
+pub fn filled(bytes: UserBytes) -> Result<Fd, Errno> {
     const MFD_CLOEXEC: usize = 1;
     // SAFETY: the name ends in NUL.
     let raw = unsafe { own_syscall(nr::MEMFD_CREATE, [c"ring3".as_ptr() as usize, MFD_CLOEXEC, 0, 0, 0, 0]) };
     let file = Fd(Errno::decode(raw)? as i32);
-    let mut done = 0;
-    while done < len {
+    let mut left = bytes;
+    while !left.is_empty() {
         // SAFETY: the kernel reads the caller's memory and says EFAULT if it is none.
-        let raw = unsafe { own_syscall(nr::WRITE, [file.0 as usize, bytes_at + done, len - done, 0, 0, 0]) };
+        let raw = unsafe { own_syscall(nr::WRITE, [file.0 as usize, left.addr(), left.len(), 0, 0, 0]) };
         match Errno::decode(raw) {
             Ok(0) => return Err(Errno::EFAULT),
-            Ok(n) => done += n,
+            Ok(n) => {
+                left.take(n)?;
+            }
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -148,8 +151,17 @@ pub fn filled(bytes_at: usize, len: usize) -> Result<Fd, Errno> {
     Ok(file)
 }
 
-/// Reads from a place in a file to the caller's memory.
-pub fn read_at(fd: i32, to: usize, len: usize, offset: usize) -> Result<usize, Errno> {
-    // SAFETY: the kernel writes to the caller's memory and says EFAULT if it is none.
+/// Reads from a place in a file.
+pub fn read_at(fd: i32, into: &mut [u8], offset: usize) -> Result<usize, Errno> {
+    pread(fd, into.as_mut_ptr() as usize, into.len(), offset)
+}
+
+/// Reads from a place in a file to the program's memory.
+pub fn read_at_to_user(fd: i32, to: UserBytes, offset: usize) -> Result<usize, Errno> {
+    pread(fd, to.addr(), to.len(), offset)
+}
+
+fn pread(fd: i32, to: usize, len: usize, offset: usize) -> Result<usize, Errno> {
+    // SAFETY: memory of ours to which there is a unique reference, or the program's, of which the kernel says EFAULT if it is none.
     Errno::decode(unsafe { own_syscall(nr::PREAD64, [fd as usize, to, len, offset, 0, 0]) })
 }

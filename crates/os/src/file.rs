@@ -4,6 +4,7 @@ use crate::arch::{STAT_LEN, nr, own_syscall, stat_mode_and_links, syscall};
 use crate::fd::Fd;
 use core::ffi::CStr;
 use ring3_abi::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The directory in which relative paths begin (AT_FDCWD).
 pub const HERE: i32 = -100;
@@ -13,7 +14,7 @@ const O_PATH: usize = 0o10_000_000;
 const O_CLOEXEC: usize = 0o2_000_000;
 
 /// A `struct stat`: the words that both machines have in the same place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C, align(8))]
 pub struct Stat(pub [u64; STAT_LEN / 8]);
 

@@ -6,6 +6,7 @@
 
 use crate::arch::elf::{DYNAMIC_TAGS, MACHINE};
 use crate::arch::{nr, syscall};
+use crate::user::UserPtr;
 use crate::{fd, time};
 use core::ffi::CStr;
 use ring3_abi::Errno;
@@ -39,7 +40,7 @@ impl Version {
     ///
     /// # Errors
     /// As statx(2); EINVAL if it is no regular file. Another kind might notice that it is opened: a pipe's writer, a driver.
-    pub fn of(path: usize) -> Result<Version, Errno> {
+    pub fn of(path: UserPtr<u8>) -> Result<Version, Errno> {
         const AT_FDCWD: isize = -100;
         const STATX_BASIC_STATS: usize = 0x7ff;
         const S_IFMT: u64 = 0o170000;
@@ -47,7 +48,9 @@ impl Version {
         let mut statx = [0u64; 32];
         let at = (&raw mut statx) as usize;
         // SAFETY: struct statx has 256 bytes, which are ours. The kernel says EFAULT if the path is nowhere.
-        Errno::decode(unsafe { syscall(nr::STATX, [AT_FDCWD as usize, path, 0, STATX_BASIC_STATS, at, 0]) })?;
+        Errno::decode(unsafe {
+            syscall(nr::STATX, [AT_FDCWD as usize, path.addr(), 0, STATX_BASIC_STATS, at, 0])
+        })?;
         // stx_mode is the 16 bits at 28; then stx_ino, stx_size; stx_ctime at 96; stx_dev_major and stx_dev_minor at 136.
         if statx[3] >> 32 & S_IFMT != S_IFREG {
             return Err(Errno::EINVAL);
@@ -109,11 +112,11 @@ pub enum Look<'a> {
 }
 
 /// Reads the file of a program by the caller's pointer to its path, which was seen to be a regular one's ([`Version::of`]).
-pub fn look(path: usize, room: &mut [u8]) -> Look<'_> {
+pub fn look(path: UserPtr<u8>, room: &mut [u8]) -> Look<'_> {
     const CLASS_32: &[u8] = b"\x7fELF\x01";
     let Some((head, dynamic)) = room.split_at_mut_checked(HEAD) else { return Look::Unknown };
     let Ok(file) = fd::open_regular(path) else { return Look::Unknown };
-    let len = fd::read_at(file.raw(), head.as_mut_ptr() as usize, head.len(), 0).unwrap_or(0);
+    let len = fd::read_at(file.raw(), head, 0).unwrap_or(0);
     let head = &head[..len.min(HEAD)];
     if head.starts_with(CLASS_32) {
         return Look::Narrow;
@@ -125,7 +128,7 @@ pub fn look(path: usize, room: &mut [u8]) -> Look<'_> {
 fn understand<'a>(file: &fd::Fd, head: &'a [u8], dynamic: &'a mut [u8]) -> Option<Program<'a>> {
     let (at, len) = section(head)?;
     let dynamic = dynamic.get_mut(..len)?;
-    let done = fd::read_at(file.raw(), dynamic.as_mut_ptr() as usize, len, at).ok()?;
+    let done = fd::read_at(file.raw(), dynamic, at).ok()?;
     (done == len).then(|| Program::new(head, dynamic)).flatten()
 }
 
@@ -245,7 +248,7 @@ mod tests {
 
     const TRUE: &CStr = c"/bin/true";
 
-    fn read(path: usize, room: &mut [u8]) -> Option<Program<'_>> {
+    fn read(path: UserPtr<u8>, room: &mut [u8]) -> Option<Program<'_>> {
         match look(path, room) {
             Look::Program(program) => Some(program),
             _ => None,
@@ -258,7 +261,7 @@ mod tests {
         let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
         let narrow = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            matches!(look(name.as_ptr() as usize, &mut [0; ROOM]), Look::Narrow)
+            matches!(look(UserPtr::claim(name.as_ptr() as usize), &mut [0; ROOM]), Look::Narrow)
         };
         assert!(narrow(b"\x7fELF\x01\x01\x01"));
         assert!(!narrow(b"\x7fELF\x02\x01\x01"));
@@ -275,7 +278,7 @@ mod tests {
     #[test]
     fn another_machines_program_is_not_read() {
         let mut room = [0; ROOM];
-        assert_eq!(read(TRUE.as_ptr() as usize, &mut room).is_some(), is_native());
+        assert_eq!(read(UserPtr::claim(TRUE.as_ptr() as usize), &mut room).is_some(), is_native());
     }
 
     fn bound(program: &Program<'_>) -> Option<Vec<Vec<u8>>> {
@@ -294,7 +297,7 @@ mod tests {
             return;
         }
         let mut room = [0; ROOM];
-        let program = read(TRUE.as_ptr() as usize, &mut room).unwrap();
+        let program = read(UserPtr::claim(TRUE.as_ptr() as usize), &mut room).unwrap();
         assert!(program.interpreter().unwrap().starts_with(b"/lib"));
         assert!(program.needs_only(b"libc.so.6"));
         assert!(!program.needs_only(b"libc"));
@@ -307,13 +310,13 @@ mod tests {
     fn what_is_no_program_is_not_read() {
         let mut room = [0; ROOM];
         for path in [c"/", c"/dev/null", c"/nowhere", c""] {
-            assert!(Version::of(path.as_ptr() as usize).is_err(), "{path:?}");
+            assert!(Version::of(UserPtr::claim(path.as_ptr() as usize)).is_err(), "{path:?}");
         }
-        assert!(Version::of(8).is_err());
+        assert!(Version::of(UserPtr::claim(8)).is_err());
         for path in [c"/", c"/etc/passwd", c"/nowhere"] {
-            assert!(read(path.as_ptr() as usize, &mut room).is_none(), "{path:?}");
+            assert!(read(UserPtr::claim(path.as_ptr() as usize), &mut room).is_none(), "{path:?}");
         }
-        assert!(read(TRUE.as_ptr() as usize, &mut [0; HEAD]).is_none());
+        assert!(read(UserPtr::claim(TRUE.as_ptr() as usize), &mut [0; HEAD]).is_none());
     }
 
     #[test]
@@ -321,13 +324,13 @@ mod tests {
         let path = std::env::temp_dir().join(std::format!("ring3-version-{}", std::process::id()));
         let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
         std::fs::write(&path, "a").unwrap();
-        let first = Version::of(name.as_ptr() as usize).unwrap();
+        let first = Version::of(UserPtr::claim(name.as_ptr() as usize)).unwrap();
         assert!(!first.is_settled());
-        assert_eq!(Version::of(name.as_ptr() as usize), Ok(first));
+        assert_eq!(Version::of(UserPtr::claim(name.as_ptr() as usize)), Ok(first));
         std::fs::write(&path, "ab").unwrap();
-        assert_ne!(Version::of(name.as_ptr() as usize), Ok(first));
+        assert_ne!(Version::of(UserPtr::claim(name.as_ptr() as usize)), Ok(first));
         std::fs::remove_file(&path).unwrap();
-        assert!(Version::of(TRUE.as_ptr() as usize).unwrap().is_settled());
+        assert!(Version::of(UserPtr::claim(TRUE.as_ptr() as usize)).unwrap().is_settled());
     }
 
     /// A file of which each byte in turn is something else, and that ends anywhere, is read or not, and no more.
@@ -337,7 +340,7 @@ mod tests {
             return;
         }
         let mut room = vec![0; ROOM];
-        let program = read(TRUE.as_ptr() as usize, &mut room).unwrap();
+        let program = read(UserPtr::claim(TRUE.as_ptr() as usize), &mut room).unwrap();
         let (head, dynamic) = (program.head.to_vec(), program.dynamic.to_vec());
         let look = |head: &[u8], dynamic: &[u8]| {
             let _ = section(head);

@@ -12,6 +12,7 @@
 //!     a call passes (kernel: seccomp_is_const_allow()).
 
 use crate::arch::{OWN_PLACES, nr, own_places};
+use crate::user::UserPtr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use ring3_abi::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -241,13 +242,13 @@ impl Program {
     ///
     /// # Errors
     /// `EFAULT`.
-    pub fn read(at: usize) -> Result<Program, Errno> {
-        crate::user::read(at)
+    pub fn read(at: UserPtr<Program>) -> Result<Program, Errno> {
+        at.read()
     }
 
     /// How long it is, and where.
-    pub fn parts(&self) -> (usize, usize) {
-        (usize::from(self.len), self.at)
+    pub fn parts(&self) -> (usize, UserPtr<Instruction>) {
+        (usize::from(self.len), UserPtr::claim(self.at))
     }
 }
 

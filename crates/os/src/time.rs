@@ -2,12 +2,13 @@
 
 use crate::arch::{nr, own_syscall};
 use crate::vdso;
+use zerocopy::FromBytes;
 
 const CLOCK_MONOTONIC: i32 = 1;
 const CLOCK_REALTIME_COARSE: i32 = 5;
 
 /// A struct timespec.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes)]
 #[repr(C)]
 pub struct Timespec {
     /// Seconds.

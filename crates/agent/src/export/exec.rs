@@ -9,12 +9,12 @@ use ring3_calls::preload::environment::{Program, Strings, with_environment};
 use ring3_calls::syscall::exec;
 use ring3_calls::syscall::life::executing;
 use ring3_os::arch::{self, REGISTER_ARGUMENTS};
-use ring3_os::user::Careful;
+use ring3_os::user::{Careful, UserPtr};
 
 /// execve(2).
 pub extern "C" fn execve(path: *const u8, argv: Strings, envp: Strings) -> i32 {
     // SAFETY: the program's own arguments.
-    answer(Errno::decode(unsafe { exec::execve(path as usize, argv as usize, envp as usize) })) as i32
+    answer(Errno::decode(unsafe { exec::execve(UserPtr::claim(path as usize), argv as usize, envp) })) as i32
 }
 
 /// execv(3).
@@ -28,15 +28,15 @@ pub extern "C" fn execvpe(file: *const u8, argv: Strings, envp: Strings) -> i32 
         executing(&mut || next!(execvpe(file => *const u8, argv => Strings, envp => Strings) -> i32) as isize)
     };
     // A name without a slash is looked for in PATH.
-    let path = file as usize;
+    let path = UserPtr::claim(file as usize);
     let program = has_slash(path).then_some(Program { path, stays: false });
     with_environment(program, envp, &mut go) as i32
 }
 
 /// Whether the string at the program's address has a slash. Not so if it cannot be read.
-fn has_slash(path: usize) -> bool {
+fn has_slash(path: UserPtr<u8>) -> bool {
     let mut careful = Careful::new();
-    let bytes = (path..).map_while(|at| careful.read::<u8>(at).ok());
+    let bytes = (0..).map_while(|n| path.nth(n).and_then(|at| careful.read(at)).ok());
     bytes.take_while(|byte| *byte != 0).any(|byte| byte == b'/')
 }
 
@@ -76,8 +76,8 @@ macro_rules! spawns {
                 next!($name(pid => usize, path => *const u8, actions => usize, attributes => usize, argv => Strings, envp => Strings) -> i32) as isize
             };
             // Another path means another file once the child has changed its directory, or looked in PATH.
-            let path_at = path as usize;
-            let program = (Careful::new().read(path_at) == Ok(b'/')).then_some(Program { path: path_at, stays: true });
+            let path = UserPtr::claim(path as usize);
+            let program = (Careful::new().read(path) == Ok(b'/')).then_some(Program { path, stays: true });
             with_environment(program, envp, &mut go) as i32
         }
     )*};

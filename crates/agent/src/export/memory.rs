@@ -3,6 +3,7 @@
 use crate::libc::{answer, is_musl};
 use ring3_calls::syscall::{memory, usage};
 use ring3_os::map::PAGE;
+use ring3_os::user::UserPtr;
 
 /// munmap(2): a program may unmap what it attached.
 pub extern "C" fn munmap(addr: usize, len: usize) -> i32 {
@@ -67,7 +68,7 @@ pub extern "C" fn process_madvise(
     advice: i32,
     flags: u32,
 ) -> isize {
-    answer(usage::process_madvise(process, ranges, count, advice, flags as usize))
+    answer(usage::process_madvise(process, UserPtr::claim(ranges), count, advice, flags as usize))
 }
 
 /// mlock(2).

@@ -6,6 +6,7 @@ use crate::next;
 use ring3_abi::Errno;
 use ring3_calls::syscall::files::{self, O_WRONLY, ProcFile};
 use ring3_os::file::HERE;
+use ring3_os::user::UserPtr;
 
 const AT_EMPTY_PATH: i32 = 0x1000;
 
@@ -203,7 +204,7 @@ fn described(done: i32, dir: i32, path: *const u8, to: usize) -> i32 {
     let errno = last_error();
     // SAFETY: the path that libc was given.
     match unsafe { files::missing(errno, dir, path) } {
-        Some(file) => answer(files::describe(file, to)) as i32,
+        Some(file) => answer(files::describe(file, UserPtr::claim(to))) as i32,
         None => fail(errno) as i32,
     }
 }
@@ -214,8 +215,8 @@ fn described_descriptor(done: i32, fd: i32, to: usize) -> i32 {
     if done < 0 {
         return done;
     }
-    match files::stands_for(fd, to) {
-        Some(file) => answer(files::describe(file, to)) as i32,
+    match files::stands_for(fd, UserPtr::claim(to)) {
+        Some(file) => answer(files::describe(file, UserPtr::claim(to))) as i32,
         None => done,
     }
 }
@@ -305,19 +306,19 @@ pub extern "C" fn statx(dir: i32, path: *const u8, flags: i32, mask: u32, to: us
         let errno = last_error();
         // SAFETY: the path that libc was given.
         return match unsafe { files::missing(errno, dir, path) } {
-            Some(file) => answer(files::describe_x(file, to)) as i32,
+            Some(file) => answer(files::describe_x(file, UserPtr::claim(to))) as i32,
             None => fail(errno) as i32,
         };
     }
     if flags & AT_EMPTY_PATH == 0 || !is_empty(path) {
         return done;
     }
-    match files::stands_for_x(dir, to) {
+    match files::stands_for_x(dir, UserPtr::claim(to)) {
         Some(file) => next_or_made(next(HERE, file.path().as_ptr().cast(), flags & !AT_EMPTY_PATH), file, to),
         None => done,
     }
 }
 
 fn next_or_made(done: i32, file: ProcFile, to: usize) -> i32 {
-    if done == 0 { done } else { answer(files::describe_x(file, to)) as i32 }
+    if done == 0 { done } else { answer(files::describe_x(file, UserPtr::claim(to))) as i32 }
 }

@@ -4,13 +4,14 @@ use crate::libc::{self, answer, fail};
 use crate::next;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use ring3_calls::thread::signal::{self, Action, SA_NODEFER, SA_RESETHAND, SA_RESTART, SIG_IGN};
+use ring3_os::user::UserPtr;
 
 const SIG_ERR: usize = usize::MAX;
 const SIG_HOLD: usize = 2;
 
 /// sigaction(2).
 pub extern "C" fn sigaction(sig: i32, new: usize, old: usize) -> i32 {
-    answer(signal::libc_sigaction(sig, new, old).map(|()| 0)) as i32
+    answer(signal::libc_sigaction(sig, UserPtr::claim(new), UserPtr::claim(old)).map(|()| 0)) as i32
 }
 
 /// sigaction(2), by the name that other libraries of libc's use.

@@ -5,6 +5,7 @@
 use crate::environment;
 use crate::next;
 use ring3_calls::syscall::life;
+use ring3_os::user::UserPtr;
 
 /// wait(2).
 pub extern "C-unwind" fn wait(status: usize) -> i32 {
@@ -52,7 +53,7 @@ pub extern "C-unwind" fn waitid(kind: i32, id: u32, info: usize, options: i32) -
     let done = next!(waitid(kind => i32, id => u32, info => usize, options => i32) -> i32);
     match (done, info) {
         (0, 0) => life::reaped_somebody(),
-        (0, _) => life::reaped(ring3_os::user::read::<i32>(info + SI_PID).unwrap_or(0)),
+        (0, _) => life::reaped(UserPtr::<u8>::claim(info).field(SI_PID).and_then(UserPtr::read).unwrap_or(0)),
         _ => {}
     }
     done

@@ -3,7 +3,7 @@
 //! They may lead nowhere, and change while they are read.
 
 use ring3_abi::Errno;
-use ring3_os::user::Careful;
+use ring3_os::user::{Careful, UserPtr};
 
 /// A list of strings that ends with a null pointer: arguments, an environment.
 pub type Strings = *const *const u8;
@@ -13,31 +13,29 @@ pub const PRELOAD: &[u8] = b"LD_PRELOAD=";
 
 /// The entries of a caller's environment, whose strings may lead nowhere.
 pub(super) struct Entries {
-    at: usize,
+    at: Option<UserPtr<usize>>,
     careful: Careful,
 }
 
 impl Entries {
     pub(super) fn of(envp: Strings) -> Entries {
-        Entries { at: envp as usize, careful: Careful::new() }
+        Entries { at: UserPtr::claim(envp as usize).given(), careful: Careful::new() }
     }
 
     /// The next entry; none behind the last one. # Errors: `EFAULT`.
-    pub(super) fn next(&mut self) -> Result<Option<usize>, Errno> {
-        if self.at == 0 {
-            return Ok(None);
-        }
-        let entry: usize = self.careful.read(self.at)?;
-        self.at = if entry == 0 { 0 } else { self.at.wrapping_add(size_of::<usize>()) };
-        Ok((entry != 0).then_some(entry))
+    pub(super) fn next(&mut self) -> Result<Option<UserPtr<u8>>, Errno> {
+        let Some(at) = self.at else { return Ok(None) };
+        let entry = UserPtr::claim(self.careful.read(at)?).given();
+        self.at = if entry.is_some() { Some(at.nth(1)?) } else { None };
+        Ok(entry)
     }
 }
 
 /// Whether a string begins with these bytes. Most end the question with their first or second: environments are long, and every program's
 /// start pays for them. # Errors: `EFAULT`.
-pub(super) fn begins(careful: &mut Careful, text: usize, with: &[u8]) -> Result<bool, Errno> {
+pub(super) fn begins(careful: &mut Careful, text: UserPtr<u8>, with: &[u8]) -> Result<bool, Errno> {
     for (n, byte) in with.iter().enumerate() {
-        if careful.read::<u8>(text.wrapping_add(n))? != *byte {
+        if careful.read(text.nth(n)?)? != *byte {
             return Ok(false);
         }
     }
@@ -62,12 +60,12 @@ pub(super) struct Preload {
 
 impl Preload {
     /// Reads it. # Errors: `EFAULT`; `E2BIG` if it is longer than the kernel takes.
-    pub(super) fn read(careful: &mut Careful, text: usize, library: &[u8]) -> Result<Preload, Errno> {
+    pub(super) fn read(careful: &mut Careful, text: UserPtr<u8>, library: &[u8]) -> Result<Preload, Errno> {
         let mut found = Preload { len: PRELOAD.len(), named: false };
         // How much of the entry was like the library's name; none once it was not.
         let mut alike = Some(0);
         while found.len < LONGEST {
-            let byte: u8 = careful.read(text.wrapping_add(found.len))?;
+            let byte = careful.read(text.nth(found.len)?)?;
             if byte == 0 || separates(byte) {
                 found.named |= alike == Some(library.len());
                 alike = Some(0);

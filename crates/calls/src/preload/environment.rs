@@ -18,7 +18,7 @@ use crate::process::environment;
 use core::ffi::CStr;
 use core::ptr::null;
 use ring3_abi::Errno;
-use ring3_os::user::Careful;
+use ring3_os::user::{Careful, UserPtr};
 use ring3_os::{arch, process, program};
 
 /// Variables that bring code into a program which its file does not name. LD_LIBRARY_PATH at most leads to another libc of the same name.
@@ -91,7 +91,7 @@ impl Found {
     }
 
     /// Notes what an entry says that may be of interest here.
-    fn note(&mut self, careful: &mut Careful, entry: usize, library: &[u8]) -> Result<(), Errno> {
+    fn note(&mut self, careful: &mut Careful, entry: UserPtr<u8>, library: &[u8]) -> Result<(), Errno> {
         let mut begins = |with: &[u8]| begins(careful, entry, with);
         if begins(PRELOAD)? {
             let preload = Preload::read(careful, entry, library)?;
@@ -148,8 +148,8 @@ pub fn same(variable: &environment::Variable, text: &[u8]) -> bool {
 /// A program that is to be started.
 #[derive(Clone, Copy)]
 pub struct Program {
-    /// The caller's pointer to its path.
-    pub path: usize,
+    /// Its path, as the caller says.
+    pub path: UserPtr<u8>,
     /// Whether the caller's image stays: not so if it becomes the program (exec).
     pub stays: bool,
 }
@@ -278,10 +278,10 @@ impl Text<'_> {
     }
 
     /// Adds the string at the caller's address from its `skip`th byte on, at most `most` bytes of it.
-    fn copy(&mut self, from: usize, skip: usize, most: usize) -> Result<(), Errno> {
+    fn copy(&mut self, from: UserPtr<u8>, skip: usize, most: usize) -> Result<(), Errno> {
         let mut careful = Careful::new();
         for n in skip..skip.max(most) {
-            match careful.read::<u8>(from.wrapping_add(n))? {
+            match careful.read(from.nth(n)?)? {
                 0 => break,
                 byte => self.put(&[byte]),
             }
@@ -330,7 +330,7 @@ impl Job<'_> {
         let (mut entries, mut careful) = (Entries::of(self.envp), Careful::new());
         while let Some(entry) = entries.next()? {
             if !begins(&mut careful, entry, PRELOAD)? {
-                making.put(entry);
+                making.put(entry.addr());
                 continue;
             }
             let mut text = Text { into: &mut *making.text, len: 0 };
@@ -352,7 +352,7 @@ impl Job<'_> {
         while let Some(entry) = entries.next()? {
             match begins(&mut careful, entry, PRELOAD)? {
                 true => preload = Some(entry),
-                false => making.put(entry),
+                false => making.put(entry.addr()),
             }
         }
         for whole in self.found.missing() {

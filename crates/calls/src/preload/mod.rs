@@ -15,6 +15,7 @@ use ring3_os::arch::elf::GLIBC_INTERPRETER;
 use ring3_os::process;
 use ring3_os::program::{self, Look, Version};
 use ring3_os::seccomp;
+use ring3_os::user::UserPtr;
 
 /// The library that the list is about: glibc's.
 const LIBRARY: &[u8] = b"libc.so.6";
@@ -75,9 +76,9 @@ fn hash(version: &Version) -> u64 {
 
 /// What the program at a path has to do with the agent, as far as its file says: it needs the agent if the file cannot be read or understood.
 ///
-/// `path` is the caller's pointer, and may lead nowhere. `stays`: the caller's image does not end with this start (posix_spawn). `read` is
+/// `stays`: the caller's image does not end with this start (posix_spawn). `read` is
 /// asked to read the file if it is not remembered: it makes room of [`program::ROOM`] bytes, and calls [`file_needs`].
-pub fn needs(path: usize, stays: bool, read: impl FnOnce() -> Agent) -> Agent {
+pub fn needs(path: UserPtr<u8>, stays: bool, read: impl FnOnce() -> Agent) -> Agent {
     // A filter may forbid to look.
     if seccomp::is_filtered() {
         return Agent::Needed;
@@ -98,7 +99,7 @@ pub fn needs(path: usize, stays: bool, read: impl FnOnce() -> Agent) -> Agent {
 }
 
 /// Looks at the file for [`needs`].
-pub fn file_needs(path: usize, room: &mut [u8]) -> Agent {
+pub fn file_needs(path: UserPtr<u8>, room: &mut [u8]) -> Agent {
     match program::look(path, room) {
         Look::Program(program)
             if program.interpreter() == Some(GLIBC_INTERPRETER)
@@ -122,7 +123,7 @@ mod tests {
     fn programs_that_can_do_nothing_are_told_from_those_that_can() {
         let looked = |path: &str| {
             let path = CString::new(path).unwrap();
-            let (path, read) = (path.as_ptr() as usize, core::cell::Cell::new(0));
+            let (path, read) = (UserPtr::claim(path.as_ptr() as usize), core::cell::Cell::new(0));
             let look = || {
                 needs(path, true, || {
                     read.set(read.get() + 1);

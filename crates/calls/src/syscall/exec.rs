@@ -3,17 +3,18 @@
 use crate::preload::environment::{Program, Strings, with_environment};
 use crate::syscall::life::executing;
 use ring3_os::arch::{nr, syscall};
+use ring3_os::user::UserPtr;
 
 /// execve with the kernel's answer.
 ///
 /// # Safety
-/// `envp` is 0 or an environment; the rest goes to the kernel as it is.
-pub unsafe fn execve(path: usize, argv: usize, envp: usize) -> isize {
+/// `envp` is null or an environment; the rest goes to the kernel as it is.
+pub unsafe fn execve(path: UserPtr<u8>, argv: usize, envp: Strings) -> isize {
     let mut go = |envp: Strings| {
         executing(&mut || {
             // SAFETY: the program's own arguments, and an environment.
-            unsafe { syscall(nr::EXECVE, [path, argv, envp as usize, 0, 0, 0]) }
+            unsafe { syscall(nr::EXECVE, [path.addr(), argv, envp as usize, 0, 0, 0]) }
         })
     };
-    with_environment(Some(Program { path, stays: false }), envp as Strings, &mut go)
+    with_environment(Some(Program { path, stays: false }), envp, &mut go)
 }

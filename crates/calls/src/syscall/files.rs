@@ -12,7 +12,7 @@ use ring3_abi::Errno;
 use ring3_os::arch::stat_of;
 use ring3_os::fd::{self, Fd};
 use ring3_os::file::{self, HERE, Stat};
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 use ring3_wire::Op;
 use ring3_wire::request::Proc;
 pub use ring3_wire::request::ProcFile;
@@ -34,6 +34,9 @@ const S_IFREG: u32 = 0o100_000;
 /// What a limit's file says of itself, and the broker's memory files.
 const LIMIT: u32 = S_IFREG | 0o644;
 const MEMORY: u32 = S_IFREG | 0o444;
+
+/// The kernel's `struct statx`, whose fields are found by their offsets.
+pub type Statx = [u8; 256];
 
 /// The length of /proc's blocks, which other file systems' seldom have.
 const BLOCK: u32 = 1024;
@@ -209,16 +212,16 @@ fn looks_replaced(stat: &Stat) -> bool {
 
 /// Which file a descriptor that fstat(2) has just described stands for, if it was put in one's place.
 #[inline]
-pub fn stands_for(fd: i32, stat_at: usize) -> Option<ProcFile> {
-    let stat = user::read::<[u64; size_of::<Stat>() / 8]>(stat_at).ok().map(Stat)?;
+pub fn stands_for(fd: i32, stat: UserPtr<Stat>) -> Option<ProcFile> {
+    let stat = stat.read().ok()?;
     if looks_replaced(&stat) { replaced(fd) } else { None }
 }
 
 /// As [`stands_for`], for statx's structure.
-pub fn stands_for_x(fd: i32, statx_at: usize) -> Option<ProcFile> {
-    let block = user::read::<u32>(statx_at + 4).ok()?;
-    let links = user::read::<u32>(statx_at + 16).ok()?;
-    let mode = user::read::<u16>(statx_at + 28).ok()?;
+pub fn stands_for_x(fd: i32, statx: UserPtr<Statx>) -> Option<ProcFile> {
+    let block = statx.field::<u32>(4).and_then(UserPtr::read).ok()?;
+    let links = statx.field::<u32>(16).and_then(UserPtr::read).ok()?;
+    let mode = statx.field::<u16>(28).and_then(UserPtr::read).ok()?;
     let looks = match u32::from(mode) {
         LIMIT => block == BLOCK,
         MEMORY => links == 0,
@@ -241,24 +244,24 @@ fn replaced(fd: i32) -> Option<ProcFile> {
 ///
 /// # Errors
 /// `EFAULT`.
-pub fn describe(which: ProcFile, to: usize) -> Result<usize, Errno> {
-    let made = || stat_of(mode_of(which), inode(which));
-    let stat = file::stat_at(HERE, which.path()).map_or_else(|_| made(), |stat| stat.0);
-    user::write(to, &stat).map(|()| 0)
+pub fn describe(which: ProcFile, to: UserPtr<Stat>) -> Result<usize, Errno> {
+    let made = || Stat(stat_of(mode_of(which), inode(which)));
+    let stat = file::stat_at(HERE, which.path()).unwrap_or_else(|_| made());
+    to.write(&stat).map(|()| 0)
 }
 
 /// The same in statx's words, which are the same on every machine, of a file that the machine lacks.
 ///
 /// # Errors
 /// `EFAULT`.
-pub fn describe_x(which: ProcFile, to: usize) -> Result<usize, Errno> {
+pub fn describe_x(which: ProcFile, to: UserPtr<Statx>) -> Result<usize, Errno> {
     // STATX_TYPE | MODE | NLINK | UID | GID | INO | SIZE | BLOCKS
     const MASK: u32 = 0x71f;
-    user::write_bytes(to, &[0; 256])?;
-    user::write(to, &[MASK, 1024])?;
-    user::write(to + 16, &1u32)?;
-    user::write(to + 28, &(mode_of(which) as u16))?;
-    user::write(to + 32, &inode(which))?;
+    to.write(&[0; 256])?;
+    to.cast().write(&[MASK, 1024])?;
+    to.field(16)?.write(&1u32)?;
+    to.field(28)?.write(&(mode_of(which) as u16))?;
+    to.field(32)?.write(&inode(which))?;
     Ok(0)
 }
 

@@ -8,7 +8,9 @@ use crate::process::{connection, trace};
 use crate::thread::{memory, robust_list};
 use ring3_os::arch::nr;
 use ring3_os::seccomp::{self, Instruction, LONGEST, PROLOGUE, Program};
-use ring3_os::{map, time, user, vdso};
+use ring3_os::user::UserPtr;
+use ring3_os::{map, time, vdso};
+use zerocopy::IntoBytes;
 
 /// seccomp's operation that installs a filter.
 const SET_MODE_FILTER: u32 = 1;
@@ -23,23 +25,25 @@ pub fn by_number(number: usize, args: [usize; 6], run: impl Fn([usize; 6]) -> is
     let [a, b, filter, d, e, f] = args;
     let with = |filter| run([a, b, filter, d, e, f]);
     match number {
-        nr::SECCOMP if a as u32 == SET_MODE_FILTER => installing(filter, b, with),
-        nr::PRCTL if a as i32 == PR_SET_SECCOMP && b == MODE_FILTER => installing(filter, 0, with),
+        nr::SECCOMP if a as u32 == SET_MODE_FILTER => installing(UserPtr::claim(filter), b, with),
+        nr::PRCTL if a as i32 == PR_SET_SECCOMP && b == MODE_FILTER => {
+            installing(UserPtr::claim(filter), 0, with)
+        }
         _ => run(args),
     }
 }
 
 /// Installs the filter of the `struct sock_fprog` at an address, by `pass`, which makes the program's call with such an address. What cannot be
 /// amended goes to the kernel as it is, and so does what the kernel refuses: its answer is the one about the program's own filter.
-fn installing(program_at: usize, flags: usize, pass: impl Fn(usize) -> isize) -> isize {
+fn installing(program: UserPtr<Program>, flags: usize, pass: impl Fn(usize) -> isize) -> isize {
     // A vfork child's filter is its own, and what it runs next has another agent.
-    let amended = if memory::is_ours() { Amended::of(program_at) } else { None };
-    let Some(amended) = amended else { return pass(program_at) };
+    let amended = if memory::is_ours() { Amended::of(program) } else { None };
+    let Some(amended) = amended else { return pass(program.addr()) };
     prepare();
     // Before it is in force, for all threads.
     let before = seccomp::set_filtered(true);
     let done = match pass(amended.program_at()) {
-        ..0 => pass(program_at),
+        ..0 => pass(program.addr()),
         done => done,
     };
     // Without NEW_LISTENER a positive number is the thread that could not take the filter (TSYNC).
@@ -70,8 +74,8 @@ const LEN: usize = HEAD + LONGEST * size_of::<Instruction>();
 
 impl Amended {
     /// `None`: the filter cannot be read, or would be too long, or there is no memory.
-    fn of(program_at: usize) -> Option<Amended> {
-        let (len, at) = Program::read(program_at).ok()?.parts();
+    fn of(program: UserPtr<Program>) -> Option<Amended> {
+        let (len, at) = Program::read(program).ok()?.parts();
         let whole = PROLOGUE + len;
         if len == 0 || whole > LONGEST {
             return None;
@@ -82,9 +86,10 @@ impl Amended {
         let all = unsafe { core::slice::from_raw_parts_mut(instructions as *mut Instruction, whole) };
         let (ours, theirs) = all.split_at_mut_checked(PROLOGUE)?;
         seccomp::prologue(ours);
-        user::read_slice(at, theirs).ok()?;
+        at.bytes(size_of_val(theirs)).read(theirs.as_mut_bytes()).ok()?;
         let program = Program::new(whole as u16, instructions);
-        user::write(amended.memory, &program).ok()?;
+        // SAFETY: a Program has room in front of the instructions, at the beginning of a page of ours.
+        unsafe { (amended.memory as *mut Program).write(program) };
         Some(amended)
     }
 

@@ -7,7 +7,7 @@ use crate::thread::section;
 use ring3_abi::ipc::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, IpcPerm, SEQ_SHIFT, requested};
 use ring3_abi::{Errno, IpcId, Key, Kind};
 use ring3_engine::directory::Entry;
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 use ring3_wire::Op;
 use ring3_wire::request::{Get, Info, Object, Set, Stat, StatBy};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -49,7 +49,7 @@ fn existing(kind: Kind, entry: &Entry, flags: i32, size: u64) -> Result<usize, E
 }
 
 /// IPC_STAT, *_STAT, *_STAT_ANY by the broker. `T` is the kind's structure.
-pub(crate) fn stat<T>(kind: Kind, id: IpcId, by: StatBy, arg: usize) -> Result<usize, Errno>
+pub(crate) fn stat<T>(kind: Kind, id: IpcId, by: StatBy, arg: UserPtr<T>) -> Result<usize, Errno>
 where
     T: FromBytes + KnownLayout + Immutable + IntoBytes,
 {
@@ -58,12 +58,12 @@ where
     let body = Stat { kind: kind as u32, id, by: by as u32 };
     let answer = connection::call(Op::Stat, body.as_bytes(), &[], &mut buf)?;
     let state: T = answer.body(&buf)?;
-    user::write(arg, &state)?;
+    arg.write(&state)?;
     Ok(answer.value as usize)
 }
 
 /// IPC_INFO (`usage` 0) and the kind's own INFO (1).
-pub(crate) fn info<T>(kind: Kind, usage: u32, arg: usize) -> Result<usize, Errno>
+pub(crate) fn info<T>(kind: Kind, usage: u32, arg: UserPtr<T>) -> Result<usize, Errno>
 where
     T: FromBytes + KnownLayout + Immutable + IntoBytes,
 {
@@ -72,7 +72,7 @@ where
     let body = Info { kind: kind as u32, usage };
     let answer = connection::call(Op::Info, body.as_bytes(), &[], &mut buf)?;
     let info: T = answer.body(&buf)?;
-    user::write(arg, &info)?;
+    arg.write(&info)?;
     Ok(answer.value as usize)
 }
 

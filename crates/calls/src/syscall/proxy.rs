@@ -9,6 +9,7 @@
 
 use crate::object::sleeping::Blocking;
 use crate::process::{connection, identity};
+use crate::syscall::msg::queue::{Message, text};
 use crate::thread::section::{self, Entry, Waiting};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering::Relaxed;
@@ -17,7 +18,8 @@ use ring3_abi::{Errno, IpcId};
 use ring3_engine::Deadline;
 use ring3_os::fd::{self, Fd};
 use ring3_os::socket::Wait;
-use ring3_os::{map, poll, user};
+use ring3_os::user::UserBytes;
+use ring3_os::{map, poll};
 use ring3_wire::request::{MsgReceive, MsgSend, SemCtl, SemOp};
 use ring3_wire::{MAX_PACKET, Op};
 use zerocopy::IntoBytes;
@@ -190,18 +192,17 @@ pub(crate) fn set_all(id: IpcId, values: &[u8]) -> Result<usize, Errno> {
 pub(crate) fn msgsnd(
     entry: &Entry,
     head: MsgSend,
-    text: usize,
-    size: usize,
+    text: UserBytes,
     blocking: Blocking,
 ) -> Result<usize, Errno> {
     let (op, body) = (Op::MsgSend, head.as_bytes());
-    if size > TEXT {
-        let file = fd::filled(text, size)?;
+    if text.len() > TEXT {
+        let file = fd::filled(text)?;
         return sleep(Request { op, body, rest: &[], pass: Some(file.raw()), entry, blocking }).map(|_| 0);
     }
     let mut staged = Buffer::new()?;
-    let part = staged.bytes().get_mut(..size).ok_or(Errno::EINVAL)?;
-    user::read_bytes(text, part)?;
+    let part = staged.bytes().get_mut(..text.len()).ok_or(Errno::EINVAL)?;
+    text.read(part)?;
     sleep(Request { op, body, rest: part, pass: None, entry, blocking }).map(|_| 0)
 }
 
@@ -209,7 +210,7 @@ pub(crate) fn msgsnd(
 pub(crate) fn msgrcv(
     entry: &Entry,
     head: MsgReceive,
-    msgp: usize,
+    message: Message,
     blocking: Blocking,
 ) -> Result<usize, Errno> {
     let (op, body) = (Op::MsgReceive, head.as_bytes());
@@ -217,21 +218,20 @@ pub(crate) fn msgrcv(
     let size = head.size as usize;
     let mtype: i64 = answer.body(buffer.bytes())?;
     let len = usize::try_from(answer.value).map_err(|_| Errno::EIDRM)?.min(size);
-    user::write(msgp, &mtype)?;
-    let to = msgp.wrapping_add(8);
+    message.write(&mtype)?;
+    let mut to = text(message, len)?;
     let start = connection::HEAD + 8;
     match answer.fd {
         None => {
-            let text = buffer.bytes().get(start..start + len).ok_or(Errno::EIDRM)?;
-            user::write_bytes(to, text)?;
+            let bytes = buffer.bytes().get(start..start + len).ok_or(Errno::EIDRM)?;
+            to.write(bytes)?;
         }
         Some(file) => {
-            let mut done = 0;
-            while done < len {
-                match fd::read_at(file.raw(), to.wrapping_add(done), len - done, done)? {
+            while !to.is_empty() {
+                match fd::read_at_to_user(file.raw(), to, len - to.len())? {
                     0 => return Err(Errno::EIDRM),
-                    n => done += n,
-                }
+                    n => to.take(n)?,
+                };
             }
         }
     }

@@ -3,13 +3,14 @@
 //! Doors that stand for a function of libc's call the same functions; they only put libc's own function in the place of the kernel's call
 //! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
 
+use crate::preload::environment::Strings;
 use crate::process::credentials;
 use crate::syscall::{descriptors, exec, files, filter, life, memory, msg, namespace, sem, shm, usage};
 use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
 use ring3_os::file::HERE;
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 
 /// A system call as it comes in registers of 64 bits, of which the kernel takes as many bits as the parameter has.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,11 @@ impl Call {
         self.args.get(n).copied().unwrap_or(0)
     }
 
+    /// An argument that is said to lead to a `T`.
+    fn pointer<T>(&self, n: usize) -> UserPtr<T> {
+        UserPtr::claim(self.word(n))
+    }
+
     /// Makes the call with other arguments in the kernel.
     fn with(self, args: [usize; 6]) -> isize {
         Call { args, ..self }.kernel()
@@ -48,17 +54,17 @@ pub fn dispatch(call: Call) -> isize {
     let (int, word) = (|n| call.int(n), |n| call.word(n));
     match call.number {
         nr::MSGGET => raw(msg::msgget(int(0), int(1))),
-        nr::MSGSND => raw(msg::msgsnd(int(0), word(1), word(2), int(3))),
-        nr::MSGRCV => raw(msg::msgrcv(int(0), word(1), word(2), word(3) as i64, int(4))),
-        nr::MSGCTL => raw(msg::msgctl(int(0), int(1), word(2))),
+        nr::MSGSND => raw(msg::msgsnd(int(0), call.pointer(1), word(2), int(3))),
+        nr::MSGRCV => raw(msg::msgrcv(int(0), call.pointer(1), word(2), word(3) as i64, int(4))),
+        nr::MSGCTL => raw(msg::msgctl(int(0), int(1), call.pointer(2))),
         nr::SEMGET => raw(sem::semget(int(0), int(1), int(2))),
-        nr::SEMOP => raw(sem::semop(int(0), word(1), word(2))),
-        nr::SEMTIMEDOP => raw(sem::semtimedop(int(0), word(1), word(2), word(3))),
-        nr::SEMCTL => raw(sem::semctl(int(0), int(1), int(2), word(3))),
+        nr::SEMOP => raw(sem::semop(int(0), call.pointer(1), word(2))),
+        nr::SEMTIMEDOP => raw(sem::semtimedop(int(0), call.pointer(1), word(2), call.pointer(3))),
+        nr::SEMCTL => raw(sem::semctl(int(0), int(1), int(2), sem::Semun::of(word(3)))),
         nr::SHMGET => raw(shm::shmget(int(0), word(1), int(2))),
         nr::SHMAT => raw(shm::shmat(int(0), word(1), int(2))),
         nr::SHMDT => raw(shm::shmdt(word(0))),
-        nr::SHMCTL => raw(shm::shmctl(int(0), int(1), word(2))),
+        nr::SHMCTL => raw(shm::shmctl(int(0), int(1), call.pointer(2))),
 
         nr::MMAP => raw(memory::mmap(word(0), word(1), word(2), word(3), int(4), word(5) as u64)),
         nr::MUNMAP => raw(memory::munmap(word(0), word(1))),
@@ -68,7 +74,7 @@ pub fn dispatch(call: Call) -> isize {
         nr::MPROTECT => raw(usage::mprotect(word(0), word(1), word(2))),
         nr::PKEY_MPROTECT => raw(usage::pkey_mprotect(word(0), word(1), word(2), int(3))),
         nr::MADVISE => raw(usage::madvise(word(0), word(1), int(2))),
-        nr::PROCESS_MADVISE => raw(usage::process_madvise(int(0), word(1), word(2), int(3), word(4))),
+        nr::PROCESS_MADVISE => raw(usage::process_madvise(int(0), call.pointer(1), word(2), int(3), word(4))),
         nr::MLOCK => raw(usage::mlock(word(0), word(1))),
         nr::MLOCK2 => raw(usage::mlock2(word(0), word(1), int(2) as usize)),
         nr::MUNLOCK => raw(usage::munlock(word(0), word(1))),
@@ -81,14 +87,14 @@ pub fn dispatch(call: Call) -> isize {
         nr::CREAT => opening(call, HERE, word(0), files::O_WRONLY as usize),
         nr::OPENAT => opening(call, int(0), word(1), word(2)),
         // Its third argument begins with the flags.
-        nr::OPENAT2 => opening(call, int(0), word(1), user::read::<u64>(word(2)).unwrap_or(0) as usize),
+        nr::OPENAT2 => opening(call, int(0), word(1), call.pointer::<u64>(2).read().unwrap_or(0) as usize),
         nr::FSTAT => {
             let done = call.kernel();
-            let file = if done == 0 { files::stands_for(int(0), word(1)) } else { None };
-            file.map_or(done, |file| raw(files::describe(file, word(1))))
+            let file = if done == 0 { files::stands_for(int(0), call.pointer(1)) } else { None };
+            file.map_or(done, |file| raw(files::describe(file, call.pointer(1))))
         }
 
-        nr::RT_SIGACTION => raw(signal::rt_sigaction(int(0), word(1), word(2), word(3))),
+        nr::RT_SIGACTION => raw(signal::rt_sigaction(int(0), call.pointer(1), call.pointer(2), word(3))),
 
         nr::CLOSE if descriptors::is_hidden(int(0)) => Errno::EBADF.encode(),
         nr::CLOSE_RANGE => {
@@ -107,10 +113,10 @@ pub fn dispatch(call: Call) -> isize {
         nr::FORK => life::forking(|| call.kernel()),
         nr::CLONE => life::cloning_here(word(0) as u32, || call.kernel()),
         // Its flags are the first word of its structure; where that cannot be read the kernel says so.
-        nr::CLONE3 => life::cloning_here(user::read(word(0)).unwrap_or(0u64) as u32, || call.kernel()),
+        nr::CLONE3 => life::cloning_here(call.pointer::<u64>(0).read().unwrap_or(0) as u32, || call.kernel()),
         nr::UNSHARE => life::unsharing(word(0) as u32, || call.kernel()),
         // SAFETY: execve's arguments.
-        nr::EXECVE => unsafe { exec::execve(word(0), word(1), word(2)) },
+        nr::EXECVE => unsafe { exec::execve(call.pointer(0), word(1), word(2) as Strings) },
         nr::WAIT4 => {
             let pid = call.kernel();
             life::reaped(pid as i32);

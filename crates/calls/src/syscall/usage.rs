@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use ring3_abi::Errno;
 use ring3_os::arch::nr;
 use ring3_os::map::{self, Locking};
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 
 /// Runs a call about a range, and accounts for what it has changed.
 fn using(
@@ -63,19 +63,19 @@ pub fn madvise(addr: usize, len: usize, advice: i32) -> Result<usize, Errno> {
 /// process_madvise(2) for the program. Advice that cuts mappings is for the caller's own alone.
 pub fn process_madvise(
     process: i32,
-    ranges: usize,
+    ranges: UserPtr<[usize; 2]>,
     count: usize,
     advice: i32,
     flags: usize,
 ) -> Result<usize, Errno> {
-    let arguments = [process as usize, ranges, count, advice as usize, flags, 0];
+    let arguments = [process as usize, ranges.addr(), count, advice as usize, flags, 0];
     changing(
         // SAFETY: the program's own call; the kernel checks the pointer.
         || unsafe { map::change(nr::PROCESS_MADVISE, arguments) },
         |done| {
             let (Ok(mut left), Some(change)) = (done, Change::advice(advice)) else { return done };
             for n in 0..count {
-                let Ok([addr, len]) = user::read::<[usize; 2]>(ranges + n * size_of::<[usize; 2]>()) else {
+                let Ok([addr, len]) = ranges.nth(n).and_then(UserPtr::read) else {
                     break;
                 };
                 cuts::change(addr, addr.saturating_add(rounded(len).min(left)), change);
@@ -182,12 +182,12 @@ pub fn mseal(addr: usize, len: usize, flags: usize) -> Result<usize, Errno> {
 pub fn mbind(arguments: [usize; 6]) -> Result<usize, Errno> {
     let [addr, len, mode, nodes, bits, _] = arguments;
     // Nobody asks what the policy is while nothing is attached.
-    let hash = if attachments::any() { policy(mode, nodes, bits) } else { 0 };
+    let hash = if attachments::any() { policy(mode, UserPtr::claim(nodes), bits) } else { 0 };
     using(addr, len, Change::policy(hash), nr::MBIND, arguments)
 }
 
 /// A number for a memory policy: 0 for the default one.
-fn policy(mode: usize, nodes: usize, bits: usize) -> u32 {
+fn policy(mode: usize, nodes: UserPtr<u64>, bits: usize) -> u32 {
     const WORDS: usize = 16;
     if mode == 0 {
         return 0;
@@ -196,7 +196,7 @@ fn policy(mode: usize, nodes: usize, bits: usize) -> u32 {
     let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x100_0000_01b3);
     let mut hash = step(0xcbf2_9ce4_8422_2325, mode as u64);
     for n in 0..bits.div_ceil(64).min(WORDS) {
-        match user::read::<u64>(nodes.wrapping_add(n * 8)) {
+        match nodes.nth(n).and_then(UserPtr::read) {
             Ok(0) | Err(_) => {}
             Ok(word) => hash = step(step(hash, n as u64), word),
         }

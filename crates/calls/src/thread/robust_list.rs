@@ -19,7 +19,8 @@ use core::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
     compiler_fence,
 };
-use ring3_os::{process as os, seccomp, user};
+use ring3_os::user::UserPtr;
+use ring3_os::{process as os, seccomp};
 
 /// kernel: struct robust_list_head.
 #[repr(C)]
@@ -60,7 +61,7 @@ pub(crate) struct Place {
 pub(crate) unsafe fn join(place: Place, fits: impl Fn(isize) -> bool, _section: &Section) -> Option<isize> {
     // SAFETY: by the caller's promise.
     let head = os::robust_list().or_else(|| unsafe { found(place) })?;
-    let Head { list, distance, pending } = user::read(head).ok()?;
+    let Head { list, distance, pending } = UserPtr::claim(head).read().ok()?;
     if pending != 0 || !fits(distance) {
         return None;
     }
@@ -113,7 +114,7 @@ fn leads_to(first: usize, head: usize, entry: usize) -> Option<bool> {
         if at == head || at == entry {
             return Some(at == entry);
         }
-        at = user::read::<usize>(at).ok()? & !PI;
+        at = UserPtr::<usize>::claim(at).read().ok()? & !PI;
     }
     None
 }
@@ -145,6 +146,10 @@ mod tests {
     use crate::thread::section;
     use std::boxed::Box;
 
+    fn word(at: usize) -> usize {
+        UserPtr::claim(at).read().unwrap()
+    }
+
     /// A list of so many entries: the memory that it lies in, and the place of one more.
     fn list(entries: usize) -> (Box<[usize]>, usize, Place) {
         let mut memory = std::vec![0usize; 16 + 4 * entries].into_boxed_slice();
@@ -153,7 +158,7 @@ mod tests {
         // SAFETY: the memory has room.
         unsafe { (head as *mut Head).write(Head { list: head, distance: DISTANCE, pending: 0 }) };
         for n in 0..entries {
-            let first = user::read(head).unwrap();
+            let first = word(head);
             // SAFETY: a list of the test's own.
             unsafe { insert(head, first, base + (17 + 4 * n) * 8) };
         }
@@ -162,12 +167,12 @@ mod tests {
 
     /// The entries from the newest to the oldest, and whether the links back agree.
     fn walk(head: usize) -> std::vec::Vec<usize> {
-        let (mut at, mut back, mut found) = (user::read::<usize>(head).unwrap(), head, std::vec::Vec::new());
+        let (mut at, mut back, mut found) = (word(head), head, std::vec::Vec::new());
         while at & !PI != head {
             at &= !PI;
-            assert_eq!(user::read::<usize>(at - 8).unwrap(), back);
+            assert_eq!(word(at - 8), back);
             found.push(at);
-            (back, at) = (at, user::read(at).unwrap());
+            (back, at) = (at, word(at));
         }
         found
     }
@@ -177,7 +182,7 @@ mod tests {
         for entries in [0, 1, 3] {
             let (_memory, head, place) = list(entries);
             let before = walk(head);
-            let first = user::read(head).unwrap();
+            let first = word(head);
             assert_eq!(leads_to(first, head, place.entry), Some(false));
             // SAFETY: a list of the test's own.
             unsafe { insert(head, first, place.entry) };
@@ -186,7 +191,7 @@ mod tests {
             assert_eq!(leads_to(place.entry, head, place.entry), Some(true));
         }
         let (_memory, head, place) = list(LONGEST + 1);
-        assert_eq!(leads_to(user::read(head).unwrap(), head, place.entry), None);
+        assert_eq!(leads_to(word(head), head, place.entry), None);
     }
 
     #[test]

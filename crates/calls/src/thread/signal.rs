@@ -11,6 +11,7 @@
 
 use crate::thread::memory;
 use crate::thread::section;
+use core::mem::offset_of;
 use core::sync::atomic::{
     AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -19,6 +20,7 @@ use ring3_abi::Errno;
 use ring3_os::arch::signal::{Frame, restorer};
 use ring3_os::arch::{self, nr, own_syscall, syscall};
 use ring3_os::process;
+use ring3_os::user::UserPtr;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Default action.
@@ -219,15 +221,20 @@ pub fn sigaction(sig: i32, new: Option<&Action>) -> Result<Action, Errno> {
     exchange(PROGRAM, sig, new.map(given).as_ref())
 }
 
-/// rt_sigaction by its number, with the kernel's structures at the caller's addresses (0: none).
+/// rt_sigaction by its number, with the kernel's structures at the caller's addresses (null: none).
 ///
 /// # Errors
 /// As [`sigaction`]; `EINVAL` for a mask of another size than the kernel's; `EFAULT`.
-pub fn rt_sigaction(sig: i32, new: usize, old: usize, mask_size: usize) -> Result<usize, Errno> {
+pub fn rt_sigaction(
+    sig: i32,
+    new: UserPtr<Action>,
+    old: UserPtr<Action>,
+    mask_size: usize,
+) -> Result<usize, Errno> {
     if mask_size != size_of::<u64>() {
         return Err(Errno::EINVAL);
     }
-    let wanted = if new == 0 { None } else { Some(ring3_os::user::read::<Action>(new)?) };
+    let wanted = new.given().map(UserPtr::read).transpose()?;
     let was = if is_libc_signal(sig) {
         let mut was = Action::default();
         kernel_action(PROGRAM, sig, wanted.as_ref(), Some(&mut was))?;
@@ -235,8 +242,8 @@ pub fn rt_sigaction(sig: i32, new: usize, old: usize, mask_size: usize) -> Resul
     } else {
         exchange(PROGRAM, sig, wanted.as_ref())?
     };
-    if old != 0 {
-        ring3_os::user::write(old, &was)?;
+    if let Some(old) = old.given() {
+        old.write(&was)?;
     }
     Ok(0)
 }
@@ -266,7 +273,7 @@ fn exchange(enter: Enter, sig: i32, new: Option<&Action>) -> Result<Action, Errn
 /// libc's `struct sigaction` on 64-bit machines: handler, 128 bytes of mask, flags, restorer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct LibcAction {
+pub struct LibcAction {
     handler: usize,
     mask: [u64; 16],
     flags: i32,
@@ -274,27 +281,23 @@ struct LibcAction {
     restorer: usize,
 }
 
-/// sigaction with libc's structures at the caller's addresses (0: none).
+/// sigaction with libc's structures at the caller's addresses (null: none).
 ///
 /// # Errors
 /// As [`sigaction`]; `EFAULT`.
-pub fn libc_sigaction(sig: i32, new: usize, old: usize) -> Result<(), Errno> {
-    let wanted = if new == 0 {
-        None
-    } else {
-        let a: LibcAction = ring3_os::user::read(new)?;
+pub fn libc_sigaction(sig: i32, new: UserPtr<LibcAction>, old: UserPtr<LibcAction>) -> Result<(), Errno> {
+    let kernels = |a: LibcAction| {
         let flags = u64::from(a.flags as u32);
-        Some(Action { handler: a.handler, flags, restorer: 0, mask: a.mask[0] })
+        Action { handler: a.handler, flags, restorer: 0, mask: a.mask[0] }
     };
+    let wanted = new.given().map(UserPtr::read).transpose()?.map(kernels);
     let was = sigaction(sig, wanted.as_ref())?;
-    if old == 0 {
-        return Ok(());
-    }
+    let Some(old) = old.given() else { return Ok(()) };
     // Only the first word of the mask is the kernel's; the others stay as the caller has them, as libc leaves them.
-    ring3_os::user::write(old, &was.handler)?;
-    ring3_os::user::write(old + 8, &was.mask)?;
-    ring3_os::user::write(old + 136, &(was.flags as i32))?;
-    ring3_os::user::write(old + 144, &was.restorer)
+    old.field(offset_of!(LibcAction, handler))?.write(&was.handler)?;
+    old.field(offset_of!(LibcAction, mask))?.write(&was.mask)?;
+    old.field(offset_of!(LibcAction, flags))?.write(&(was.flags as i32))?;
+    old.field(offset_of!(LibcAction, restorer))?.write(&was.restorer)
 }
 
 /// Makes bad pointers give EFAULT: SIGSEGV and SIGBUS come to the wrapper from now on.

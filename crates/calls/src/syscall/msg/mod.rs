@@ -11,7 +11,7 @@ mod msgctl;
 mod msgget;
 mod msgrcv;
 mod msgsnd;
-mod queue;
+pub(super) mod queue;
 
 pub use msgctl::msgctl;
 pub use msgget::msgget;

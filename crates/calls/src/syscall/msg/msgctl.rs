@@ -11,22 +11,22 @@ use crate::thread::sleep::Agent;
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, READ};
 use ring3_abi::msg::{MSG_INFO, MSG_STAT, MSG_STAT_ANY, Msginfo, Msqid};
 use ring3_abi::{Errno, IpcId};
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 use ring3_wire::request::StatBy;
 
 /// msgctl(2).
-pub fn msgctl(id: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
+pub fn msgctl(id: i32, cmd: i32, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
     if id < 0 || cmd < 0 {
         return Err(Errno::EINVAL);
     }
     match cmd {
-        IPC_INFO | MSG_INFO => get::info::<Msginfo>(KIND, u32::from(cmd == MSG_INFO), arg),
+        IPC_INFO | MSG_INFO => get::info(KIND, u32::from(cmd == MSG_INFO), arg.cast::<Msginfo>()),
         IPC_STAT => stat(id, arg),
-        MSG_STAT => get::stat::<Msqid>(KIND, id, StatBy::Index, arg),
-        MSG_STAT_ANY => get::stat::<Msqid>(KIND, id, StatBy::IndexAny, arg),
+        MSG_STAT => get::stat(KIND, id, StatBy::Index, arg),
+        MSG_STAT_ANY => get::stat(KIND, id, StatBy::IndexAny, arg),
         IPC_SET => {
             process::ready()?;
-            let new: Msqid = user::read(arg)?;
+            let new = arg.read()?;
             get::set(KIND, id, &new.perm, new.qbytes)
         }
         IPC_RMID => get::remove(KIND, id),
@@ -34,7 +34,7 @@ pub fn msgctl(id: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
     }
 }
 
-fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
+fn stat(id: IpcId, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
     let section = section::enter();
     let object = open::open(KIND, id)?;
     object.permit(READ)?;
@@ -45,8 +45,8 @@ fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
         && let Ok(now) = queue.stat(&Agent, who)
     {
         drop(section);
-        return user::write(arg, &now.msqid(get::perm(object))).map(|()| 0);
+        return arg.write(&now.msqid(get::perm(object))).map(|()| 0);
     }
     drop(section);
-    get::stat::<Msqid>(KIND, id, StatBy::Id, arg)
+    get::stat(KIND, id, StatBy::Id, arg)
 }

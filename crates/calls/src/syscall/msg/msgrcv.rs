@@ -9,7 +9,7 @@ use crate::object::record::Object;
 use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process;
-use crate::syscall::msg::queue::{KIND, TYPE, follow, patiently, queue_of};
+use crate::syscall::msg::queue::{KIND, Message, follow, patiently, queue_of, text};
 use crate::syscall::proxy;
 use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
@@ -19,11 +19,10 @@ use ring3_abi::msg::MSG_NOERROR;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::{Queue, Received, ReceivedText, Room, STAGE, Selection, rules};
 use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
-use ring3_os::user;
 use ring3_wire::request::{Limit, MsgReceive};
 
 /// msgrcv(2). A cancellation point while it sleeps.
-pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Result<usize, Errno> {
+pub fn msgrcv(id: i32, message: Message, size: usize, msgtyp: i64, flags: i32) -> Result<usize, Errno> {
     let entry = section::begin();
     let page = process::ready()?;
     rules::check_receive(id, size, flags)?;
@@ -49,9 +48,10 @@ pub fn msgrcv(id: i32, msgp: usize, size: usize, msgtyp: i64, flags: i32) -> Res
         object.permit(READ)?;
         let Some(queue) = queue_of(object) else {
             drop(section);
-            return proxy::msgrcv(&entry, asked(id, selection), msgp, Blocking::Allowed);
+            return proxy::msgrcv(&entry, asked(id, selection), message, Blocking::Allowed);
         };
-        let mut call = Receiving { object, queue, who, msgp, selection, stage: &mut *stage, entry: &entry };
+        let mut call =
+            Receiving { object, queue, who, message, selection, stage: &mut *stage, entry: &entry };
         let step = if rules::copies(flags) {
             call.copy()
         } else {
@@ -77,7 +77,7 @@ struct Receiving<'a> {
     object: &'static Object,
     queue: &'static Queue<'static>,
     who: Caller,
-    msgp: usize,
+    message: Message,
     selection: Selection,
     stage: &'a mut [u8],
     entry: &'a Entry,
@@ -104,9 +104,9 @@ impl Receiving<'_> {
     }
 
     fn deliver_staged(&self, mtype: i64, len: usize) -> Result<usize, Errno> {
-        user::write(self.msgp, &mtype)?;
-        let text = self.stage.get(..len).ok_or(Errno::EIDRM)?;
-        user::write_bytes(self.msgp.wrapping_add(TYPE), text)?;
+        self.message.write(&mtype)?;
+        let staged = self.stage.get(..len).ok_or(Errno::EIDRM)?;
+        text(self.message, len)?.write(staged)?;
         Ok(len)
     }
 
@@ -117,15 +117,13 @@ impl Receiving<'_> {
     }
 
     fn unpack(&self, mtype: i64, len: usize, pending: &ReceivedText) -> Result<(), Errno> {
-        user::write(self.msgp, &mtype)?;
-        let (mut to, mut left) = (self.msgp.wrapping_add(TYPE), len);
+        self.message.write(&mtype)?;
+        let mut to = text(self.message, len)?;
         for piece in self.queue.received_pieces(pending) {
             let piece = piece.map_err(|_| Errno::EIDRM)?;
-            let part = piece.len.min(left);
+            let part = to.take(piece.len.min(to.len()))?;
             // SAFETY: a piece is memory of the region, ours until the received text is released; raw bytes.
-            unsafe { user::write_raw(to, piece.ptr, part)? };
-            to = to.wrapping_add(part);
-            left -= part;
+            unsafe { part.copy_from(piece.ptr)? };
         }
         Ok(())
     }
@@ -159,7 +157,7 @@ impl Sleeping for Receiving<'_> {
     }
 
     fn by_proxy(&self, _: Deadline, blocking: Blocking) -> Result<usize, Errno> {
-        proxy::msgrcv(self.entry, asked(self.object.id, self.selection), self.msgp, blocking)
+        proxy::msgrcv(self.entry, asked(self.object.id, self.selection), self.message, blocking)
     }
 
     fn is_current(&self) -> bool {

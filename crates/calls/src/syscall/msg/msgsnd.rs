@@ -8,7 +8,7 @@ use crate::object::record::Object;
 use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process;
-use crate::syscall::msg::queue::{KIND, TYPE, follow, patiently, queue_of};
+use crate::syscall::msg::queue::{KIND, Message, follow, patiently, queue_of, text};
 use crate::syscall::proxy;
 use crate::thread::section::{self, Entry};
 use crate::thread::sleep::Agent;
@@ -17,23 +17,20 @@ use ring3_abi::ipc::{IPC_NOWAIT, WRITE};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::{Queue, ReservedMessage, STAGE, rules};
 use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
-use ring3_os::user;
+use ring3_os::user::UserBytes;
 use ring3_wire::request::{Limit, MsgSend};
 
 /// msgsnd(2). A cancellation point while it sleeps.
-pub fn msgsnd(id: i32, msgp: usize, size: usize, flags: i32) -> Result<usize, Errno> {
+pub fn msgsnd(id: i32, message: Message, size: usize, flags: i32) -> Result<usize, Errno> {
     let entry = section::begin();
     let page = process::ready()?;
-    let mtype: i64 = user::read(msgp)?;
+    let mtype = message.read()?;
     rules::check_send(id, mtype, size, process::limit(Limit::Msgmax)?)?;
-    let text = msgp.wrapping_add(TYPE);
-    let letter = Letter { id, mtype, text, size, flags, who: process::caller(page), entry: &entry };
-    if size <= STAGE {
-        let mut stage = [MaybeUninit::<u8>::uninit(); STAGE];
-        // SAFETY: STAGE bytes have room, and size is no more.
-        unsafe { user::read_raw(text, stage.as_mut_ptr().cast(), size)? };
-        // SAFETY: the first `size` bytes were written in the line above.
-        let staged = unsafe { core::slice::from_raw_parts(stage.as_ptr().cast::<u8>(), size) };
+    let text = text(message, size)?;
+    let letter = Letter { id, mtype, text, flags, who: process::caller(page), entry: &entry };
+    let mut stage = [MaybeUninit::uninit(); STAGE];
+    if let Some(room) = stage.get_mut(..size) {
+        let staged = text.read_to(room)?;
         return letter.send(|queue, letter, nowait| {
             queue.send_small(&Agent, letter.who, letter.mtype, staged, nowait).map_err(Refused::Engine)
         });
@@ -46,8 +43,7 @@ pub fn msgsnd(id: i32, msgp: usize, size: usize, flags: i32) -> Result<usize, Er
 struct Letter<'a> {
     id: IpcId,
     mtype: i64,
-    text: usize,
-    size: usize,
+    text: UserBytes,
     flags: i32,
     who: Caller,
     entry: &'a Entry,
@@ -96,13 +92,13 @@ impl Letter<'_> {
 
     fn by_proxy(&self, blocking: Blocking) -> Result<usize, Errno> {
         let head = MsgSend { id: self.id, flags: self.flags, mtype: self.mtype };
-        proxy::msgsnd(self.entry, head, self.text, self.size, blocking)
+        proxy::msgsnd(self.entry, head, self.text, blocking)
     }
 
     /// Reserves room, copies the text there outside the lock, posts.
     fn send_large(queue: &Queue<'static>, letter: &Letter<'_>, nowait: bool) -> Result<Step<()>, Refused> {
         let (id, who) = (letter.id, letter.who);
-        let reserved = queue.reserve(&Agent, who, letter.size).map_err(Refused::Engine)?;
+        let reserved = queue.reserve(&Agent, who, letter.text.len()).map_err(Refused::Engine)?;
         if let Err(errno) = letter.write(queue, &reserved) {
             patiently(id, || queue.abandon(&Agent, who, &reserved)).map_err(Refused::Engine)?;
             return Err(Refused::Errno(errno));
@@ -115,22 +111,20 @@ impl Letter<'_> {
         for piece in queue.reserved_pieces(reserved) {
             let piece = piece.map_err(|_| Errno::EIDRM)?;
             // SAFETY: a piece is memory of the region, ours until the reserved message message is posted; raw bytes.
-            unsafe { user::read_raw(from, piece.ptr, piece.len)? };
-            from = from.wrapping_add(piece.len);
+            unsafe { from.take(piece.len)?.copy_to(piece.ptr)? };
         }
         Ok(())
     }
 
     fn is_readable(&self) -> bool {
         let mut bin = [0u8; 256];
-        let mut at = 0;
-        while at < self.size {
-            let len = (self.size - at).min(bin.len());
-            let Some(part) = bin.get_mut(..len) else { return false };
-            if user::read_bytes(self.text.wrapping_add(at), part).is_err() {
+        let mut left = self.text;
+        while !left.is_empty() {
+            let len = left.len().min(bin.len());
+            let part = left.take(len).ok().zip(bin.get_mut(..len));
+            if part.is_none_or(|(from, to)| from.read(to).is_err()) {
                 return false;
             }
-            at += len;
         }
         true
     }

@@ -8,10 +8,17 @@ use crate::thread::sleep::Agent;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::Queue;
 use ring3_engine::{Caller, Error, Ticket};
+use ring3_os::user::{UserBytes, UserPtr};
 
 pub(super) const KIND: Kind = Kind::Msg;
-/// Size of `mtype` in the caller's message; the text follows.
-pub(super) const TYPE: usize = 8;
+
+/// The caller's message: an address that is said to lead to `mtype`; the text follows.
+pub(in crate::syscall) type Message = UserPtr<i64>;
+
+/// Where the text of a message is, of so many bytes.
+pub(in crate::syscall) fn text(message: Message, size: usize) -> Result<UserBytes, Errno> {
+    Ok(message.nth(1)?.bytes(size))
+}
 
 /// The queue of an object that this process may read and alter.
 pub(super) fn queue_of(object: &Object) -> Option<&Queue<'static>> {

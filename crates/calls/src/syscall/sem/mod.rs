@@ -14,6 +14,6 @@ mod semget;
 mod semop;
 mod set;
 
-pub use semctl::semctl;
+pub use semctl::{Semun, semctl};
 pub use semget::semget;
 pub use semop::{semop, semtimedop};

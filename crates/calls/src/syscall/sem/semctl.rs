@@ -19,24 +19,46 @@ use ring3_abi::sem::{
 use ring3_abi::{Errno, IpcId};
 use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Error};
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 use ring3_wire::request::StatBy;
 
-/// semctl(2). `arg` is the union's bits.
-pub fn semctl(id: i32, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
+/// `union semun`: what it is, the command says.
+#[derive(Clone, Copy, Debug)]
+pub struct Semun(usize);
+
+impl Semun {
+    /// Takes the word that it travels in.
+    #[inline]
+    pub const fn of(word: usize) -> Semun {
+        Semun(word)
+    }
+
+    /// `val`.
+    fn val(self) -> i32 {
+        self.0 as i32
+    }
+
+    /// `buf`, `array` or `__buf`.
+    fn pointer<T>(self) -> UserPtr<T> {
+        UserPtr::claim(self.0)
+    }
+}
+
+/// semctl(2).
+pub fn semctl(id: i32, num: i32, cmd: i32, arg: Semun) -> Result<usize, Errno> {
     if id < 0 {
         return Err(Errno::EINVAL);
     }
     match cmd {
-        IPC_INFO | SEM_INFO => get::info::<Seminfo>(KIND, u32::from(cmd == SEM_INFO), arg),
-        IPC_STAT => stat(id, arg),
-        SEM_STAT => get::stat::<Semid>(KIND, id, StatBy::Index, arg),
-        SEM_STAT_ANY => get::stat::<Semid>(KIND, id, StatBy::IndexAny, arg),
-        GETALL | GETVAL | GETPID | GETNCNT | GETZCNT | SETALL => values(id, num, cmd, arg),
-        SETVAL => setval(id, num, arg as i32),
+        IPC_INFO | SEM_INFO => get::info(KIND, u32::from(cmd == SEM_INFO), arg.pointer::<Seminfo>()),
+        IPC_STAT => stat(id, arg.pointer()),
+        SEM_STAT => get::stat(KIND, id, StatBy::Index, arg.pointer::<Semid>()),
+        SEM_STAT_ANY => get::stat(KIND, id, StatBy::IndexAny, arg.pointer::<Semid>()),
+        GETALL | GETVAL | GETPID | GETNCNT | GETZCNT | SETALL => values(id, num, cmd, arg.pointer()),
+        SETVAL => setval(id, num, arg.val()),
         IPC_SET => {
             process::ready()?;
-            let new: Semid = user::read(arg)?;
+            let new = arg.pointer::<Semid>().read()?;
             get::set(KIND, id, &new.perm, 0)
         }
         IPC_RMID => get::remove(KIND, id),
@@ -90,7 +112,7 @@ fn setval(id: IpcId, num: i32, value: i32) -> Result<usize, Errno> {
 }
 
 /// GETVAL and its like: kernel: semctl_main().
-fn values(id: IpcId, num: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
+fn values(id: IpcId, num: i32, cmd: i32, arg: UserPtr<u16>) -> Result<usize, Errno> {
     match cmd {
         GETALL => return get_all(id, arg),
         SETALL => return set_all(id, arg),
@@ -139,7 +161,7 @@ enum Source {
     Broker,
 }
 
-fn get_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
+fn get_all(id: IpcId, arg: UserPtr<u16>) -> Result<usize, Errno> {
     let nsems = count_of(id, READ)?;
     with_memory(nsems * 2, |memory| {
         let source = on_set(
@@ -158,14 +180,14 @@ fn get_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
         if let Source::Broker = source {
             proxy::get_all(id, memory)?;
         }
-        user::write_bytes(arg, memory).map(|()| 0)
+        arg.bytes(memory.len()).write(memory).map(|()| 0)
     })
 }
 
-fn set_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
+fn set_all(id: IpcId, arg: UserPtr<u16>) -> Result<usize, Errno> {
     let nsems = count_of(id, WRITE)?;
     with_memory(nsems * 2, |memory| {
-        user::read_bytes(arg, memory)?;
+        arg.bytes(memory.len()).read(memory)?;
         let value = |n: u32| {
             let at = n as usize * 2;
             memory.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes)
@@ -180,15 +202,15 @@ fn set_all(id: IpcId, arg: usize) -> Result<usize, Errno> {
     })
 }
 
-fn stat(id: IpcId, arg: usize) -> Result<usize, Errno> {
+fn stat(id: IpcId, arg: UserPtr<Semid>) -> Result<usize, Errno> {
     let _section = section::enter();
     let object = open::open(KIND, id)?;
     settle_in_time(object);
     object.permit(READ)?;
     match set_of(object).map(|set| set.stat()) {
         Some(Ok(times)) if object.is_current() && !process::users_abroad() => {
-            user::write(arg, &times.semid(get::perm(object), object.entry.size)).map(|()| 0)
+            arg.write(&times.semid(get::perm(object), object.entry.size)).map(|()| 0)
         }
-        _ => get::stat::<Semid>(KIND, id, StatBy::Id, arg),
+        _ => get::stat(KIND, id, StatBy::Id, arg),
     }
 }

@@ -18,7 +18,7 @@ use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
 use ring3_os::time::{self, Timespec};
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 use ring3_wire::request::Limit;
 
 /// Operations that fit on the stack; longer calls map memory for a moment. SEMOPM_FAST in the kernel.
@@ -26,7 +26,7 @@ const FEW: usize = 64;
 
 /// semop(2).
 #[inline]
-pub fn semop(id: i32, sops: usize, nsops: usize) -> Result<usize, Errno> {
+pub fn semop(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
     if nsops == 1 {
         match one(id, sops, |set, _| !set.has_adjustments()) {
             Quick::Done(result) => return result,
@@ -38,12 +38,14 @@ pub fn semop(id: i32, sops: usize, nsops: usize) -> Result<usize, Errno> {
 }
 
 /// semtimedop(2). The timeout counts from now, once.
-pub fn semtimedop(id: i32, sops: usize, nsops: usize, timeout: usize) -> Result<usize, Errno> {
-    if timeout == 0 {
-        return semop(id, sops, nsops);
-    }
-    let [sec, nsec]: [i64; 2] = user::read(timeout)?;
-    let until = deadline(Timespec { sec, nsec });
+pub fn semtimedop(
+    id: i32,
+    sops: UserPtr<Sembuf>,
+    nsops: usize,
+    timeout: UserPtr<Timespec>,
+) -> Result<usize, Errno> {
+    let Some(timeout) = timeout.given() else { return semop(id, sops, nsops) };
+    let until = deadline(timeout.read()?);
     if let (1, Some(until)) = (nsops, until) {
         match one(id, sops, |set, _| !set.has_adjustments()) {
             Quick::Done(result) => return result,
@@ -77,11 +79,11 @@ enum Quick {
 /// A call of one plain operation that can be done at once: one compare-and-swap, no lock. `settled` says whether nobody with adjustments may have
 /// ended.
 #[inline(always)]
-fn one(id: IpcId, sops: usize, settled: impl FnOnce(&Set<'_>, &Identity) -> bool) -> Quick {
+fn one(id: IpcId, sops: UserPtr<Sembuf>, settled: impl FnOnce(&Set<'_>, &Identity) -> bool) -> Quick {
     let page = identity::current();
     let _section = section::enter();
     let Some(object) = record::find(KIND, id, page) else { return Quick::Long };
-    let op: Sembuf = match user::read(sops) {
+    let op = match sops.read() {
         Ok(op) => op,
         Err(errno) => return Quick::Done(Err(errno)),
     };
@@ -98,7 +100,7 @@ fn one(id: IpcId, sops: usize, settled: impl FnOnce(&Set<'_>, &Identity) -> bool
 
 /// A call of one operation on a set in which somebody has adjustments.
 #[inline(never)]
-fn among_adjustments(id: IpcId, sops: usize, until: Deadline) -> Result<usize, Errno> {
+fn among_adjustments(id: IpcId, sops: UserPtr<Sembuf>, until: Deadline) -> Result<usize, Errno> {
     match one(id, sops, |set, page| !lives::in_doubt(set, page)) {
         Quick::Done(result) => result,
         Quick::Adjusted | Quick::Long => timed(id, sops, 1, until),
@@ -106,7 +108,7 @@ fn among_adjustments(id: IpcId, sops: usize, until: Deadline) -> Result<usize, E
 }
 
 #[inline(never)]
-fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize, Errno> {
+fn timed(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize, until: Deadline) -> Result<usize, Errno> {
     let entry = section::begin();
     let page = process::ready()?;
     // The kernel's count is an unsigned int.
@@ -124,19 +126,16 @@ fn timed(id: IpcId, sops: usize, nsops: usize, until: Deadline) -> Result<usize,
 
 /// Copies the caller's operations in, to the stack or to memory mapped for the call.
 fn with_ops<R>(
-    sops: usize,
+    sops: UserPtr<Sembuf>,
     nsops: usize,
     run: impl FnOnce(&[Sembuf]) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
-    if nsops <= FEW {
-        let mut few = [MaybeUninit::<Sembuf>::uninit(); FEW];
-        // SAFETY: FEW operations have room, and nsops are no more.
-        unsafe { user::read_raw(sops, few.as_mut_ptr().cast(), nsops * size_of::<Sembuf>())? };
-        // SAFETY: the first nsops were written in the line above; any bits are a Sembuf.
-        return run(unsafe { core::slice::from_raw_parts(few.as_ptr().cast(), nsops) });
+    let mut few = [MaybeUninit::uninit(); FEW];
+    if let Some(room) = few.get_mut(..nsops) {
+        return run(sops.read_slice(room)?);
     }
     with_memory(nsops * size_of::<Sembuf>(), |memory| {
-        user::read_bytes(sops, memory)?;
+        sops.bytes(memory.len()).read(memory)?;
         // SAFETY: the memory starts at a page, holds nsops operations, and any bits are a Sembuf.
         run(unsafe { core::slice::from_raw_parts(memory.as_ptr().cast(), nsops) })
     })

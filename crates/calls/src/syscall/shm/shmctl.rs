@@ -5,26 +5,26 @@ use crate::syscall::get;
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT};
 use ring3_abi::shm::{SHM_INFO, SHM_LOCK, SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK, ShmInfo, Shmid, Shminfo};
 use ring3_abi::{Errno, Kind};
-use ring3_os::user;
+use ring3_os::user::UserPtr;
 use ring3_wire::Op;
 use ring3_wire::request::{ShmLock, StatBy};
 
 const KIND: Kind = Kind::Shm;
 
 /// shmctl(2).
-pub fn shmctl(id: i32, cmd: i32, arg: usize) -> Result<usize, Errno> {
+pub fn shmctl(id: i32, cmd: i32, arg: UserPtr<Shmid>) -> Result<usize, Errno> {
     if id < 0 || cmd < 0 {
         return Err(Errno::EINVAL);
     }
     match cmd {
-        IPC_INFO => get::info::<Shminfo>(KIND, 0, arg),
-        SHM_INFO => get::info::<ShmInfo>(KIND, 1, arg),
-        IPC_STAT => get::stat::<Shmid>(KIND, id, StatBy::Id, arg),
-        SHM_STAT => get::stat::<Shmid>(KIND, id, StatBy::Index, arg),
-        SHM_STAT_ANY => get::stat::<Shmid>(KIND, id, StatBy::IndexAny, arg),
+        IPC_INFO => get::info(KIND, 0, arg.cast::<Shminfo>()),
+        SHM_INFO => get::info(KIND, 1, arg.cast::<ShmInfo>()),
+        IPC_STAT => get::stat(KIND, id, StatBy::Id, arg),
+        SHM_STAT => get::stat(KIND, id, StatBy::Index, arg),
+        SHM_STAT_ANY => get::stat(KIND, id, StatBy::IndexAny, arg),
         IPC_SET => {
             process::ready()?;
-            let new: Shmid = user::read(arg)?;
+            let new = arg.read()?;
             get::set(KIND, id, &new.perm, 0)
         }
         IPC_RMID => get::remove(KIND, id),
