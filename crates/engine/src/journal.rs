@@ -16,7 +16,7 @@ use crate::atomic::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, com
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::object::Header;
-use crate::region::{Region, Table};
+use crate::region::{Link, LinkCell, Region, Table};
 
 layout! {
     /// One field's old value.
@@ -68,6 +68,12 @@ impl<'r> Tx<'r> {
         // ORDERING: Release keeps the new value behind the journal's length (J2).
         field.store(new, Release);
         Ok(())
+    }
+
+    /// Sets a link of this region.
+    #[inline]
+    pub fn set_link<T>(&mut self, field: &LinkCell<T>, new: Link<T>) -> Result<()> {
+        self.set32(field.word(), new.word())
     }
 
     /// Sets a 64-bit field of this region.

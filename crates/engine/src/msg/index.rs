@@ -13,10 +13,11 @@
 //! Nodes are made before anything points to them; every change of a node in the tree is journaled.
 
 use super::Queue;
-use super::layout::{LEAF, Node, Slot, halves, pair};
+use super::layout::{LEAF, Node, Slot, head_pair, headed, link_pair, links};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::journal::Tx;
+use crate::region::Link;
 
 /// More forks in a row than a type has bits.
 const DEPTH: usize = 64;
@@ -31,60 +32,64 @@ enum Spot<'r> {
 
 impl<'r> Queue<'r> {
     #[inline]
-    fn node(&self, link: u32) -> Result<&'r Node> {
-        self.map.nodes.get(self.region, link.wrapping_sub(1))
+    fn node(&self, link: Link<Node>) -> Result<&'r Node> {
+        self.map.nodes.linked(self.region, link)
     }
 
     #[inline]
-    fn root(&self) -> u32 {
-        halves(self.own.index.load(Relaxed)).0
+    fn root(&self) -> Link<Node> {
+        headed(self.own.index.load(Relaxed)).0
     }
 
     /// How many types have a leaf.
     pub(super) fn types(&self) -> u32 {
-        halves(self.own.index.load(Relaxed)).1
+        headed::<Node>(self.own.index.load(Relaxed)).1
     }
 
-    /// The first message of a leaf, by link; 0 none.
+    /// The first message of a leaf, if it has one.
     #[inline]
-    pub(super) fn first_of(&self, leaf: u32) -> Result<u32> {
-        Ok(halves(self.node(leaf)?.ends.load(Relaxed)).0)
+    pub(super) fn first_of(&self, leaf: Link<Node>) -> Result<Link<Slot>> {
+        Ok(links::<Slot, Slot>(self.node(leaf)?.ends.load(Relaxed)).0)
     }
 
-    /// The last message of a leaf, by link; 0 none.
-    pub(super) fn last_of(&self, leaf: u32) -> Result<u32> {
-        Ok(halves(self.node(leaf)?.ends.load(Relaxed)).1)
+    /// The last message of a leaf, if it has one.
+    pub(super) fn last_of(&self, leaf: Link<Node>) -> Result<Link<Slot>> {
+        Ok(links::<Slot, Slot>(self.node(leaf)?.ends.load(Relaxed)).1)
     }
 
     /// The type of a leaf.
     #[inline]
-    pub(super) fn type_of(&self, leaf: u32) -> Result<u64> {
+    pub(super) fn type_of(&self, leaf: Link<Node>) -> Result<u64> {
         Ok(self.node(leaf)?.mtype.load(Relaxed))
     }
 
-    /// The first message of this type; 0 none.
+    /// The first message of this type, if there is one.
     #[inline]
-    pub(super) fn first_of_type(&self, mtype: u64) -> Result<u32> {
+    pub(super) fn first_of_type(&self, mtype: u64) -> Result<Link<Slot>> {
         Ok(match self.nearest(mtype)? {
-            Some((_, leaf)) if leaf.mtype.load(Relaxed) == mtype => halves(leaf.ends.load(Relaxed)).0,
-            _ => 0,
+            Some((_, leaf)) if leaf.mtype.load(Relaxed) == mtype => {
+                links::<Slot, Slot>(leaf.ends.load(Relaxed)).0
+            }
+            _ => Link::NONE,
         })
     }
 
-    /// The first message of the lowest type, if that is not above `limit`; 0 none.
+    /// The first message of the lowest type, if there is one that is not above `limit`.
     #[inline]
-    pub(super) fn first_of_lowest(&self, limit: u64) -> Result<u32> {
+    pub(super) fn first_of_lowest(&self, limit: u64) -> Result<Link<Slot>> {
         Ok(match self.nearest(0)? {
-            Some((_, leaf)) if leaf.mtype.load(Relaxed) <= limit => halves(leaf.ends.load(Relaxed)).0,
-            _ => 0,
+            Some((_, leaf)) if leaf.mtype.load(Relaxed) <= limit => {
+                links::<Slot, Slot>(leaf.ends.load(Relaxed)).0
+            }
+            _ => Link::NONE,
         })
     }
 
     /// The leaf that shares the most bits with `mtype`: its own if it has one. For 0 that is the lowest. `None`: the index is empty.
     #[inline]
-    fn nearest(&self, mtype: u64) -> Result<Option<(u32, &'r Node)>> {
+    fn nearest(&self, mtype: u64) -> Result<Option<(Link<Node>, &'r Node)>> {
         let mut at = self.root();
-        if at == 0 {
+        if at.is_none() {
             return Ok(None);
         }
         for _ in 0..DEPTH {
@@ -100,51 +105,51 @@ impl<'r> Queue<'r> {
 
     /// Puts a message behind the others of its type.
     #[inline]
-    pub(super) fn index(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
+    pub(super) fn index(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
         let mtype = slot.mtype.load(Relaxed);
         let near = self.nearest(mtype)?;
         if let Some((near, leaf)) = near {
-            let (first, last) = halves(leaf.ends.load(Relaxed));
-            if first == 0 {
+            let (first, last) = links::<Slot, Slot>(leaf.ends.load(Relaxed));
+            if first.is_none() {
                 if leaf.mtype.load(Relaxed) != mtype {
                     tx.set64(&leaf.mtype, mtype)?;
                 }
-                slot.leaf.store(near, Relaxed);
-                return tx.set64(&leaf.ends, pair(link, link));
+                slot.leaf.store(near);
+                return tx.set64(&leaf.ends, link_pair(link, link));
             }
             if leaf.mtype.load(Relaxed) == mtype {
-                slot.leaf.store(near, Relaxed);
+                slot.leaf.store(near);
                 // The last one's link means nothing before the commit: no journal.
-                self.slot(last)?.kin.store(link, Relaxed);
-                return tx.set64(&leaf.ends, pair(first, link));
+                self.slot(last)?.kin.store(link);
+                return tx.set64(&leaf.ends, link_pair(first, link));
             }
         }
         self.plant(tx, link, mtype, near.map(|(_, leaf)| leaf.mtype.load(Relaxed)))
     }
 
     /// Makes a leaf for a new type. `near` is the nearest other type, if there is one.
-    fn plant(&self, tx: &mut Tx<'r>, link: u32, mtype: u64, near: Option<u64>) -> Result<()> {
+    fn plant(&self, tx: &mut Tx<'r>, link: Link<Slot>, mtype: u64, near: Option<u64>) -> Result<()> {
         let leaf = self.take_node(tx)?;
         let node = self.node(leaf)?;
         node.mtype.store(mtype, Relaxed);
-        node.ends.store(pair(link, link), Relaxed);
+        node.ends.store(link_pair(link, link), Relaxed);
         node.bit.store(LEAF, Relaxed);
-        self.slot(link)?.leaf.store(leaf, Relaxed);
+        self.slot(link)?.leaf.store(leaf);
         let types = self.types().checked_add(1).ok_or(Error::Spoiled)?;
-        let Some(near) = near else { return tx.set64(&self.own.index, pair(leaf, types)) };
+        let Some(near) = near else { return tx.set64(&self.own.index, head_pair(leaf, types)) };
         let bit = 63 - (near ^ mtype).leading_zeros().min(63);
         let (spot, below) = self.spot_for(mtype, bit)?;
         let fork = self.take_node(tx)?;
         let node = self.node(fork)?;
-        let ends = if mtype >> bit & 1 == 0 { pair(leaf, below) } else { pair(below, leaf) };
+        let ends = if mtype >> bit & 1 == 0 { link_pair(leaf, below) } else { link_pair(below, leaf) };
         node.ends.store(ends, Relaxed);
         node.bit.store(bit, Relaxed);
         self.link(tx, spot, fork)?;
-        tx.set64(&self.own.index, pair(self.root(), types))
+        tx.set64(&self.own.index, head_pair(self.root(), types))
     }
 
     /// Where a fork of `bit` belongs on the way to `mtype`, and what stands there now.
-    fn spot_for(&self, mtype: u64, bit: u32) -> Result<(Spot<'r>, u32)> {
+    fn spot_for(&self, mtype: u64, bit: u32) -> Result<(Spot<'r>, Link<Node>)> {
         let (mut spot, mut at) = (Spot::Root, self.root());
         for _ in 0..DEPTH {
             let node = self.node(at)?;
@@ -158,25 +163,25 @@ impl<'r> Queue<'r> {
     }
 
     #[inline]
-    fn link(&self, tx: &mut Tx<'r>, spot: Spot<'r>, to: u32) -> Result<()> {
+    fn link(&self, tx: &mut Tx<'r>, spot: Spot<'r>, to: Link<Node>) -> Result<()> {
         match spot {
-            Spot::Root => tx.set64(&self.own.index, pair(to, self.types())),
-            Spot::Left(fork) => tx.set64(&fork.ends, pair(to, halves(fork.ends.load(Relaxed)).1)),
-            Spot::Right(fork) => tx.set64(&fork.ends, pair(halves(fork.ends.load(Relaxed)).0, to)),
+            Spot::Root => tx.set64(&self.own.index, head_pair(to, self.types())),
+            Spot::Left(fork) => tx.set64(&fork.ends, link_pair(to, sides(fork).1)),
+            Spot::Right(fork) => tx.set64(&fork.ends, link_pair(sides(fork).0, to)),
         }
     }
 
     /// Takes the first message of its type out of the index. Any other is spoiled (X3).
     #[inline]
-    pub(super) fn unindex(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
-        let at = slot.leaf.load(Relaxed);
+    pub(super) fn unindex(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
+        let at = slot.leaf.load();
         let leaf = self.node(at)?;
-        let (first, last) = halves(leaf.ends.load(Relaxed));
+        let (first, last) = links(leaf.ends.load(Relaxed));
         if first != link {
             return Err(Error::Spoiled);
         }
         if first != last {
-            return tx.set64(&leaf.ends, pair(slot.kin.load(Relaxed), last));
+            return tx.set64(&leaf.ends, link_pair(slot.kin.load(), last));
         }
         if self.root() == at {
             return tx.set64(&leaf.ends, 0);
@@ -185,19 +190,19 @@ impl<'r> Queue<'r> {
     }
 
     /// Removes a leaf that is not the root, and the fork above it.
-    fn fell(&self, tx: &mut Tx<'r>, leaf: u32, mtype: u64) -> Result<()> {
+    fn fell(&self, tx: &mut Tx<'r>, leaf: Link<Node>, mtype: u64) -> Result<()> {
         let (mut above, mut spot, mut at) = (None, Spot::Root, self.root());
         for _ in 0..DEPTH {
             if at == leaf {
                 let (at_fork, other) = match (above, spot) {
-                    (Some(above), Spot::Left(fork)) => (above, halves(fork.ends.load(Relaxed)).1),
-                    (Some(above), Spot::Right(fork)) => (above, halves(fork.ends.load(Relaxed)).0),
+                    (Some(above), Spot::Left(fork)) => (above, sides(fork).1),
+                    (Some(above), Spot::Right(fork)) => (above, sides(fork).0),
                     _ => return Err(Error::Spoiled),
                 };
-                let (over, fork): (Spot<'r>, u32) = at_fork;
+                let (over, fork): (Spot<'r>, Link<Node>) = at_fork;
                 self.link(tx, over, other)?;
                 let types = self.types().checked_sub(1).ok_or(Error::Spoiled)?;
-                tx.set64(&self.own.index, pair(self.root(), types))?;
+                tx.set64(&self.own.index, head_pair(self.root(), types))?;
                 self.give_node(tx, leaf)?;
                 return self.give_node(tx, fork);
             }
@@ -212,34 +217,32 @@ impl<'r> Queue<'r> {
         Err(Error::Spoiled)
     }
 
-    fn take_node(&self, tx: &mut Tx<'r>) -> Result<u32> {
-        let (free, fresh) = halves(self.own.nodes.load(Relaxed));
-        if free != 0 {
-            tx.set64(&self.own.nodes, pair(self.node(free)?.free.load(Relaxed), fresh))?;
+    fn take_node(&self, tx: &mut Tx<'r>) -> Result<Link<Node>> {
+        let (free, fresh) = headed::<Node>(self.own.nodes.load(Relaxed));
+        if !free.is_none() {
+            tx.set64(&self.own.nodes, head_pair(self.node(free)?.free.load(), fresh))?;
             return Ok(free);
         }
-        if fresh >= self.map.nodes.cap {
-            return Err(Error::Full);
-        }
-        tx.set64(&self.own.nodes, pair(0, fresh + 1))?;
-        Ok(fresh + 1)
+        let index = self.map.nodes.index(fresh).ok_or(Error::Full)?;
+        tx.set64(&self.own.nodes, head_pair::<Node>(Link::NONE, fresh + 1))?;
+        Ok(index.link())
     }
 
-    fn give_node(&self, tx: &mut Tx<'r>, link: u32) -> Result<()> {
-        let (free, fresh) = halves(self.own.nodes.load(Relaxed));
-        self.node(link)?.free.store(free, Relaxed);
-        tx.set64(&self.own.nodes, pair(link, fresh))
+    fn give_node(&self, tx: &mut Tx<'r>, link: Link<Node>) -> Result<()> {
+        let (free, fresh) = headed(self.own.nodes.load(Relaxed));
+        self.node(link)?.free.store(free);
+        tx.set64(&self.own.nodes, head_pair(link, fresh))
     }
 
     /// Calls `each` for every leaf, lowest type first.
     ///
     /// # Errors
     /// `Spoiled` where the tree is none; what `each` answers.
-    pub(super) fn each_leaf(&self, mut each: impl FnMut(u32) -> Result<()>) -> Result<()> {
-        let mut stack = [0; DEPTH];
+    pub(super) fn each_leaf(&self, mut each: impl FnMut(Link<Node>) -> Result<()>) -> Result<()> {
+        let mut stack = [Link::NONE; DEPTH];
         let (mut depth, mut at) = (0_usize, self.root());
         let mut left = self.map.nodes.cap;
-        while at != 0 {
+        while !at.is_none() {
             left = left.checked_sub(1).ok_or(Error::Spoiled)?;
             let node = self.node(at)?;
             if node.bit.load(Relaxed) == LEAF {
@@ -248,7 +251,7 @@ impl<'r> Queue<'r> {
                 depth = up;
                 at = *stack.get(depth).ok_or(Error::Spoiled)?;
             } else {
-                let (low, high) = halves(node.ends.load(Relaxed));
+                let (low, high) = sides(node);
                 *stack.get_mut(depth).ok_or(Error::Spoiled)? = high;
                 depth += 1;
                 at = low;
@@ -267,7 +270,7 @@ impl<'r> Queue<'r> {
             let mtype = self.type_of(leaf)?;
             let ordered = lowest.replace(mtype).is_none_or(|before| before < mtype);
             let reached = self.nearest(mtype)?.is_some_and(|(near, _)| near == leaf);
-            let filled = leaf == root || self.first_of(leaf)? != 0;
+            let filled = leaf == root || !self.first_of(leaf)?.is_none();
             if ordered && reached && filled { Ok(()) } else { Err(Error::Spoiled) }
         });
         walk.map_err(|_| "the type index is no ordered tree of types with messages")?;
@@ -279,20 +282,26 @@ impl<'r> Queue<'r> {
 
     /// How many nodes are free, for `verify`.
     pub(super) fn free_nodes(&self) -> Result<u32> {
-        let (mut at, _) = halves(self.own.nodes.load(Relaxed));
+        let (mut at, _) = headed::<Node>(self.own.nodes.load(Relaxed));
         let mut count = 0;
-        while at != 0 && count <= self.map.nodes.cap {
+        while !at.is_none() && count <= self.map.nodes.cap {
             count += 1;
-            at = self.node(at)?.free.load(Relaxed);
+            at = self.node(at)?.free.load();
         }
         Ok(count)
     }
 }
 
+/// The two sides of a fork.
+#[inline]
+fn sides(fork: &Node) -> (Link<Node>, Link<Node>) {
+    links(fork.ends.load(Relaxed))
+}
+
 /// The side of a fork to go on for `mtype`, and the node there.
 #[inline]
-fn side(fork: &Node, bit: u32, mtype: u64) -> Result<(Spot<'_>, u32)> {
-    let (low, high) = halves(fork.ends.load(Relaxed));
+fn side(fork: &Node, bit: u32, mtype: u64) -> Result<(Spot<'_>, Link<Node>)> {
+    let (low, high) = sides(fork);
     let decides = mtype.checked_shr(bit).filter(|_| bit < LEAF).ok_or(Error::Spoiled)?;
     Ok(if decides & 1 == 0 { (Spot::Left(fork), low) } else { (Spot::Right(fork), high) })
 }

@@ -7,7 +7,7 @@ use crate::atomic::{AtomicU32, AtomicU64};
 use crate::journal::Entry;
 use crate::layout;
 use crate::object::Header;
-use crate::region::Table;
+use crate::region::{Link, LinkCell, Table};
 use crate::ticket::{self, layout::Place};
 
 /// Text that a slot holds itself.
@@ -52,13 +52,13 @@ layout! {
     /// One message: queued, owned by a ticket, or free.
     Slot[128] {
         /// The message behind it in order of arrival; means nothing in the last one.
-        next: AtomicU32,
+        next: LinkCell<Slot>,
         /// The message before it; means nothing in the first one.
-        prev: AtomicU32,
+        prev: LinkCell<Slot>,
         /// The next message of the same type; means nothing in the type's last one.
-        kin: AtomicU32,
+        kin: LinkCell<Slot>,
         /// The type's leaf, node + 1.
-        leaf: AtomicU32,
+        leaf: LinkCell<Node>,
         /// Type.
         mtype: AtomicU64,
         /// Place in the order of arrival.
@@ -66,9 +66,9 @@ layout! {
         /// Bytes of text.
         size: AtomicU32,
         /// First block of a text longer than [`INLINE`], + 1.
-        block: AtomicU32,
+        block: LinkCell<Block>,
         /// Next free slot + 1. A field of its own: filling a slot that was just taken leaves the free list restorable.
-        free: AtomicU32,
+        free: LinkCell<Slot>,
         /// Unused.
         spare: AtomicU32,
         /// A text of up to [`INLINE`] bytes.
@@ -77,7 +77,7 @@ layout! {
     /// A call's half of its ticket.
     Part[32] {
         /// The message that the ticket owns, slot + 1; 0 none.
-        message: AtomicU32,
+        message: LinkCell<Slot>,
         /// What the ticket is for (`part.rs`).
         purpose: AtomicU32,
         /// A receiver's msgflg.
@@ -89,6 +89,11 @@ layout! {
         /// The longest text that a receiver takes, bytes.
         size: AtomicU64,
     }
+    /// What is noted of a block of text, whose bytes lie elsewhere.
+    Block[4] {
+        /// The one behind it in its text or in the free list, + 1.
+        next: LinkCell<Block>,
+    }
     /// A node of the type index: a leaf (a type and its messages) or a fork.
     Node[32] {
         /// Leaf: the type.
@@ -98,7 +103,7 @@ layout! {
         /// Leaf: [`LEAF`]. Fork: the bit that decides.
         bit: AtomicU32,
         /// Next free node + 1.
-        free: AtomicU32,
+        free: LinkCell<Node>,
         /// Unused.
         spare: AtomicU64,
     }
@@ -119,6 +124,32 @@ pub fn pair(low: u32, high: u32) -> u64 {
 #[inline]
 pub fn halves(word: u64) -> (u32, u32) {
     (word as u32, (word >> 32) as u32)
+}
+
+/// The halves of a word that has two links.
+#[inline]
+pub fn links<A, B>(word: u64) -> (Link<A>, Link<B>) {
+    let (low, high) = halves(word);
+    (Link::claim(low), Link::claim(high))
+}
+
+/// Two links in a word.
+#[inline]
+pub fn link_pair<A, B>(low: Link<A>, high: Link<B>) -> u64 {
+    pair(low.word(), high.word())
+}
+
+/// The halves of a word that has a link and a number.
+#[inline]
+pub fn headed<T>(word: u64) -> (Link<T>, u32) {
+    let (low, high) = halves(word);
+    (Link::claim(low), high)
+}
+
+/// A link and a number in a word.
+#[inline]
+pub fn head_pair<T>(low: Link<T>, high: u32) -> u64 {
+    pair(low.word(), high)
 }
 
 /// How many blocks a text of `size` bytes takes.
@@ -212,8 +243,8 @@ pub struct Map {
     pub slots: Table<Slot>,
     /// The type index.
     pub nodes: Table<Node>,
-    /// For each block the one behind it in its text or in the free list, + 1.
-    pub links: Table<AtomicU32>,
+    /// What is noted of the blocks.
+    pub links: Table<Block>,
     /// Offset of the blocks.
     pub blocks: usize,
     /// Length of all.

@@ -5,10 +5,11 @@
 //! O2. The order, the type index and the counts change together.
 
 use super::Queue;
-use super::layout::{Slot, halves, pair};
+use super::layout::{Slot, halves, link_pair, links, pair};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::journal::Tx;
+use crate::region::Link;
 
 impl<'r> Queue<'r> {
     /// Whether a message fits. kernel: msg_fits_inqueue().
@@ -21,18 +22,18 @@ impl<'r> Queue<'r> {
 
     /// Puts a message that nobody else can reach at the end of the queue.
     #[inline]
-    pub(super) fn append(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
+    pub(super) fn append(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
         let seq = self.own.seq.load(Relaxed);
         self.own.seq.store(seq.wrapping_add(1), Relaxed);
         slot.seq.store(seq, Relaxed);
-        let (first, last) = halves(self.own.order.load(Relaxed));
-        if first == 0 {
-            tx.set64(&self.own.order, pair(link, link))?;
+        let (first, last) = links::<Slot, Slot>(self.own.order.load(Relaxed));
+        if first.is_none() {
+            tx.set64(&self.own.order, link_pair(link, link))?;
         } else {
             // The last one's link means nothing before the commit (O1): no journal.
-            self.slot(last)?.next.store(link, Relaxed);
-            slot.prev.store(last, Relaxed);
-            tx.set64(&self.own.order, pair(first, link))?;
+            self.slot(last)?.next.store(link);
+            slot.prev.store(last);
+            tx.set64(&self.own.order, link_pair(first, link))?;
         }
         self.index(tx, link, slot)?;
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
@@ -43,18 +44,18 @@ impl<'r> Queue<'r> {
 
     /// Takes a message out of the queue: the first of its type.
     #[inline]
-    pub(super) fn detach(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
-        let (first, last) = halves(self.own.order.load(Relaxed));
+    pub(super) fn detach(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
+        let (first, last) = links(self.own.order.load(Relaxed));
         if first == link && last == link {
             tx.set64(&self.own.order, 0)?;
         } else if first == link {
-            tx.set64(&self.own.order, pair(slot.next.load(Relaxed), last))?;
+            tx.set64(&self.own.order, link_pair(slot.next.load(), last))?;
         } else if last == link {
-            tx.set64(&self.own.order, pair(first, slot.prev.load(Relaxed)))?;
+            tx.set64(&self.own.order, link_pair(first, slot.prev.load()))?;
         } else {
-            let (next, prev) = (slot.next.load(Relaxed), slot.prev.load(Relaxed));
-            tx.set32(&self.slot(prev)?.next, next)?;
-            tx.set32(&self.slot(next)?.prev, prev)?;
+            let (next, prev) = (slot.next.load(), slot.prev.load());
+            tx.set_link(&self.slot(prev)?.next, next)?;
+            tx.set_link(&self.slot(next)?.prev, prev)?;
         }
         self.unindex(tx, link, slot)?;
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
@@ -63,18 +64,18 @@ impl<'r> Queue<'r> {
         tx.set64(&self.own.counts, pair(bytes, messages.checked_sub(1).ok_or(Error::Spoiled)?))
     }
 
-    /// The message at a place in the order of arrival; 0 none. For MSG_COPY.
-    pub(super) fn at_place(&self, place: u64) -> Result<u32> {
-        let (mut link, last) = halves(self.own.order.load(Relaxed));
+    /// The message at a place in the order of arrival, if there is one. For MSG_COPY.
+    pub(super) fn at_place(&self, place: u64) -> Result<Link<Slot>> {
+        let (mut link, last) = links(self.own.order.load(Relaxed));
         let (_, messages) = halves(self.own.counts.load(Relaxed));
         if place >= u64::from(messages.min(self.map.slots.cap)) {
-            return Ok(0);
+            return Ok(Link::NONE);
         }
         for _ in 0..place {
             if link == last {
-                return Ok(0);
+                return Ok(Link::NONE);
             }
-            link = self.slot(link)?.next.load(Relaxed);
+            link = self.slot(link)?.next.load();
         }
         Ok(link)
     }

@@ -5,11 +5,12 @@
 //! P2. A ticket that is held owns a message whose text its thread copies in (`Reserved`) or out (`Received`).
 
 use super::Queue;
-use super::layout::Part;
+use super::layout::{Part, Slot};
 use super::receive::Selection;
-use crate::atomic::{AtomicU32, Relaxed};
+use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::journal::Tx;
+use crate::region::Link;
 use crate::ticket::{self, Ticket};
 
 /// A call's ticket.
@@ -35,10 +36,10 @@ impl Part {
         self.purpose.load(Relaxed) == purpose as u32
     }
 
-    /// The message that the ticket owns, by link; 0 none.
+    /// The message that the ticket owns, if it owns one.
     #[inline]
-    pub(super) fn message(&self) -> u32 {
-        self.message.load(Relaxed)
+    pub(super) fn message(&self) -> Link<Slot> {
+        self.message.load()
     }
 
     /// What a receiver waits for.
@@ -53,15 +54,15 @@ impl Part {
 
     /// Fills a ticket that was just taken: before the commit it is free, and its halves mean nothing.
     #[inline]
-    pub(super) fn fill(&self, purpose: Purpose, message: u32) {
-        self.message.store(message, Relaxed);
+    pub(super) fn fill(&self, purpose: Purpose, message: Link<Slot>) {
+        self.message.store(message);
         self.purpose.store(purpose as u32, Relaxed);
     }
 
     /// Fills a receiver's ticket that was just taken.
     #[inline]
     pub(super) fn fill_receiver(&self, selection: Selection) {
-        self.fill(Purpose::Receiver, 0);
+        self.fill(Purpose::Receiver, Link::NONE);
         self.msgtyp.store(selection.msgtyp as u64, Relaxed);
         self.size.store(selection.size as u64, Relaxed);
         self.flags.store(selection.flags as u32, Relaxed);
@@ -74,19 +75,18 @@ impl Part {
 
     /// Puts a message into a receiver's ticket.
     #[inline]
-    pub(super) fn hand_over(&self, tx: &mut Tx<'_>, message: u32) -> Result<()> {
+    pub(super) fn hand_over(&self, tx: &mut Tx<'_>, message: Link<Slot>) -> Result<()> {
         self.set_message(tx, message)
     }
 
     /// Takes a sender's message out of its ticket: it belongs to the queue, or to a receiver, now.
     pub(super) fn take_message(&self, tx: &mut Tx<'_>) -> Result<()> {
-        self.set_message(tx, 0)
+        self.set_message(tx, Link::NONE)
     }
 
     #[inline]
-    fn set_message(&self, tx: &mut Tx<'_>, message: u32) -> Result<()> {
-        let field: &AtomicU32 = &self.message;
-        tx.set32(field, message)
+    fn set_message(&self, tx: &mut Tx<'_>, message: Link<Slot>) -> Result<()> {
+        tx.set_link(&self.message, message)
     }
 }
 
@@ -104,7 +104,7 @@ impl<'r> Queue<'r> {
             self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
         }
         self.tickets().free(&mut tx, ticket)?;
-        if owns != 0 {
+        if !owns.is_none() {
             self.give_slot(&mut tx, owns, self.slot(owns)?)?;
         }
         tx.commit();

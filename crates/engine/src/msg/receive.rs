@@ -3,13 +3,14 @@
 //! msgtyp 0: the first message. Above 0: the first of that type; with MSG_EXCEPT the first of another. Below 0: the first of the
 //! *lowest* type that is not above |msgtyp|. None of them walks along the queue.
 
-use super::layout::halves;
+use super::layout::{Slot, links};
 use super::part::{Purpose, Record};
 use super::{Queue, STAGE};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::lock;
+use crate::region::Link;
 use crate::ticket::{Resumed, Served, Ticket};
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
@@ -52,7 +53,7 @@ pub struct Received {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ReceivedText {
     ticket: Ticket,
-    link: u32,
+    link: Link<Slot>,
     size: usize,
     /// Its type.
     pub mtype: i64,
@@ -83,11 +84,11 @@ impl Selection {
 }
 
 impl<'r> Queue<'r> {
-    /// The message for a selection, by link; 0 none.
+    /// The message for a selection, if there is one.
     #[inline]
-    fn find(&self, selection: Selection) -> Result<u32> {
+    fn find(&self, selection: Selection) -> Result<Link<Slot>> {
         match selection.msgtyp {
-            0 => Ok(halves(self.own.order.load(Relaxed)).0),
+            0 => Ok(links::<Slot, Slot>(self.own.order.load(Relaxed)).0),
             t if t < 0 => self.first_of_lowest(selection.limit() as u64),
             t if selection.flags & MSG_EXCEPT != 0 => self.first_of_other(t as u64),
             t => self.first_of_type(t as u64),
@@ -96,20 +97,20 @@ impl<'r> Queue<'r> {
 
     /// The first message of another type: along the queue for as many steps as there are types, then the earliest of the other
     /// types' first ones. So neither many messages nor many types make it long.
-    fn first_of_other(&self, mtype: u64) -> Result<u32> {
-        let (mut at, last) = halves(self.own.order.load(Relaxed));
+    fn first_of_other(&self, mtype: u64) -> Result<Link<Slot>> {
+        let (mut at, last) = links(self.own.order.load(Relaxed));
         for _ in 0..=self.types() {
-            if at == 0 || self.slot(at)?.mtype.load(Relaxed) != mtype {
+            if at.is_none() || self.slot(at)?.mtype.load(Relaxed) != mtype {
                 return Ok(at);
             }
-            at = if at == last { 0 } else { self.slot(at)?.next.load(Relaxed) };
+            at = if at == last { Link::NONE } else { self.slot(at)?.next.load() };
         }
-        let (mut best, mut earliest) = (0, u64::MAX);
+        let (mut best, mut earliest) = (Link::NONE, u64::MAX);
         self.each_leaf(|leaf| {
             let link = self.first_of(leaf)?;
-            if link != 0 && self.type_of(leaf)? != mtype {
+            if !link.is_none() && self.type_of(leaf)? != mtype {
                 let seq = self.slot(link)?.seq.load(Relaxed);
-                if best == 0 || seq < earliest {
+                if best.is_none() || seq < earliest {
                     (best, earliest) = (link, seq);
                 }
             }
@@ -132,7 +133,7 @@ impl<'r> Queue<'r> {
         let now = host.now();
         let locked = self.lock(host, who)?;
         let link = self.find(selection)?;
-        if link == 0 {
+        if link.is_none() {
             if selection.flags & IPC_NOWAIT != 0 {
                 return Err(Error::Errno(Errno::ENOMSG));
             }
@@ -261,7 +262,7 @@ impl<'r> Queue<'r> {
         let _locked = self.lock(host, who)?;
         let none = Error::Errno(Errno::ENOMSG);
         let link = self.at_place(u64::try_from(place).map_err(|_| none)?)?;
-        if link == 0 {
+        if link.is_none() {
             return Err(none);
         }
         let slot = self.slot(link)?;

@@ -1,6 +1,6 @@
 //! msgsnd. msgop(2); kernel: do_msgsnd(), pipelined_send().
 
-use super::layout::Part;
+use super::layout::{Part, Slot};
 use super::part::{Purpose, Record};
 use super::{Queue, STAGE};
 use crate::atomic::Relaxed;
@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
 use crate::lock;
+use crate::region::Link;
 use crate::ticket::{Resumed, Served, Ticket};
 use ring3_abi::{Errno, Pid};
 
@@ -15,7 +16,7 @@ use ring3_abi::{Errno, Pid};
 #[derive(Debug)]
 pub struct ReservedMessage {
     ticket: Ticket,
-    link: u32,
+    link: Link<Slot>,
     /// Bytes of text.
     pub size: usize,
 }
@@ -167,7 +168,7 @@ impl<'r> Queue<'r> {
         host: &H,
         tx: &mut Tx<'r>,
         served: &mut Served<'r, Part>,
-        link: u32,
+        link: Link<Slot>,
         sender: Pid,
         now: i64,
     ) -> Result<()> {

@@ -12,16 +12,17 @@
 //! again. After it a ticket owns them, and `settle` gives them back.
 
 use super::Queue;
-use super::layout::{BLOCK, INLINE, Slot, blocks_of, halves, pair};
+use super::layout::{BLOCK, Block, INLINE, Slot, blocks_of, head_pair, headed};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::journal::Tx;
+use crate::region::Link;
 
 impl<'r> Queue<'r> {
-    /// The slot with this link (index + 1); no link is spoiled here.
+    /// The slot that a link means; no link is spoiled here.
     #[inline]
-    pub(super) fn slot(&self, link: u32) -> Result<&'r Slot> {
-        self.map.slots.get(self.region, link.wrapping_sub(1))
+    pub(super) fn slot(&self, link: Link<Slot>) -> Result<&'r Slot> {
+        self.map.slots.linked(self.region, link)
     }
 
     /// Takes a slot, and blocks for `size` bytes, for a message that nobody can reach before the commit. Answers the link and the slot.
@@ -29,43 +30,45 @@ impl<'r> Queue<'r> {
     /// # Errors
     /// `Full`.
     #[inline]
-    pub(super) fn take_slot(&self, tx: &mut Tx<'r>, mtype: i64, size: usize) -> Result<(u32, &'r Slot)> {
-        let word = self.own.slots.load(Relaxed);
-        let (free, fresh) = halves(word);
-        let (link, slot) = if free != 0 {
+    pub(super) fn take_slot(
+        &self,
+        tx: &mut Tx<'r>,
+        mtype: i64,
+        size: usize,
+    ) -> Result<(Link<Slot>, &'r Slot)> {
+        let (free, fresh) = headed::<Slot>(self.own.slots.load(Relaxed));
+        let (link, slot) = if !free.is_none() {
             let slot = self.slot(free)?;
-            tx.set64(&self.own.slots, pair(slot.free.load(Relaxed), fresh))?;
+            tx.set64(&self.own.slots, head_pair(slot.free.load(), fresh))?;
             (free, slot)
         } else {
-            if fresh >= self.map.slots.cap {
-                return Err(Error::Full);
-            }
-            tx.set64(&self.own.slots, pair(0, fresh + 1))?;
-            (fresh + 1, self.slot(fresh + 1)?)
+            let index = self.map.slots.index(fresh).ok_or(Error::Full)?;
+            tx.set64(&self.own.slots, head_pair::<Slot>(Link::NONE, fresh + 1))?;
+            (index.link(), self.map.slots.element(self.region, index)?)
         };
         slot.mtype.store(mtype as u64, Relaxed);
         slot.size.store(size as u32, Relaxed);
         if size > INLINE {
-            slot.block.store(self.take_blocks(tx, blocks_of(size))?, Relaxed);
+            slot.block.store(self.take_blocks(tx, blocks_of(size))?);
         }
         Ok((link, slot))
     }
 
     /// Gives a slot and its blocks back.
     #[inline]
-    pub(super) fn give_slot(&self, tx: &mut Tx<'r>, link: u32, slot: &Slot) -> Result<()> {
+    pub(super) fn give_slot(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
         let size = slot.size.load(Relaxed) as usize;
         if size > INLINE {
-            self.give_blocks(tx, slot.block.load(Relaxed), blocks_of(size))?;
+            self.give_blocks(tx, slot.block.load(), blocks_of(size))?;
         }
-        let (free, fresh) = halves(self.own.slots.load(Relaxed));
-        slot.free.store(free, Relaxed);
-        tx.set64(&self.own.slots, pair(link, fresh))
+        let (free, fresh) = headed(self.own.slots.load(Relaxed));
+        slot.free.store(free);
+        tx.set64(&self.own.slots, head_pair(link, fresh))
     }
 
-    fn take_blocks(&self, tx: &mut Tx<'r>, count: usize) -> Result<u32> {
+    fn take_blocks(&self, tx: &mut Tx<'r>, count: usize) -> Result<Link<Block>> {
         let count = u32::try_from(count).map_err(|_| Error::Full)?;
-        let (mut head, mut free) = halves(self.own.blocks.load(Relaxed));
+        let (mut head, mut free) = headed(self.own.blocks.load(Relaxed));
         if free < count {
             (head, free) = (self.refill(tx, head, count - free)?, count);
         }
@@ -73,28 +76,27 @@ impl<'r> Queue<'r> {
         for _ in 1..count {
             last = self.behind(last)?;
         }
-        let rest = if free > count { self.behind(last)? } else { 0 };
-        tx.set64(&self.own.blocks, pair(rest, free - count))?;
+        let rest = if free > count { self.behind(last)? } else { Link::NONE };
+        tx.set64(&self.own.blocks, head_pair(rest, free - count))?;
         Ok(head)
     }
 
     /// Puts `more` fresh blocks in front of the free list; the caller writes the list's word. Answers the new head.
     #[cold]
-    fn refill(&self, tx: &mut Tx<'r>, head: u32, more: u32) -> Result<u32> {
+    fn refill(&self, tx: &mut Tx<'r>, head: Link<Block>, more: u32) -> Result<Link<Block>> {
         let fresh = self.own.block_fresh.load(Relaxed);
         let end = fresh.checked_add(more).ok_or(Error::Spoiled)?;
-        if end > self.map.links.cap {
-            return Err(Error::Full);
-        }
-        for index in fresh..end {
-            let link = if index + 1 < end { index + 2 } else { head };
-            self.map.links.get(self.region, index)?.store(link, Relaxed);
+        let mut first = head;
+        for number in (fresh..end).rev() {
+            let index = self.map.links.index(number).ok_or(Error::Full)?;
+            self.map.links.element(self.region, index)?.next.store(first);
+            first = index.link();
         }
         tx.set32(&self.own.block_fresh, end)?;
-        Ok(fresh + 1)
+        Ok(first)
     }
 
-    fn give_blocks(&self, tx: &mut Tx<'r>, first: u32, count: usize) -> Result<()> {
+    fn give_blocks(&self, tx: &mut Tx<'r>, first: Link<Block>, count: usize) -> Result<()> {
         let count = u32::try_from(count).map_err(|_| Error::Spoiled)?;
         if count > self.map.links.cap {
             return Err(Error::Spoiled);
@@ -103,25 +105,21 @@ impl<'r> Queue<'r> {
         for _ in 1..count {
             last = self.behind(last)?;
         }
-        let (head, free) = halves(self.own.blocks.load(Relaxed));
-        self.map.links.get(self.region, last.wrapping_sub(1))?.store(head, Relaxed);
-        tx.set64(&self.own.blocks, pair(first, free.checked_add(count).ok_or(Error::Spoiled)?))
+        let (head, free) = headed(self.own.blocks.load(Relaxed));
+        self.map.links.linked(self.region, last)?.next.store(head);
+        tx.set64(&self.own.blocks, head_pair(first, free.checked_add(count).ok_or(Error::Spoiled)?))
     }
 
     /// The block behind a block, both as links.
     #[inline]
-    pub(super) fn behind(&self, link: u32) -> Result<u32> {
-        Ok(self.map.links.get(self.region, link.wrapping_sub(1))?.load(Relaxed))
+    pub(super) fn behind(&self, link: Link<Block>) -> Result<Link<Block>> {
+        Ok(self.map.links.linked(self.region, link)?.next.load())
     }
 
     /// Offset in the region of a block's bytes.
     #[inline]
-    fn block_at(&self, link: u32) -> Result<usize> {
-        let index = link.wrapping_sub(1);
-        if index >= self.map.links.cap {
-            return Err(Error::Spoiled);
-        }
-        Ok(self.map.blocks + index as usize * BLOCK)
+    fn block_at(&self, link: Link<Block>) -> Result<usize> {
+        Ok(self.map.blocks + self.map.links.checked(link)?.number() as usize * BLOCK)
     }
 
     /// Offset in the region of a text's first bytes: all of them, or its first block's.
@@ -130,7 +128,7 @@ impl<'r> Queue<'r> {
         if slot.size.load(Relaxed) as usize <= INLINE {
             self.region.offset_of(&slot.text)
         } else {
-            self.block_at(slot.block.load(Relaxed))
+            self.block_at(slot.block.load())
         }
     }
 
@@ -154,7 +152,7 @@ impl<'r> Queue<'r> {
 
     /// Copies one slot's text to another's of the same size.
     pub(super) fn duplicate(&self, from: &Slot, to: &Slot, size: usize) -> Result<()> {
-        let (mut a, mut b) = (from.block.load(Relaxed), to.block.load(Relaxed));
+        let (mut a, mut b) = (from.block.load(), to.block.load());
         if size <= INLINE {
             return self.region.copy_to(self.region, self.text_at(from)?, self.text_at(to)?, size);
         }
@@ -171,10 +169,10 @@ impl<'r> Queue<'r> {
     }
 
     /// The first `len` bytes of a text, piece by piece.
-    pub(super) fn pieces(&self, link: u32, size: usize, len: usize) -> Pieces<'r> {
+    pub(super) fn pieces(&self, link: Link<Slot>, size: usize, len: usize) -> Pieces<'r> {
         let at = match self.slot(link) {
             Ok(slot) if size <= INLINE => self.region.offset_of(&slot.text).map(Place::Inline),
-            Ok(slot) => Ok(Place::Block(slot.block.load(Relaxed))),
+            Ok(slot) => Ok(Place::Block(slot.block.load())),
             Err(error) => Err(error),
         };
         Pieces { queue: *self, at: at.unwrap_or(Place::Nowhere), left: len }
@@ -193,7 +191,7 @@ pub struct Piece {
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Inline(usize),
-    Block(u32),
+    Block(Link<Block>),
     Nowhere,
 }
 
@@ -218,11 +216,11 @@ impl Pieces<'_> {
     }
 
     /// How many bytes stand in a row from this block on; moves on to the block behind them.
-    fn stretch(&mut self, first: u32) -> Result<usize> {
+    fn stretch(&mut self, first: Link<Block>) -> Result<usize> {
         let (mut last, mut len) = (first, BLOCK);
         while len < self.left {
             let next = self.queue.behind(last)?;
-            if next != last.wrapping_add(1) {
+            if !next.follows(last) {
                 self.at = Place::Block(next);
                 return Ok(len);
             }

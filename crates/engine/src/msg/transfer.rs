@@ -7,9 +7,9 @@
 //! Only the broker moves queues. Until the old region says MOVED it is the queue; the new one is nobody's before the broker's directory names it.
 
 use super::Queue;
-use super::layout::{BLOCK, Node, QUEUE_HEADER, QueueHeader, Slot, halves};
+use super::layout::{BLOCK, Block, Node, QUEUE_HEADER, QueueHeader, Slot, halves};
 use super::part::Record;
-use crate::atomic::{AtomicU32, Relaxed, Release};
+use crate::atomic::{Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, MOVED};
@@ -29,7 +29,7 @@ impl<'r> Queue<'r> {
         self.tickets().copy_to(new.tickets())?;
         self.copy_table::<Slot>(new, self.map.slots, new.map.slots, self.slots_used())?;
         self.copy_table::<Node>(new, self.map.nodes, new.map.nodes, nodes)?;
-        self.copy_table::<AtomicU32>(new, self.map.links, new.map.links, blocks)?;
+        self.copy_table::<Block>(new, self.map.links, new.map.links, blocks)?;
         self.region.copy_to(new.region, self.map.blocks, new.map.blocks, blocks as usize * BLOCK)?;
         // ORDERING: Release, as in format().
         new.header.state.store(LIVE, Release);

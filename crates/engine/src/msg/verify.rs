@@ -1,10 +1,11 @@
 //! Whether a queue at rest is as its invariants say. For tests, and for looking at a namespace.
 
 use super::Queue;
-use super::layout::halves;
+use super::layout::{Slot, halves, headed, links};
 use super::part::Purpose;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
+use crate::region::Link;
 use crate::ticket::Ticket;
 
 /// What a check found.
@@ -38,12 +39,12 @@ impl<'r> Queue<'r> {
 
     /// Checks the queue's links and counts, and that no receiver sleeps that a message would serve. Answers how many messages there are.
     fn check_order(&self) -> Result<core::result::Result<u32, &'static str>> {
-        let (first, last) = halves(self.own.order.load(Relaxed));
+        let (first, last) = links::<Slot, Slot>(self.own.order.load(Relaxed));
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
-        let (mut link, mut sum, mut count, mut before, mut seq) = (first, 0_u64, 0, 0, None);
-        while link != 0 && count <= messages {
+        let (mut link, mut sum, mut count, mut before, mut seq) = (first, 0_u64, 0, Link::NONE, None);
+        while !link.is_none() && count <= messages {
             let slot = self.slot(link)?;
-            if before != 0 && slot.prev.load(Relaxed) != before {
+            if !before.is_none() && slot.prev.load() != before {
                 return Ok(Err("the queue's links disagree"));
             }
             let now = slot.seq.load(Relaxed);
@@ -59,7 +60,7 @@ impl<'r> Queue<'r> {
             (before, seq) = (link, Some(now));
             sum += u64::from(slot.size.load(Relaxed));
             count += 1;
-            link = if link == last { 0 } else { slot.next.load(Relaxed) };
+            link = if link == last { Link::NONE } else { slot.next.load() };
         }
         let right = count == messages && sum == u64::from(bytes) && before == last;
         Ok(if right { Ok(count) } else { Err("the queue's counts are wrong") })
@@ -70,18 +71,15 @@ impl<'r> Queue<'r> {
         let mut count = 0;
         self.each_leaf(|leaf| {
             let (mut link, mut seq) = (self.first_of(leaf)?, None);
-            while link != 0 && count < self.map.slots.cap {
+            while !link.is_none() && count < self.map.slots.cap {
                 let slot = self.slot(link)?;
                 let later =
                     seq.replace(slot.seq.load(Relaxed)).is_none_or(|seq| seq < slot.seq.load(Relaxed));
-                if !later
-                    || slot.leaf.load(Relaxed) != leaf
-                    || slot.mtype.load(Relaxed) != self.type_of(leaf)?
-                {
+                if !later || slot.leaf.load() != leaf || slot.mtype.load(Relaxed) != self.type_of(leaf)? {
                     return Err(Error::Spoiled);
                 }
                 count += 1;
-                link = if link == self.last_of(leaf)? { 0 } else { slot.kin.load(Relaxed) };
+                link = if link == self.last_of(leaf)? { Link::NONE } else { slot.kin.load() };
             }
             Ok(())
         })?;
@@ -94,7 +92,7 @@ impl<'r> Queue<'r> {
         for index in 0..self.tickets().used() {
             let record = self.tickets().get(Ticket(index))?;
             let (state, is) = (record.state(), |purpose| record.own.is(purpose));
-            let owns = record.own.message() != 0;
+            let owns = !record.own.message().is_none();
             let agree = state.is_free()
                 || state.is_done()
                 || state.waits() && (is(Purpose::Sender) && owns || is(Purpose::Receiver) && !owns)
@@ -123,11 +121,11 @@ impl<'r> Queue<'r> {
     }
 
     fn free_slots(&self) -> Result<u32> {
-        let (mut at, fresh) = halves(self.own.slots.load(Relaxed));
+        let (mut at, fresh) = headed::<Slot>(self.own.slots.load(Relaxed));
         let mut count = 0;
-        while at != 0 && count <= fresh {
+        while !at.is_none() && count <= fresh {
             count += 1;
-            at = self.slot(at)?.free.load(Relaxed);
+            at = self.slot(at)?.free.load();
         }
         Ok(count)
     }
@@ -135,20 +133,20 @@ impl<'r> Queue<'r> {
     /// Blocks: those of queued and owned texts and the free ones are all there are.
     fn check_blocks(&self) -> Result<Verdict> {
         let (_, free) = halves(self.own.blocks.load(Relaxed));
-        let blocks = |link: u32| -> Result<u32> {
+        let blocks = |link: Link<Slot>| -> Result<u32> {
             Ok(super::layout::blocks_of(self.slot(link)?.size.load(Relaxed) as usize) as u32)
         };
         let mut used = 0;
-        let (first, last) = halves(self.own.order.load(Relaxed));
+        let (first, last) = links::<Slot, Slot>(self.own.order.load(Relaxed));
         let mut link = first;
-        while link != 0 {
+        while !link.is_none() {
             used += blocks(link)?;
-            link = if link == last { 0 } else { self.slot(link)?.next.load(Relaxed) };
+            link = if link == last { Link::NONE } else { self.slot(link)?.next.load() };
         }
         for index in 0..self.tickets().used() {
             let record = self.tickets().get(Ticket(index))?;
             let link = record.own.message();
-            if !record.state().is_free() && link != 0 {
+            if !record.state().is_free() && !link.is_none() {
                 used += blocks(link)?;
             }
         }

@@ -7,6 +7,9 @@
 #![allow(unsafe_code)]
 
 pub mod bytes;
+mod link;
+
+pub use link::{Index, Link, LinkCell};
 
 use crate::error::{Error, Result};
 use core::marker::PhantomData;
