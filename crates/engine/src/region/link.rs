@@ -9,7 +9,7 @@
 //! In memory a link is index + 1, and 0 is none.
 
 use super::{Layout, Plain, Region, Table};
-use crate::atomic::{AtomicU32, Relaxed};
+use crate::atomic::{Acquire, AtomicU32, Relaxed};
 use crate::error::{Error, Result};
 use core::fmt;
 use core::marker::PhantomData;
@@ -127,6 +127,13 @@ impl<T> LinkCell<T> {
         Link::claim(self.word.load(Relaxed))
     }
 
+    /// What it says, for a reader without the lock.
+    #[inline]
+    pub fn load_acquire(&self) -> Link<T> {
+        // ORDERING: Acquire pairs with the journal's Release of the link: what it leads to was written before.
+        Link::claim(self.word.load(Acquire))
+    }
+
     /// Says something else, where that needs no journal.
     #[inline]
     pub fn store(&self, link: Link<T>) {
@@ -151,6 +158,12 @@ impl<T: Layout> Table<T> {
     #[inline]
     pub fn index(self, number: u32) -> Option<Index<T>> {
         (number < self.cap).then_some(Index { number, of: PhantomData })
+    }
+
+    /// Its first elements, so many or as many as there are.
+    #[inline]
+    pub fn first(self, count: u32) -> impl Iterator<Item = Index<T>> {
+        (0..count.min(self.cap)).map(|number| Index { number, of: PhantomData })
     }
 
     /// Which element a link means. # Errors: `Spoiled`: none, or one that is not there (L2).

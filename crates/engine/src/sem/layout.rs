@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::journal::Entry;
 use crate::layout;
 use crate::object::Header;
-use crate::region::Table;
+use crate::region::{Index, LinkCell, Table};
 use crate::ticket::Queue;
 use crate::ticket::layout::Place;
 
@@ -25,7 +25,7 @@ layout! {
         /// Semaphores; for people who look at memory.
         nsems: AtomicU32,
         /// First undo row that is linked, + 1 (`undo.rs`).
-        rows: AtomicU32,
+        rows: LinkCell<RowKey>,
         /// Unused.
         spare: [AtomicU32; 6],
     }
@@ -38,7 +38,7 @@ layout! {
         /// 1 if an operation would change a value, 0 if all wait for zero.
         alters: AtomicU32,
         /// The undo row of its process, + 1; 0 none.
-        row: AtomicU32,
+        row: LinkCell<RowKey>,
         /// Unused.
         spare: [AtomicU64; 2],
     }
@@ -49,9 +49,9 @@ layout! {
         /// The epoch its adjustments are of.
         epoch: AtomicU32,
         /// Next row that is linked, + 1.
-        next: AtomicU32,
+        next: LinkCell<RowKey>,
         /// Previous one, + 1.
-        prev: AtomicU32,
+        prev: LinkCell<RowKey>,
         /// The process's life (`life.rs`); 0 none.
         life: AtomicU32,
         /// Unused.
@@ -160,7 +160,7 @@ impl Map {
     }
 
     /// Index of row `row`'s adjustment of semaphore `num`.
-    pub fn adjustment(self, nsems: u32, row: u32, num: u32) -> Result<u32> {
-        row.checked_mul(nsems).and_then(|n| n.checked_add(num)).ok_or(Error::Spoiled)
+    pub fn adjustment(self, nsems: u32, row: Index<RowKey>, num: u32) -> Result<u32> {
+        row.number().checked_mul(nsems).and_then(|n| n.checked_add(num)).ok_or(Error::Spoiled)
     }
 }

@@ -1,6 +1,7 @@
 //! semop: all operations of a call or none, and sleeping until they can be done. semop(2); kernel: do_semtimedop(), perform_atomic_semop().
 
 use super::Set;
+use super::layout::RowKey;
 use super::scan::Touched;
 use super::sleeper::Asleep;
 use super::word::{self, Taken};
@@ -9,6 +10,7 @@ use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
 use crate::lock::{self, Held};
+use crate::region::Index;
 use crate::ticket::{Resumed, Ticket};
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
@@ -30,7 +32,7 @@ pub(super) enum Ops<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) pid: u32,
-    pub(super) row: Option<u32>,
+    pub(super) row: Option<Index<RowKey>>,
     /// What the first operation's semaphore gets as its time, where the kernel writes it. kernel: set_semotime().
     pub(super) time: Option<u64>,
 }

@@ -1,11 +1,12 @@
 //! A call of semop that sleeps: its half of a ticket, by name.
 
 use super::Set;
-use super::layout::Sleeper;
+use super::layout::{RowKey, Sleeper};
 use super::op::{Ops, Owner};
 use crate::atomic::{AtomicU64, Relaxed};
 use crate::error::{Error, Result};
 use crate::journal::Tx;
+use crate::region::{Index, Link};
 use crate::ticket::{self, Queue, Ticket};
 use ring3_abi::sem::Sembuf;
 
@@ -35,15 +36,15 @@ impl Sleeper {
         self.alters.load(Relaxed) != 0
     }
 
-    /// The undo row of its process.
+    /// The undo row of its process, if that had one.
     #[inline]
-    pub(super) fn row(&self) -> Option<u32> {
-        self.row.load(Relaxed).checked_sub(1)
+    pub(super) fn row(&self) -> Link<RowKey> {
+        self.row.load()
     }
 
     /// The set has moved, and the row with it.
-    pub(super) fn set_row(&self, row: u32) {
-        self.row.store(row.wrapping_add(1), Relaxed);
+    pub(super) fn set_row(&self, row: Index<RowKey>) {
+        self.row.store(row.link());
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) struct Asleep<'a> {
     /// Whether one would change a value.
     pub(super) alters: bool,
     /// The undo row of its process.
-    pub(super) row: Option<u32>,
+    pub(super) row: Option<Index<RowKey>>,
     /// The operation that blocks.
     pub(super) blocked: u32,
 }
@@ -69,7 +70,7 @@ impl<'r> Set<'r> {
     /// The process for which a sleeper's operations are done.
     #[inline]
     pub(super) fn owner_of(&self, record: Record<'r>) -> Owner {
-        Owner { pid: record.pid(), row: record.own.row(), time: None }
+        Owner { pid: record.pid(), row: self.map.keys.checked(record.own.row()).ok(), time: None }
     }
 
     /// The queue that a sleeper stands in.
@@ -108,7 +109,7 @@ impl<'r> Set<'r> {
         record.own.count.store(call.ops.len() as u32, Relaxed);
         record.own.set_blocked(call.blocked);
         record.own.alters.store(call.alters.into(), Relaxed);
-        record.own.row.store(call.row.map_or(0, |row| row + 1), Relaxed);
+        record.own.row.store(call.row.map_or(Link::NONE, Index::link));
         self.tickets().push(&mut tx, self.queue(call.alters), ticket)?;
         tx.commit();
         Ok(ticket)

@@ -4,11 +4,13 @@
 //! Only the broker moves sets. Until the old region says MOVED it is the set; the new one is nobody's before the broker's directory names it.
 
 use super::Set;
+use super::layout::RowKey;
 use super::sleeper::Record;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::object::{LIVE, MOVED};
+use crate::region::Index;
 use crate::ticket::Ticket;
 
 impl<'r> Set<'r> {
@@ -46,7 +48,7 @@ impl<'r> Set<'r> {
 
     /// Rows go to the place that the new table gives them; sleepers' references follow in `copy_tickets`.
     fn copy_rows(&self, new: &Set<'_>) -> Result<()> {
-        for row in 0..self.geometry.rows {
+        for row in self.map.keys.first(self.geometry.rows) {
             let key = self.key(row)?;
             let pid = key.pid.load(Relaxed);
             if pid != 0 {
@@ -56,7 +58,7 @@ impl<'r> Set<'r> {
         Ok(())
     }
 
-    fn copy_row(&self, new: &Set<'_>, row: u32, there: u32) -> Result<()> {
+    fn copy_row(&self, new: &Set<'_>, row: Index<RowKey>, there: Index<RowKey>) -> Result<()> {
         if !self.counts_row(row)? {
             return Ok(());
         }
@@ -77,7 +79,7 @@ impl<'r> Set<'r> {
 
     /// A sleeper's operations, and where its undo row is now.
     fn copy_call(&self, new: &Set<'_>, ticket: Ticket, record: Record<'r>) -> Result<()> {
-        if record.own.row().is_some() {
+        if !record.own.row().is_none() {
             let row = new.find_row(record.pid())?.ok_or(Error::Spoiled)?;
             new.tickets().get(ticket)?.own.set_row(row);
         }

@@ -11,10 +11,11 @@
 
 use super::Set;
 use super::layout::RowKey;
-use crate::atomic::{Acquire, AtomicU32, Relaxed};
+use crate::atomic::{AtomicU32, Relaxed};
 use crate::error::{Error, Result};
 use crate::journal::Tx;
 use crate::life::Life;
+use crate::region::{Index, Link};
 use ring3_abi::Pid;
 use ring3_abi::sem::SEMAEM;
 
@@ -32,14 +33,15 @@ fn name_life(key: &RowKey, life: Life) {
 
 impl<'r> Set<'r> {
     /// Places where a process's row may be.
-    fn window(&self, pid: Pid) -> impl Iterator<Item = u32> {
+    fn window(&self, pid: Pid) -> impl Iterator<Item = Index<RowKey>> {
         let rows = self.geometry.rows;
         let start = pid.wrapping_mul(0x9E37_79B1);
-        (0..WINDOW.min(rows)).map(move |n| start.wrapping_add(n) & rows.wrapping_sub(1))
+        (0..WINDOW.min(rows))
+            .filter_map(move |n| self.map.keys.index(start.wrapping_add(n) & rows.wrapping_sub(1)))
     }
 
     /// The process's row, made if it has none. # Errors: `Full`.
-    pub(super) fn row(&self, pid: Pid, life: Life) -> Result<u32> {
+    pub(super) fn row(&self, pid: Pid, life: Life) -> Result<Index<RowKey>> {
         let mut free = None;
         for row in self.window(pid) {
             let key = self.key(row)?;
@@ -65,34 +67,32 @@ impl<'r> Set<'r> {
 
     /// Links a row that has adjustments from now on (U5).
     #[inline(never)]
-    fn link_row(&self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
-        let first = self.own.rows.load(Relaxed);
+    fn link_row(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
+        let first = self.own.rows.load();
         // In the journal, too: the same change may have unlinked the row, and is rolled back with that if a later operation must wait.
-        tx.set32(&key.next, first)?;
-        if let Some(next) = first.checked_sub(1) {
-            tx.set32(&self.key(next)?.prev, row + 1)?;
+        tx.set_link(&key.next, first)?;
+        if !first.is_none() {
+            tx.set_link(&self.linked(first)?.prev, row.link())?;
         }
         // The journal's store is a Release: it keeps `next` before the head (U5).
-        tx.set32(&self.own.rows, row + 1)
+        tx.set_link(&self.own.rows, row.link())
     }
 
     #[inline(never)]
     fn unlink_row(&self, tx: &mut Tx<'r>, key: &RowKey) -> Result<()> {
-        let (next, prev) = (key.next.load(Relaxed), key.prev.load(Relaxed));
-        if let Some(next) = next.checked_sub(1) {
-            tx.set32(&self.key(next)?.prev, prev)?;
+        let (next, prev) = (key.next.load(), key.prev.load());
+        if !next.is_none() {
+            tx.set_link(&self.linked(next)?.prev, prev)?;
         }
-        match prev.checked_sub(1) {
-            Some(before) => {
-                tx.set32(&self.key(before)?.next, next)?;
-                tx.set32(&key.prev, 0)
-            }
-            None => tx.set32(&self.own.rows, next),
+        if prev.is_none() {
+            return tx.set_link(&self.own.rows, next);
         }
+        tx.set_link(&self.linked(prev)?.next, next)?;
+        tx.set_link(&key.prev, Link::NONE)
     }
 
     /// Takes a row from its process.
-    pub(super) fn free_row(&self, tx: &mut Tx<'r>, row: u32) -> Result<()> {
+    pub(super) fn free_row(&self, tx: &mut Tx<'r>, row: Index<RowKey>) -> Result<()> {
         let key = self.key(row)?;
         if self.counts_row(row)? && self.is_linked(row, key) {
             self.unlink_row(tx, key)?;
@@ -102,22 +102,26 @@ impl<'r> Set<'r> {
 
     /// Whether a row of the set's epoch is linked.
     #[inline]
-    fn is_linked(&self, row: u32, key: &RowKey) -> bool {
-        key.prev.load(Relaxed) != 0 || self.own.rows.load(Relaxed) == row + 1
+    fn is_linked(&self, row: Index<RowKey>, key: &RowKey) -> bool {
+        !key.prev.load().is_none() || self.own.rows.load() == row.link()
     }
 
     /// Unlinks a row with no adjustments left, unless it is the only one (U3).
     #[inline]
-    fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
-        let alone = key.next.load(Relaxed) == 0 && key.prev.load(Relaxed) == 0;
+    fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
+        let alone = key.next.load().is_none() && key.prev.load().is_none();
         if alone || self.has_some(row)? { Ok(()) } else { self.unlink_row(tx, key) }
     }
 
     /// Unlinks the only row if it has no adjustments: operations without SEM_UNDO prevail.
     pub(super) fn unlink_idle(&self) -> Result<()> {
-        let Some(row) = self.own.rows.load(Relaxed).checked_sub(1) else { return Ok(()) };
+        let only = self.own.rows.load();
+        if only.is_none() {
+            return Ok(());
+        }
+        let row = self.map.keys.checked(only)?;
         let key = self.key(row)?;
-        if key.next.load(Relaxed) == 0 && !self.has_some(row)? {
+        if key.next.load().is_none() && !self.has_some(row)? {
             let mut tx = self.change();
             self.unlink_row(&mut tx, key)?;
             tx.commit();
@@ -126,7 +130,7 @@ impl<'r> Set<'r> {
     }
 
     /// Whether a row has an adjustment that is not 0.
-    fn has_some(&self, row: u32) -> Result<bool> {
+    fn has_some(&self, row: Index<RowKey>) -> Result<bool> {
         for num in 0..self.geometry.nsems {
             if self.adjustment(row, num)? != 0 {
                 return Ok(true);
@@ -139,31 +143,33 @@ impl<'r> Set<'r> {
     #[inline]
     pub fn has_adjustments(&self) -> bool {
         // ORDERING: Acquire pairs with the Release that linked the first row (U5).
-        self.own.rows.load(Acquire) != 0
+        !self.own.rows.load_acquire().is_none()
     }
 
     /// Whether nobody has adjustments but the process with this life: its row alone is linked. Without the lock, like [`Set::doubtful`].
     #[inline]
     pub fn only_adjusted_by(&self, life: Life) -> bool {
         // ORDERING: Acquire pairs with the Release that linked the row (U5).
-        let key = self.own.rows.load(Acquire).checked_sub(1).and_then(|row| self.key(row).ok());
+        let key = self.linked(self.own.rows.load_acquire()).ok();
         // ORDERING: Acquire pairs with the Release that linked the row (U5).
-        key.is_some_and(|key| key.next.load(Acquire) == 0 && life != 0 && key.life.load(Relaxed) == life)
+        key.is_some_and(|key| {
+            key.next.load_acquire().is_none() && life != 0 && key.life.load(Relaxed) == life
+        })
     }
 
     /// The processes with adjustments of which nobody can say that they live: `is_held` says whether a life's word is held. Without the lock; 0 stands
     /// for a process that could not be found because the links lead round.
     pub fn doubtful(&self, is_held: impl Fn(Life) -> bool) -> impl Iterator<Item = Pid> {
         // ORDERING: Acquire pairs with the Release that linked the row (U5).
-        let (mut at, mut left) = (self.own.rows.load(Acquire), self.geometry.rows);
+        let (mut at, mut left) = (self.own.rows.load_acquire(), self.geometry.rows);
         core::iter::from_fn(move || {
-            while let Some(row) = at.checked_sub(1) {
-                let (Ok(key), Some(fewer)) = (self.key(row), left.checked_sub(1)) else {
-                    at = 0;
+            while !at.is_none() {
+                let (Ok((row, key)), Some(fewer)) = (self.row_at(at), left.checked_sub(1)) else {
+                    at = Link::NONE;
                     return Some(0);
                 };
                 // ORDERING: Acquire pairs with the Release that linked the row (U5).
-                (at, left) = (key.next.load(Acquire), fewer);
+                (at, left) = (key.next.load_acquire(), fewer);
                 // DEATH: a row may be seen in the middle of the dead process's last change. It then seems empty only if that change concerned every
                 // semaphore with an adjustment: these words are slow, and whoever wants to know them waits for the dead process's lock.
                 if !is_held(key.life.load(Relaxed)) && self.has_some(row).unwrap_or(true) {
@@ -176,7 +182,7 @@ impl<'r> Set<'r> {
 
     /// The same of all who have a row, adjustments in it or not: the end of each shows in the time of the last operation.
     pub fn doubtful_in_time(&self, is_held: impl Fn(Life) -> bool) -> impl Iterator<Item = Pid> {
-        (0..self.geometry.rows).filter_map(move |row| {
+        self.map.keys.first(self.geometry.rows).filter_map(move |row| {
             let key = self.key(row).ok()?;
             let pid = key.pid.load(Relaxed);
             (pid != 0 && !is_held(key.life.load(Relaxed))).then_some(pid)
@@ -184,15 +190,16 @@ impl<'r> Set<'r> {
     }
 
     /// The rows with adjustments. Ends with `Spoiled` where the links do.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Result<u32>> {
-        let (mut at, mut left) = (self.own.rows.load(Relaxed), self.geometry.rows);
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Index<RowKey>>> {
+        let (mut at, mut left) = (self.own.rows.load(), self.geometry.rows);
         core::iter::from_fn(move || {
-            let row = at.checked_sub(1)?;
-            let next =
-                if left == 0 { Err(Error::Spoiled) } else { self.key(row).map(|key| key.next.load(Relaxed)) };
+            if at.is_none() {
+                return None;
+            }
+            let found = if left == 0 { Err(Error::Spoiled) } else { self.row_at(at) };
             left = left.saturating_sub(1);
-            at = *next.as_ref().unwrap_or(&0);
-            Some(next.map(|_| row))
+            at = found.as_ref().map_or(Link::NONE, |(_, key)| key.next.load());
+            Some(found.map(|(row, _)| row))
         })
     }
 
@@ -203,7 +210,7 @@ impl<'r> Set<'r> {
         self.row(who.pid, who.life).map(|_| ())
     }
 
-    pub(super) fn find_row(&self, pid: Pid) -> Result<Option<u32>> {
+    pub(super) fn find_row(&self, pid: Pid) -> Result<Option<Index<RowKey>>> {
         for row in self.window(pid) {
             if self.key(row)?.pid.load(Relaxed) == pid {
                 return Ok(Some(row));
@@ -213,18 +220,31 @@ impl<'r> Set<'r> {
     }
 
     #[inline]
-    pub(super) fn key(&self, row: u32) -> Result<&'r RowKey> {
-        self.map.keys.get(self.region, row)
+    pub(super) fn key(&self, row: Index<RowKey>) -> Result<&'r RowKey> {
+        self.map.keys.element(self.region, row)
+    }
+
+    /// Whose the row is that a link means.
+    #[inline]
+    fn linked(&self, link: Link<RowKey>) -> Result<&'r RowKey> {
+        self.map.keys.linked(self.region, link)
+    }
+
+    /// The row that a link means, and whose it is.
+    #[inline]
+    fn row_at(&self, link: Link<RowKey>) -> Result<(Index<RowKey>, &'r RowKey)> {
+        let row = self.map.keys.checked(link)?;
+        Ok((row, self.key(row)?))
     }
 
     #[inline]
-    fn cell(&self, row: u32, num: u32) -> Result<&'r AtomicU32> {
+    fn cell(&self, row: Index<RowKey>, num: u32) -> Result<&'r AtomicU32> {
         self.map.adjustments.get(self.region, self.map.adjustment(self.geometry.nsems, row, num)?)
     }
 
     /// Whether a row's adjustments count (U4).
     #[inline]
-    pub(super) fn counts_row(&self, row: u32) -> Result<bool> {
+    pub(super) fn counts_row(&self, row: Index<RowKey>) -> Result<bool> {
         Ok(self.is_of_epoch(self.key(row)?))
     }
 
@@ -235,13 +255,13 @@ impl<'r> Set<'r> {
 
     /// A row's adjustment of a semaphore.
     #[inline]
-    pub(super) fn adjustment(&self, row: u32, num: u32) -> Result<i32> {
+    pub(super) fn adjustment(&self, row: Index<RowKey>, num: u32) -> Result<i32> {
         Ok(if self.counts_row(row)? { self.cell(row, num)?.load(Relaxed) as i32 } else { 0 })
     }
 
     /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
     #[inline]
-    pub(super) fn adjust(&self, tx: &mut Tx<'r>, row: u32, num: u32, by: i32) -> Result<bool> {
+    pub(super) fn adjust(&self, tx: &mut Tx<'r>, row: Index<RowKey>, num: u32, by: i32) -> Result<bool> {
         let (key, cell) = (self.key(row)?, self.cell(row, num)?);
         let counts = self.is_of_epoch(key);
         let before = if counts { cell.load(Relaxed) as i32 } else { 0 };
@@ -265,12 +285,12 @@ impl<'r> Set<'r> {
 
     /// Clears a row of another epoch, and makes it one of the set's (U4).
     #[cold]
-    fn begin_epoch(&self, tx: &mut Tx<'r>, row: u32, key: &RowKey) -> Result<()> {
+    fn begin_epoch(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
         // DEATH: while the epoch differs the row counts as zero, so clearing it needs no journal.
         for n in 0..self.geometry.nsems {
             self.cell(row, n)?.store(0, Relaxed);
         }
-        key.prev.store(0, Relaxed);
+        key.prev.store(Link::NONE);
         tx.set32(&key.epoch, self.own.epoch.load(Relaxed))
     }
 
@@ -288,7 +308,7 @@ impl<'r> Set<'r> {
 
     /// Sets all adjustments of all processes to 0. kernel: semctl_main(), SETALL.
     pub(super) fn clear_all_adjustments(&self, tx: &mut Tx<'r>) -> Result<()> {
-        tx.set32(&self.own.rows, 0)?;
+        tx.set_link(&self.own.rows, Link::NONE)?;
         tx.set32(&self.own.epoch, self.own.epoch.load(Relaxed).wrapping_add(1))
     }
 }

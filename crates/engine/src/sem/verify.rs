@@ -7,6 +7,7 @@ use super::word;
 use crate::atomic::Relaxed;
 use crate::error::Result;
 use crate::lock::Held;
+use crate::region::Link;
 use crate::ticket::Ticket;
 
 /// What a check found.
@@ -53,16 +54,16 @@ impl<'r> Set<'r> {
     }
 
     fn verify_rows(&self) -> Result<Verdict> {
-        let (mut last, mut listed) = (0, 0);
+        let (mut last, mut listed) = (Link::NONE, 0);
         for row in self.rows() {
             let row = row?;
-            if self.key(row)?.prev.load(Relaxed) != last || self.key(row)?.pid.load(Relaxed) == 0 {
+            if self.key(row)?.prev.load() != last || self.key(row)?.pid.load(Relaxed) == 0 {
                 return Ok(Err("the undo rows' links disagree"));
             }
-            (last, listed) = (row + 1, listed + 1);
+            (last, listed) = (row.link(), listed + 1);
         }
         let mut adjusted = 0;
-        for row in 0..self.geometry.rows {
+        for row in self.map.keys.first(self.geometry.rows) {
             if self.key(row)?.pid.load(Relaxed) == 0 {
                 continue;
             }
