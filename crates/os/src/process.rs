@@ -16,15 +16,30 @@ pub fn tid() -> Pid {
     unsafe { own_syscall(nr::GETTID, [0; 6]) as Pid }
 }
 
-/// Whether libc has registered a word for this thread with the kernel (set_tid_address(2)): it does so at a program's start, in every new
-/// thread and in fork's child; a vfork child has none. `None` if the kernel does not say (CONFIG_CHECKPOINT_RESTORE).
-pub fn has_tid_word() -> Option<bool> {
+/// The word that libc registers for a thread with the kernel (set_tid_address(2)): at a program's start, in every new thread and in fork's
+/// child. A vfork child has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TidWord {
+    /// This thread has one.
+    Registered,
+    /// It has none.
+    Absent,
+    /// The kernel does not say (CONFIG_CHECKPOINT_RESTORE).
+    Unknown,
+}
+
+/// Whether this thread has its word.
+pub fn tid_word() -> TidWord {
     const PR_GET_TID_ADDRESS: usize = 40;
     let mut address = 0usize;
     // SAFETY: the kernel writes one word of ours.
     let raw =
         unsafe { own_syscall(nr::PRCTL, [PR_GET_TID_ADDRESS, (&raw mut address) as usize, 0, 0, 0, 0]) };
-    (raw == 0).then_some(address != 0)
+    match (raw, address) {
+        (0, 0) => TidWord::Absent,
+        (0, _) => TidWord::Registered,
+        _ => TidWord::Unknown,
+    }
 }
 
 /// Whether there is a process of this number, dead and not waited for included.
@@ -34,32 +49,50 @@ pub fn exists(pid: Pid) -> bool {
     Errno::decode(raw) != Err(Errno::ESRCH)
 }
 
-/// Whether two processes run in the same memory (kcmp(2)). `None` if the kernel does not say.
-pub fn share_memory(a: Pid, b: Pid) -> Option<bool> {
+/// What two processes' memory is to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// They run in the same.
+    Common,
+    /// Each has its own.
+    Apart,
+    /// The kernel does not say.
+    Unknown,
+}
+
+/// Whether two processes run in the same memory (kcmp(2)).
+pub fn compare_memory(a: Pid, b: Pid) -> Memory {
     const KCMP_VM: usize = 1;
     // SAFETY: numbers only.
     let order = unsafe { own_syscall(nr::KCMP, [a as usize, b as usize, KCMP_VM, 0, 0, 0]) };
-    (order >= 0).then_some(order == 0)
+    match order {
+        0 => Memory::Common,
+        1.. => Memory::Apart,
+        _ => Memory::Unknown,
+    }
 }
 
 /// Whether this process runs in its parent's memory, as a child of vfork's does until it execs.
 pub fn borrows_memory() -> bool {
-    let word = has_tid_word();
+    let word = tid_word();
     // A thread is never the child itself.
-    if word == Some(true) || pid() != tid() {
+    if word == TidWord::Registered || pid() != tid() {
         return false;
     }
     // A child made by a bare system call has no word either, but it has its own memory.
     // Where the kernel can be asked neither question, a process with the word, or without one, is taken for what most such processes are.
-    shares_parents_memory().unwrap_or(word.is_some())
+    match memory_and_parents() {
+        Memory::Common => true,
+        Memory::Apart => false,
+        Memory::Unknown => word != TidWord::Unknown,
+    }
 }
 
-/// Whether this process has its memory in common with its parent. `None` if the kernel does not say: a parent in another PID or user
-/// namespace cannot be asked about.
-pub fn shares_parents_memory() -> Option<bool> {
+/// What this process's memory is to its parent's. A parent in another PID or user namespace cannot be asked about.
+pub fn memory_and_parents() -> Memory {
     // SAFETY: no arguments.
     let parent = unsafe { own_syscall(nr::GETPPID, [0; 6]) };
-    share_memory(parent as Pid, pid())
+    compare_memory(parent as Pid, pid())
 }
 
 /// Where this thread's robust list has its head (struct robust_list_head); `None` if it has no list, or the kernel does not say.

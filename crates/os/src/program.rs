@@ -215,14 +215,14 @@ impl<'a> Program<'a> {
     /// Whether `accepts` takes each name that the dynamic linker binds for this program. The answer is no if one cannot be read.
     pub fn binds_only(&self, mut accepts: impl FnMut(&[u8]) -> bool) -> bool {
         let tables = &self.tables;
-        let mut all = |at, len| self.names(at, len, &mut accepts).unwrap_or(false);
+        let mut all = |at, len| self.each_name(at, len, &mut accepts).is_some();
         all(tables.relocations, tables.relocations_len) && all(tables.jumps, tables.jumps_len)
     }
 
-    /// Whether `accepts` takes each name that the relocations of a table use.
-    fn names(&self, at: u64, len: u64, mut accepts: impl FnMut(&[u8]) -> bool) -> Option<bool> {
+    /// Looks whether `accepts` takes each name that the relocations of a table use. `None`: it does not take one, or one cannot be read.
+    fn each_name(&self, at: u64, len: u64, mut accepts: impl FnMut(&[u8]) -> bool) -> Option<()> {
         if len == 0 {
-            return Some(true);
+            return Some(());
         }
         let (at, len) = (self.offset(at)?, usize::try_from(len).ok()?);
         let (strings, symbols) = (self.offset(self.tables.strings)?, self.offset(self.tables.symbols)?);
@@ -232,11 +232,9 @@ impl<'a> Program<'a> {
                 continue;
             }
             let name = word(self.head, symbols.checked_add(symbol.checked_mul(SYMBOL_LEN)?)?)? as usize;
-            if !accepts(string(self.head, strings.checked_add(name)?)?) {
-                return Some(false);
-            }
+            accepts(string(self.head, strings.checked_add(name)?)?).then_some(())?;
         }
-        Some(true)
+        Some(())
     }
 }
 

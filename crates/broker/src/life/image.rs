@@ -2,7 +2,7 @@
 //!
 //! An image that is about to be replaced says so; hanging up, or no longer mapping the directory, confirms it.
 
-use super::process::maps_file;
+use super::process::{Mapped, mapped};
 use crate::life::ConnId;
 use crate::namespace::{DIRECTORY_NAME, Namespace};
 use crate::serve::Server;
@@ -13,12 +13,12 @@ use ring3_wire::{Op, Packet, request};
 impl Namespace {
     /// Whether a living process's image is another than the one that spoke to the broker: it does not map the directory.
     pub(crate) fn image_is_gone(&self, pid: Pid) -> bool {
-        maps_file(pid, DIRECTORY_NAME, self.directory_file().1) == Some(false)
+        mapped(pid, DIRECTORY_NAME, self.directory_file().1) == Mapped::No
     }
 
     /// Whether a process's old image is seen to be still there.
     fn image_is_there(&self, pid: Pid) -> bool {
-        maps_file(pid, DIRECTORY_NAME, self.directory_file().1) == Some(true)
+        mapped(pid, DIRECTORY_NAME, self.directory_file().1) == Mapped::Yes
     }
 }
 

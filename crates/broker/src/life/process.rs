@@ -3,6 +3,7 @@
 use crate::object::arena::RangeId;
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_engine::life::Life;
+use ring3_os::process::{Memory, compare_memory};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::HashSet;
 use std::fs;
@@ -110,7 +111,7 @@ fn name_of(pid: Pid) -> [u8; 16] {
 
 /// Whether two processes may run in the same memory: the kernel does not say that they do not. kcmp(2).
 pub(super) fn share_memory(a: Pid, b: Pid) -> bool {
-    ring3_os::process::share_memory(a, b) != Some(false)
+    compare_memory(a, b) != Memory::Apart
 }
 
 /// The parent of a process.
@@ -125,11 +126,22 @@ pub(crate) fn is_single_threaded(pid: Pid) -> bool {
     fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() == 1)
 }
 
-/// Whether the process has a file mapped whose inode is `inode` and whose name has `name` in it. `None`: it may not be asked.
-pub(crate) fn maps_file(pid: Pid, name: &str, inode: u64) -> Option<bool> {
-    let text = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+/// What a process has mapped of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mapped {
+    /// Some of it.
+    Yes,
+    /// Nothing.
+    No,
+    /// The process may not be asked.
+    Unknown,
+}
+
+/// Whether the process has a file mapped whose inode is `inode` and whose name has `name` in it.
+pub(crate) fn mapped(pid: Pid, name: &str, inode: u64) -> Mapped {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/maps")) else { return Mapped::Unknown };
     let found = text.lines().any(|line| {
         line.contains(name) && line.split_ascii_whitespace().nth(4).is_some_and(|n| n.parse() == Ok(inode))
     });
-    Some(found)
+    if found { Mapped::Yes } else { Mapped::No }
 }

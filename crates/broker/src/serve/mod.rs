@@ -23,6 +23,7 @@ use crate::spaces::{Space, Spaces};
 use client::{Answer, Arrival, Conn, Request, is_readable, prepare};
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_wire::{MAX_PACKET, Op, Packet, decode};
+use route::Note;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
@@ -253,10 +254,10 @@ impl Server {
             let Ok(packet) = decode(&request.bytes) else { return self.hang_up(conn) };
             self.own(conn, request.creds.pid);
             match self.note(&request, &packet) {
-                Some(true) => {}
-                Some(false) => return self.hang_up(conn),
-                None if self.has_in_hand(conn, requests) => return self.hang_up(conn),
-                None => return requests.push(request),
+                Note::Done => {}
+                Note::Broken => return self.hang_up(conn),
+                Note::WantsAnswer if self.has_in_hand(conn, requests) => return self.hang_up(conn),
+                Note::WantsAnswer => return requests.push(request),
             }
         }
     }

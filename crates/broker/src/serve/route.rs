@@ -138,13 +138,24 @@ fn whole(result: Result<Answer, Trouble>) -> Outcome {
     result.map(Some).map_err(|trouble| (trouble, 0))
 }
 
+/// What came of a request that may be a one-way one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// It was one, and is done.
+    Done,
+    /// It was one, and breaks the protocol.
+    Broken,
+    /// It is none: nothing has happened.
+    WantsAnswer,
+}
+
 impl Server {
-    /// Does a one-way request. `None`: it is none; `Some(false)`: it breaks the protocol.
-    pub(super) fn note(&mut self, asked: &Request, packet: &Packet<'_>) -> Option<bool> {
-        let Route::Note(run) = route(packet.op) else { return None };
+    /// Does a request, if it is a one-way one.
+    pub(super) fn note(&mut self, asked: &Request, packet: &Packet<'_>) -> Note {
+        let Route::Note(run) = route(packet.op) else { return Note::WantsAnswer };
         let done = run(self, asked, packet);
         self.log.line(|| format!("{:?} of {}", packet.op, pid(asked)).to_lowercase());
-        Some(done.is_ok())
+        if done.is_ok() { Note::Done } else { Note::Broken }
     }
 
     /// Does a request that wants an answer.

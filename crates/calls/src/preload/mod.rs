@@ -12,7 +12,7 @@ mod omissible;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use omissible::is_omissible;
 use ring3_os::arch::elf::GLIBC_INTERPRETER;
-use ring3_os::process;
+use ring3_os::process::{self, TidWord};
 use ring3_os::program::{self, Look, Version};
 use ring3_os::seccomp;
 use ring3_os::user::UserPtr;
@@ -92,7 +92,7 @@ pub fn needs(path: UserPtr<u8>, stays: bool, read: impl FnOnce() -> Agent) -> Ag
     }
     let needs = read();
     // In memory that ends with exec nobody would find it, and the kernel would copy the page for a forked child. A vfork child's stays.
-    if (stays || process::has_tid_word() == Some(false)) && version.is_settled() {
+    if (stays || process::tid_word() == TidWord::Absent) && version.is_settled() {
         word.store(hash | needs.number() as u64, Relaxed);
     }
     needs

@@ -8,6 +8,7 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use ring3_abi::Pid;
+use ring3_os::process::{Memory, TidWord};
 use ring3_os::{map, process as os};
 
 /// A page that fork wipes: the number of the process whose memory this is. 0 in a forked child that has not looked yet. Made where the
@@ -16,7 +17,7 @@ static HOME: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Whether this memory is the calling process's own: not so in a vfork child.
 pub fn is_ours() -> bool {
-    if os::has_tid_word() == Some(true) {
+    if os::tid_word() == TidWord::Registered {
         return true;
     }
     let me = os::pid();
@@ -25,7 +26,7 @@ pub fn is_ours() -> bool {
     let Some(cell) = (unsafe { HOME.load(Acquire).as_ref() }) else { return settle_down(me) };
     match cell.load(Relaxed) {
         // Wiped: a forked child, on its own copy; or a vfork child of one.
-        0 if os::shares_parents_memory() == Some(true) => false,
+        0 if os::memory_and_parents() == Memory::Common => false,
         0 => {
             cell.store(me, Relaxed);
             true
