@@ -39,7 +39,7 @@ fn open(
     creds: &Creds,
     ask: &Proc,
 ) -> Result<(Answer, Option<Written>), Trouble> {
-    let file = ProcFile::from_u32(ask.file).ok_or(Errno::ENOENT)?;
+    let file = ask.file.known().ok_or(Errno::ENOENT)?;
     let flags = OFlags::from_bits_retain(ask.flags) & (OFlags::ACCMODE | OFlags::APPEND | OFlags::NONBLOCK);
     let access = flags & OFlags::ACCMODE;
     if let Some((kind, _)) = mechanism::all().find(|(_, mechanism)| mechanism.facts().table == file) {

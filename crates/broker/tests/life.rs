@@ -6,6 +6,7 @@ use ring3_abi::ipc::IPC_CREAT;
 use ring3_abi::sem::{GETNCNT, GETVAL, SEM_UNDO, SETVAL};
 use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
+use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{self, Limit};
 use support::{Body, Broker, is_root};
 
@@ -106,7 +107,7 @@ fn forks_count_whoever_speaks_first() {
     let child = Body::new(0, 0);
     me.note(Op::Fork, &request::Fork { token: 1, shares: 0, pad: 0 });
     assert_eq!(me.segment(segment).nattch, 2);
-    me.note(Op::Forked, &request::Forked { token: 1, pid: child.pid(), pad: 0 });
+    me.note(Op::Forked, &request::Forked { token: 1, pid: OwnPid(child.pid()), pad: 0 });
     let as_child =
         support::Client { fd: me.fd.try_clone().expect("dup"), pid: child.pid(), uid: 0, gid: 0, image: 0 };
     as_child.note(Op::Born, &request::Fork { token: 1, shares: 0, pad: 0 });
@@ -119,20 +120,20 @@ fn forks_count_whoever_speaks_first() {
     let as_child =
         support::Client { fd: me.fd.try_clone().expect("dup"), pid: child.pid(), uid: 0, gid: 0, image: 0 };
     as_child.note(Op::Born, &request::Fork { token: 2, shares: 0, pad: 0 });
-    me.note(Op::Forked, &request::Forked { token: 2, pid: child.pid(), pad: 0 });
+    me.note(Op::Forked, &request::Forked { token: 2, pid: OwnPid(child.pid()), pad: 0 });
     assert_eq!(as_child.detach(token), Ok(()));
     assert_eq!(me.segment(segment).nattch, 1);
     assert_eq!(me.segment(segment).lpid, child.pid().cast_signed());
     // No child came of it; a stranger's number is not believed.
     me.note(Op::Fork, &request::Fork { token: 3, shares: 0, pad: 0 });
-    me.note(Op::Forked, &request::Forked { token: 3, pid: 1, pad: 0 });
+    me.note(Op::Forked, &request::Forked { token: 3, pid: OwnPid(1), pad: 0 });
     assert_eq!(me.segment(segment).nattch, 2);
-    me.note(Op::Forked, &request::Forked { token: 3, pid: 0, pad: 0 });
+    me.note(Op::Forked, &request::Forked { token: 3, pid: OwnPid(0), pad: 0 });
     assert_eq!(me.segment(segment).nattch, 1);
     // A child that died and was reaped before its parent could name it.
     let dead = Body::new(0, 0).kill();
     me.note(Op::Fork, &request::Fork { token: 4, shares: 0, pad: 0 });
-    me.note(Op::Forked, &request::Forked { token: 4, pid: dead, pad: 0 });
+    me.note(Op::Forked, &request::Forked { token: 4, pid: OwnPid(dead), pad: 0 });
     assert_eq!((me.segment(segment).nattch, me.segment(segment).lpid), (1, dead.cast_signed()));
 }
 
@@ -221,7 +222,7 @@ fn many_sets_share_a_file_and_ranges_are_zeroed() {
     for &id in &ids {
         assert_eq!(me.semop(id, &[(0, 7, 0)]), Ok(()));
         assert_eq!(me.remove(Kind::Sem, id), Ok(()));
-        me.note(Op::Close, &request::Object { kind: Kind::Sem as u32, id });
+        me.note(Op::Close, &request::Object { kind: Kind::Sem.into(), id });
     }
     for _ in 0..500 {
         let id = me.get(Kind::Sem, 0, 0o600, 2).expect("made");

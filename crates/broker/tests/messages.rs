@@ -127,7 +127,7 @@ fn a_queue_grows_until_it_holds_what_its_limit_allows() {
     assert_eq!(me.msgrcv(id, -9000, 0, 0), Ok((1, vec![])));
     let place = || me.open(Kind::Msg, id).expect("opened").read::<Opened>();
     let before = place();
-    let full = request::Grow { kind: Kind::Msg as u32, id, version: before.version };
+    let full = request::Grow { kind: Kind::Msg.into(), id, version: before.version };
     assert_eq!(me.call(Op::Grow, &full).map(drop), Ok(()));
     let larger = place();
     assert!(larger.len > before.len && larger.version != before.version);

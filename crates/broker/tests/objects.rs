@@ -101,7 +101,7 @@ fn infos_are_the_kernels() {
     let broker = Broker::new();
     let me = broker.own();
     let info =
-        |kind: Kind, usage| me.call(Op::Info, &request::Info { kind: kind as u32, usage }).expect("told");
+        |kind: Kind, usage| me.call(Op::Info, &request::Info { kind: kind.into(), usage }).expect("told");
     let msg = |m: Msginfo| {
         [m.msgpool, m.msgmap, m.msgmax, m.msgmnb, m.msgmni, m.msgssz, m.msgtql, i32::from(m.msgseg)]
     };
@@ -170,7 +170,7 @@ fn who_may_do_what() {
     assert!(!flags.contains(rustix::fs::OFlags::RDWR));
     assert_eq!(third.attach(segment, 0o110000).map(drop), Err(Errno::EACCES), "SHM_EXEC wants x");
     assert_eq!(third.set_limit(Limit::Msgmax, 1), Err(Errno::EPERM));
-    let write = request::Proc { file: ProcFile::Msgmax as u32, flags: 1 };
+    let write = request::Proc { file: ProcFile::Msgmax.into(), flags: 1 };
     assert_eq!(third.call(Op::Proc, &write).map(drop), Err(Errno::EACCES));
     assert_eq!(me.get(Kind::Shm, 0, 0o4600, 1), Err(Errno::EPERM), "huge pages");
 }
@@ -240,7 +240,7 @@ fn proc_files_read_and_written() {
     assert_eq!(me.proc_text(ProcFile::Sem), "32000\t1024000000\t500\t32000\n");
     // The limits that are never the kernel's own files.
     let wish = ProcFile::MsgNextId;
-    let file = |flags| me.call(Op::Proc, &request::Proc { file: wish as u32, flags }).expect("ours");
+    let file = |flags| me.call(Op::Proc, &request::Proc { file: wish.into(), flags }).expect("ours");
     let pipe = file(1).fd.expect("a pipe");
     rustix::io::write(&pipe, b"4096\n").expect("written");
     assert_eq!(me.proc_text(wish), "4096\n");
@@ -261,7 +261,7 @@ fn what_is_left_is_reported() {
     let gone = me.get(Kind::Shm, 3, NEW, 4096).expect("made");
     me.get(Kind::Shm, 4, NEW, 4097).expect("made");
     me.remove(Kind::Shm, gone).expect("removed");
-    let detail = |kind: Kind, index| me.call(Op::Detail, &request::Detail { kind: kind as u32, index });
+    let detail = |kind: Kind, index| me.call(Op::Detail, &request::Detail { kind: kind.into(), index });
     let found: ring3_wire::reply::Detail = detail(Kind::Shm, 0).expect("there").read();
     assert_eq!((found.id, found.key, found.size, found.creator), (1, 4, 4097, me.pid));
     assert_eq!(detail(Kind::Shm, 2).map(drop), Err(Errno::ENOENT));

@@ -102,7 +102,7 @@ impl Client {
     pub(crate) fn list(&mut self, kind: Kind) -> Result<Vec<reply::Detail>> {
         let (mut found, mut index) = (Vec::new(), 0);
         loop {
-            match self.ask(Op::Detail, &request::Detail { kind: kind as u32, index })? {
+            match self.ask(Op::Detail, &request::Detail { kind: kind.into(), index })? {
                 Ok((_, body)) => {
                     let (detail, _) = reply::Detail::read_from_prefix(&body)
                         .map_err(|_| Fault::new(format!("the broker of {} answered nonsense", self.place)))?;
@@ -125,7 +125,7 @@ impl Client {
 
     /// Removes an object.
     pub(crate) fn remove(&mut self, kind: Kind, id: i32) -> Result<std::result::Result<(), Errno>> {
-        Ok(self.ask(Op::Remove, &request::Object { kind: kind as u32, id })?.map(drop))
+        Ok(self.ask(Op::Remove, &request::Object { kind: kind.into(), id })?.map(drop))
     }
 
     /// Ends the broker. `EBUSY`: processes still need it.

@@ -10,6 +10,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod claim;
 pub mod codec;
 pub mod op;
 pub mod reply;

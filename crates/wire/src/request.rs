@@ -1,6 +1,8 @@
 //! The bodies of requests. Field order leaves no padding, which `IntoBytes` checks.
 
+use crate::claim::{Number, Numbered, OwnPid};
 use core::ffi::CStr;
+use ring3_abi::Kind;
 pub use ring3_abi::limits::Limit;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -35,8 +37,8 @@ bodies! {
     }
     /// get.
     Get {
-        /// A `Kind`.
-        kind: u32,
+        /// Of which kind it is.
+        kind: Number<Kind>,
         /// The key.
         key: i32,
         /// The call's flags: IPC_CREAT, IPC_EXCL, mode, SHM_*.
@@ -48,15 +50,15 @@ bodies! {
     }
     /// An object.
     Object {
-        /// A `Kind`.
-        kind: u32,
+        /// Of which kind it is.
+        kind: Number<Kind>,
         /// Its identifier.
         id: i32,
     }
     /// A table of an object is full.
     Grow {
-        /// A `Kind`: msg or sem.
-        kind: u32,
+        /// Of which kind it is: msg or sem.
+        kind: Number<Kind>,
         /// Its identifier.
         id: i32,
         /// The version that the directory gave the object when the table was found full: of the processes that find it full at the same time one is heard.
@@ -64,15 +66,15 @@ bodies! {
     }
     /// Map an object.
     Open {
-        /// A `Kind`: msg or sem.
-        kind: u32,
+        /// Of which kind it is: msg or sem.
+        kind: Number<Kind>,
         /// Its identifier.
         id: i32,
     }
     /// IPC_SET.
     Set {
-        /// A `Kind`.
-        kind: u32,
+        /// Of which kind it is.
+        kind: Number<Kind>,
         /// Its identifier.
         id: i32,
         /// New owner.
@@ -88,17 +90,17 @@ bodies! {
     }
     /// State of an object.
     Stat {
-        /// A `Kind`.
-        kind: u32,
+        /// Of which kind it is.
+        kind: Number<Kind>,
         /// Identifier, or index for the *_STAT commands.
         id: i32,
-        /// A [`StatBy`].
-        by: u32,
+        /// How it is named.
+        by: Number<StatBy>,
     }
     /// Limits or usage of a kind.
     Info {
-        /// A `Kind`.
-        kind: u32,
+        /// Of which kind it is.
+        kind: Number<Kind>,
         /// 0: IPC_INFO; 1: MSG_INFO, SEM_INFO, SHM_INFO.
         usage: u32,
     }
@@ -138,8 +140,8 @@ bodies! {
     Forked {
         /// Its token.
         token: u64,
-        /// The child, as its parent numbers it; 0 if there is none.
-        pid: u32,
+        /// The child; 0 if there is none.
+        pid: OwnPid,
         /// Zero.
         pad: u32,
     }
@@ -150,8 +152,8 @@ bodies! {
     }
     /// Wait for a death to be settled.
     Settle {
-        /// The process that was reaped, as its reaper numbers it.
-        pid: u32,
+        /// The process that was reaped.
+        pid: OwnPid,
     }
     /// A file of lives.
     Lives {
@@ -160,8 +162,8 @@ bodies! {
     }
     /// A file of /proc.
     Proc {
-        /// A [`ProcFile`].
-        file: u32,
+        /// Which one.
+        file: Number<ProcFile>,
         /// Status flags, as of open(2): the access mode, O_APPEND, O_NONBLOCK.
         flags: u32,
     }
@@ -207,8 +209,8 @@ bodies! {
     }
     /// A lock that does not come free.
     Stuck {
-        /// A `Kind`.
-        kind: u32,
+        /// Of which kind it is.
+        kind: Number<Kind>,
         /// The object.
         id: i32,
         /// The process that holds it, as the lock word says.
@@ -216,8 +218,8 @@ bodies! {
     }
     /// A new limit.
     SetLimit {
-        /// A [`Limit`].
-        limit: u32,
+        /// Which one.
+        limit: Number<Limit>,
         /// Zero.
         pad: u32,
         /// Its value; unsigned limits as their bits.
@@ -225,8 +227,8 @@ bodies! {
     }
     /// An object for listings.
     Detail {
-        /// A `Kind`.
-        kind: u32,
+        /// Of which kind it is.
+        kind: Number<Kind>,
         /// Index: the first object at or above it is answered.
         index: u32,
     }
@@ -242,10 +244,15 @@ macro_rules! numbers {
         impl $enum {
             /// All values, in order.
             pub const ALL: &'static [$enum] = &[$($enum::$name,)*];
+        }
 
-            /// The value with this number.
-            pub fn from_u32(n: u32) -> Option<$enum> {
+        impl Numbered for $enum {
+            fn with_number(n: u32) -> Option<$enum> {
                 match n { $($n => Some($enum::$name),)* _ => None }
+            }
+
+            fn number(self) -> u32 {
+                self as u32
             }
         }
     )*};
@@ -289,11 +296,6 @@ macro_rules! files {
             /// All files, in the order of their numbers.
             pub const ALL: &'static [ProcFile] = &[$(ProcFile::$name,)*];
 
-            /// The file with this number.
-            pub fn from_u32(n: u32) -> Option<ProcFile> {
-                match n { $($n => Some(ProcFile::$name),)* _ => None }
-            }
-
             /// The folder that it is in.
             pub const fn folder(self) -> ProcFolder {
                 match self { $(ProcFile::$name => ProcFolder::$folder,)* }
@@ -307,6 +309,16 @@ macro_rules! files {
             /// Its name in that folder.
             pub const fn name(self) -> &'static str {
                 match self { $(ProcFile::$name => $file,)* }
+            }
+        }
+
+        impl Numbered for ProcFile {
+            fn with_number(n: u32) -> Option<ProcFile> {
+                match n { $($n => Some(ProcFile::$name),)* _ => None }
+            }
+
+            fn number(self) -> u32 {
+                self as u32
             }
         }
     };

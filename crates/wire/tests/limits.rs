@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 use ring3_abi::limits::{Limit, Limits, Range};
+use ring3_wire::claim::Number;
 use ring3_wire::request::{ProcFile, ProcFolder};
 use zerocopy::IntoBytes;
 
@@ -20,7 +21,7 @@ fn a_file_lies_in_its_folder() {
     for &file in ProcFile::ALL {
         let folder = if file.is_limit() { "/proc/sys/kernel" } else { "/proc/sysvipc" };
         assert_eq!(file.path().to_str(), Ok(format!("{folder}/{}", file.name()).as_str()));
-        assert_eq!(ProcFile::from_u32(file as u32), Some(file));
+        assert_eq!(Number::from(file).known(), Some(file));
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::place::{self, Kind, Place};
 use ring3_abi::Pid;
+use ring3_wire::claim::OwnPid;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 
@@ -91,13 +92,13 @@ impl Pids {
 }
 
 /// The child of a process that has a number in the process's own namespace. A child that lives, or is not reaped, is found.
-pub(crate) fn child(parent: Pid, number: Pid) -> Option<Pid> {
+pub(crate) fn child(parent: Pid, named: OwnPid) -> Option<Pid> {
     let level = numbers(&fs::read_to_string(format!("/proc/{parent}/status")).ok()?)?.len().checked_sub(1)?;
     let is_it = |pid: &Pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let above = status.lines().find_map(|line| line.strip_prefix("PPid:"));
         above.and_then(|above| above.trim().parse().ok()) == Some(parent)
-            && numbers(&status).is_some_and(|numbers| numbers.get(level) == Some(&number))
+            && numbers(&status).is_some_and(|numbers| numbers.get(level) == Some(&named.0))
     };
     let everybody = fs::read_dir("/proc").ok()?.flatten();
     everybody.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_it)
@@ -131,12 +132,12 @@ mod tests {
     fn a_child_is_found_by_its_number_until_it_is_reaped() {
         let mut sleep = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep runs");
         let (own, number) = (std::process::id(), sleep.id());
-        assert_eq!(child(own, number), Some(number));
-        assert_eq!(child(number, own), None);
+        assert_eq!(child(own, OwnPid(number)), Some(number));
+        assert_eq!(child(number, OwnPid(own)), None);
         sleep.kill().expect("alive");
-        assert_eq!(child(own, number), Some(number));
+        assert_eq!(child(own, OwnPid(number)), Some(number));
         sleep.wait().expect("ours");
-        assert_eq!(child(own, number), None);
+        assert_eq!(child(own, OwnPid(number)), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_engine::Error;
+use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
 
 /// What has ended, and so what is settled.
@@ -145,10 +146,12 @@ impl Namespace {
     }
 
     /// The known process that has a number in a PID namespace; `None` for the broker's own.
-    fn meant(&self, place: Option<Place>, number: Pid) -> Option<Pid> {
+    fn meant(&self, place: Option<Place>, number: OwnPid) -> Option<Pid> {
         match place {
-            None => Some(number),
-            Some(place) => self.processes.keys().copied().find(|&pid| self.pids.number(pid, place) == number),
+            None => Some(number.0),
+            Some(place) => {
+                self.processes.keys().copied().find(|&pid| self.pids.number(pid, place) == number.0)
+            }
         }
     }
 

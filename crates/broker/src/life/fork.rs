@@ -15,6 +15,7 @@ use crate::serve::Server;
 use crate::serve::client::Request;
 use crate::spaces::Space;
 use ring3_abi::{Errno, Pid};
+use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
 
 /// Who holds what the mechanisms let processes have (attachments).
@@ -94,13 +95,16 @@ impl Server {
     }
 
     /// Which process a parent names as its child; 0 for none, `None` for somebody else's.
-    fn child_of(&self, parent: Pid, named: Pid) -> Option<Pid> {
-        if named != 0 && self.spaces.of(parent).pids.is_nested(parent) {
+    fn child_of(&self, parent: Pid, named: OwnPid) -> Option<Pid> {
+        if named == OwnPid::NOBODY {
+            return Some(0);
+        }
+        if self.spaces.of(parent).pids.is_nested(parent) {
             return pids::child(parent, named);
         }
-        // One that has been reaped has no parent any more.
-        let other = named != 0 && parent_of(named).is_some_and(|its| its != parent);
-        (!other).then_some(named)
+        // The parent's numbers are the broker's. One that has been reaped has no parent any more.
+        let other = parent_of(named.0).is_some_and(|its| its != parent);
+        (!other).then_some(named.0)
     }
 
     /// Born: the child names itself.

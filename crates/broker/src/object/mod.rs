@@ -16,6 +16,7 @@ use ring3_abi::ipc::{IpcPerm, SEQ_SHIFT};
 use ring3_abi::{Errno, Gid, IpcId, Key, Kind, Pid, Uid};
 use ring3_engine::directory::Entry;
 use ring3_engine::perm::Owners;
+use ring3_wire::claim::Number;
 use ring3_wire::request::{Get, Set};
 use std::collections::HashSet;
 
@@ -23,8 +24,8 @@ use std::collections::HashSet;
 const PERMISSION: u32 = 0o777;
 
 /// The kind that a request names.
-pub(crate) fn kind_of(number: u32) -> Result<Kind, Errno> {
-    Kind::from_u32(number).ok_or(Errno::EPROTO)
+pub(crate) fn kind_of(number: Number<Kind>) -> Result<Kind, Errno> {
+    number.known().ok_or(Errno::EPROTO)
 }
 
 /// Names, owner and mode.

@@ -14,7 +14,7 @@ use ring3_wire::request::{self, StatBy};
 /// State of an object as the kernel's structure.
 pub(crate) fn stat(ns: &mut Namespace, creds: &Creds, ask: &request::Stat) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
-    let by = StatBy::from_u32(ask.by).ok_or(Errno::EPROTO)?;
+    let by = ask.by.known().ok_or(Errno::EPROTO)?;
     let id = if by == StatBy::Id { ask.id } else { ns.names(kind).at(ask.id).ok_or(Errno::EINVAL)? };
     let object = ns.object(kind, id)?;
     if by != StatBy::IndexAny && !creds.permits(&object.perm, 0o444) {

@@ -25,7 +25,7 @@ pub(crate) fn may_set_file(ns: &Namespace, creds: &Creds, file: ProcFile) -> boo
 
 /// SetLimit: sets one limit.
 pub(crate) fn set_limit(ns: &mut Namespace, creds: &Creds, ask: &SetLimit) -> Result<Answer, Trouble> {
-    let which = Limit::from_u32(ask.limit).ok_or(Errno::EINVAL)?;
+    let which = ask.limit.known().ok_or(Errno::EINVAL)?;
     if !may_set(ns, creds, false) {
         return Err(Errno::EPERM.into());
     }

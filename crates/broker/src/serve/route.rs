@@ -10,6 +10,7 @@ use crate::policy::creds::Creds;
 use crate::policy::limits;
 use crate::{mechanism, msg, sem, shm};
 use ring3_abi::{Errno, Kind, Pid};
+use ring3_wire::claim::Number;
 use ring3_wire::{Op, Packet, request};
 
 /// An answer, nothing yet, or an error and its value.
@@ -95,7 +96,7 @@ fn route(op: Op) -> Route {
 
 /// The objects that a request asks about, if the end of a process would show in them.
 fn concern(packet: &Packet<'_>) -> Option<(Kind, Which)> {
-    let kind_and = |kind, which| Some((Kind::from_u32(kind)?, which));
+    let kind_and = |kind: Number<Kind>, which| Some((kind.known()?, which));
     match packet.op {
         Op::SemOp => {
             packet.body_and_rest::<request::SemOp>().ok().map(|(ask, _)| (Kind::Sem, Which::Id(ask.id)))
@@ -109,7 +110,7 @@ fn concern(packet: &Packet<'_>) -> Option<(Kind, Which)> {
         }
         Op::Stat => {
             let ask = packet.body::<request::Stat>().ok()?;
-            let by_id = ask.by == request::StatBy::Id as u32;
+            let by_id = ask.by.is(request::StatBy::Id);
             kind_and(
                 ask.kind,
                 if by_id { Which::Id(ask.id) } else { Which::Index(usize::try_from(ask.id).ok()?) },
@@ -122,7 +123,7 @@ fn concern(packet: &Packet<'_>) -> Option<(Kind, Which)> {
         Op::Proc => {
             let ask = packet.body::<request::Proc>().ok()?;
             let mut all = mechanism::all();
-            let (kind, _) = all.find(|(_, mechanism)| mechanism.facts().table as u32 == ask.file)?;
+            let (kind, _) = all.find(|(_, mechanism)| ask.file.is(mechanism.facts().table))?;
             Some((kind, Which::All))
         }
         _ => None,

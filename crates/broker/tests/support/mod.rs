@@ -6,6 +6,7 @@
 use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_broker::{Config, Report, serve};
+use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{self, Get, StatBy};
 use ring3_wire::{MAX_PACKET, Op, codec};
 use rustix::net::{
@@ -217,12 +218,12 @@ impl Client {
     }
 
     pub fn get(&self, kind: Kind, key: i32, flags: i32, size: i64) -> Result<IpcId, Errno> {
-        let ask = Get { kind: kind as u32, key, flags, pad: 0, size: size.cast_unsigned() };
+        let ask = Get { kind: kind.into(), key, flags, pad: 0, size: size.cast_unsigned() };
         self.call(Op::Get, &ask).map(|got| got.value as IpcId)
     }
 
     pub fn remove(&self, kind: Kind, id: IpcId) -> Result<(), Errno> {
-        self.call(Op::Remove, &request::Object { kind: kind as u32, id }).map(drop)
+        self.call(Op::Remove, &request::Object { kind: kind.into(), id }).map(drop)
     }
 
     pub fn set(
@@ -234,11 +235,11 @@ impl Client {
         mode: u32,
         qbytes: u64,
     ) -> Result<(), Errno> {
-        self.call(Op::Set, &request::Set { kind: kind as u32, id, uid, gid, mode, pad: 0, qbytes }).map(drop)
+        self.call(Op::Set, &request::Set { kind: kind.into(), id, uid, gid, mode, pad: 0, qbytes }).map(drop)
     }
 
     pub fn stat(&self, kind: Kind, id: IpcId, by: StatBy) -> Result<Got, Errno> {
-        self.call(Op::Stat, &request::Stat { kind: kind as u32, id, by: by as u32 })
+        self.call(Op::Stat, &request::Stat { kind: kind.into(), id, by: by.into() })
     }
 
     pub fn segment(&self, id: IpcId) -> ring3_abi::shm::Shmid {
@@ -246,7 +247,7 @@ impl Client {
     }
 
     pub fn open(&self, kind: Kind, id: IpcId) -> Result<Got, Errno> {
-        self.call(Op::Open, &request::Open { kind: kind as u32, id })
+        self.call(Op::Open, &request::Open { kind: kind.into(), id })
     }
 
     pub fn attach(&self, id: IpcId, flags: i32) -> Result<Got, Errno> {
@@ -276,15 +277,15 @@ impl Client {
     }
 
     pub fn settle(&self, pid: u32) {
-        self.call(Op::Settle, &request::Settle { pid }).expect("always answered");
+        self.call(Op::Settle, &request::Settle { pid: OwnPid(pid) }).expect("always answered");
     }
 
     pub fn set_limit(&self, limit: request::Limit, value: i64) -> Result<(), Errno> {
-        self.call(Op::SetLimit, &request::SetLimit { limit: limit as u32, pad: 0, value }).map(drop)
+        self.call(Op::SetLimit, &request::SetLimit { limit: limit.into(), pad: 0, value }).map(drop)
     }
 
     pub fn proc_text(&self, file: request::ProcFile) -> String {
-        let got = self.call(Op::Proc, &request::Proc { file: file as u32, flags: 0 }).expect("readable");
+        let got = self.call(Op::Proc, &request::Proc { file: file.into(), flags: 0 }).expect("readable");
         std::io::read_to_string(std::fs::File::from(got.fd.expect("a file"))).expect("text")
     }
 

@@ -179,7 +179,7 @@ enum Answered {
 /// Asks the broker for the region; it knows the calling process as a user from then on.
 fn ask_region(kind: Kind, new: &Object) -> Result<Answered, Errno> {
     let mut buf: connection::Small = [0; 256];
-    let body = request::Open { kind: kind as u32, id: new.id };
+    let body = request::Open { kind: kind.into(), id: new.id };
     let answer = match connection::call(Op::Open, body.as_bytes(), &[], &mut buf) {
         Ok(answer) => answer,
         Err(Errno::EACCES) => return Ok(Answered::Nothing(0)),

@@ -67,7 +67,7 @@ impl Kept {
 pub(super) fn leave_region(old: &'static Object) {
     // SAFETY: the range is the record's own mapping, which is named by nothing else; what still reads there copes (O3).
     if unsafe { map::blank(old.base, old.len) }.is_ok() && !old.lingers {
-        connection::notify(Op::Close, &request::Object { kind: old.kind as u32, id: old.id });
+        connection::notify(Op::Close, &request::Object { kind: old.kind.into(), id: old.id });
     }
 }
 

@@ -113,7 +113,7 @@ impl Object {
     /// What the broker would let this thread map.
     fn granted_by_broker(&self) -> u32 {
         let mut buf: connection::Small = [0; 256];
-        let body = request::Open { kind: self.kind as u32, id: self.id };
+        let body = request::Open { kind: self.kind.into(), id: self.id };
         let answer = connection::call(Op::Open, body.as_bytes(), &[], &mut buf);
         answer.and_then(|answer| answer.body::<Opened>(&buf)).map_or(0, |opened| opened.access)
     }

@@ -14,6 +14,7 @@ use ring3_abi::{Errno, Pid};
 use ring3_os::fd::{self, Fd};
 use ring3_os::socket::{self, Credentials, Wait};
 use ring3_os::{cred, process as os, seccomp, time};
+use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{Grow, Hello, Settle, Stuck};
 use ring3_wire::{Op, Reply, codec, reply::Welcome};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -138,18 +139,18 @@ pub fn notify_inherited(op: Op, body: &(impl IntoBytes + Immutable)) {
 pub fn settle(pid: Pid) {
     let known = || directory::directory().is_ok_and(|directory| directory.registered(pid));
     if crate::process::registered() && (crate::process::pids_abroad() || known()) {
-        let _ = ask(Op::Settle, &Settle { pid });
+        let _ = ask(Op::Settle, &Settle { pid: OwnPid(pid) });
     }
 }
 
 /// Tells the broker that an object's lock does not come free.
 pub(crate) fn stuck(kind: ring3_abi::Kind, id: i32, holder: Pid) -> Result<(), Errno> {
-    ask(Op::Stuck, &Stuck { kind: kind as u32, id, holder }).map(|_| ())
+    ask(Op::Stuck, &Stuck { kind: kind.into(), id, holder }).map(|_| ())
 }
 
 /// Asks for a larger region than that of this version.
 pub(crate) fn grow(kind: ring3_abi::Kind, id: i32, version: u64) -> Result<(), Errno> {
-    ask(Op::Grow, &Grow { kind: kind as u32, id, version }).map(|_| ())
+    ask(Op::Grow, &Grow { kind: kind.into(), id, version }).map(|_| ())
 }
 
 /// A further connection of this process, for a call that sleeps.

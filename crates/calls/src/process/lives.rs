@@ -41,7 +41,7 @@ pub(crate) fn settle_in_time(id: IpcId, set: &Set<'_>, page: &Identity) {
     let is_held = |life: Life| life != 0 && life == own || is_held(life);
     if set.doubtful_in_time(is_held).any(|pid| pid != page.pid()) {
         // As below.
-        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem as u32, id });
+        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn settle_in_time(id: IpcId, set: &Set<'_>, page: &Identity) {
 pub(crate) fn settle(id: IpcId, set: &Set<'_>, page: &Identity) {
     if in_doubt(set, page) {
         // Without a broker nothing is settled any more, and calls that need none go on.
-        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem as u32, id });
+        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
     }
 }
 

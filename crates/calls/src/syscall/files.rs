@@ -163,7 +163,7 @@ fn give(ours: Fd, close_on_exec: bool) -> i32 {
 fn open(which: ProcFile, flags: i32) -> Result<Fd, Errno> {
     process::ready().map_err(|_| Errno::ENOENT)?;
     let mut buf: connection::Small = [0; 256];
-    let request = Proc { file: which as u32, flags: flags.cast_unsigned() };
+    let request = Proc { file: which.into(), flags: flags.cast_unsigned() };
     let answer = connection::call(Op::Proc, request.as_bytes(), &[], &mut buf)?;
     answer.fd.ok_or(Errno::ENOENT)
 }

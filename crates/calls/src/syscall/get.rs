@@ -24,7 +24,7 @@ pub(crate) fn get(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, 
     {
         return existing(kind, &entry, flags, size);
     }
-    let body = Get { kind: kind as u32, key, flags, pad: 0, size };
+    let body = Get { kind: kind.into(), key, flags, pad: 0, size };
     connection::ask(Op::Get, &body).map(|id| id as usize)
 }
 
@@ -55,7 +55,7 @@ where
 {
     process::ready()?;
     let mut buf: connection::Small = [0; 256];
-    let body = Stat { kind: kind as u32, id, by: by as u32 };
+    let body = Stat { kind: kind.into(), id, by: by.into() };
     let answer = connection::call(Op::Stat, body.as_bytes(), &[], &mut buf)?;
     let state: T = answer.body(&buf)?;
     arg.write(&state)?;
@@ -69,7 +69,7 @@ where
 {
     process::ready()?;
     let mut buf: connection::Small = [0; 256];
-    let body = Info { kind: kind as u32, usage };
+    let body = Info { kind: kind.into(), usage };
     let answer = connection::call(Op::Info, body.as_bytes(), &[], &mut buf)?;
     let info: T = answer.body(&buf)?;
     arg.write(&info)?;
@@ -78,13 +78,13 @@ where
 
 /// IPC_SET.
 pub(crate) fn set(kind: Kind, id: IpcId, perm: &IpcPerm, qbytes: u64) -> Result<usize, Errno> {
-    let body = Set { kind: kind as u32, id, uid: perm.uid, gid: perm.gid, mode: perm.mode, pad: 0, qbytes };
+    let body = Set { kind: kind.into(), id, uid: perm.uid, gid: perm.gid, mode: perm.mode, pad: 0, qbytes };
     connection::ask(Op::Set, &body).map(|_| 0)
 }
 
 /// IPC_RMID. Our own mapping goes at once, so that the broker gets the range back.
 pub(crate) fn remove(kind: Kind, id: IpcId) -> Result<usize, Errno> {
-    connection::ask(Op::Remove, &Object { kind: kind as u32, id })?;
+    connection::ask(Op::Remove, &Object { kind: kind.into(), id })?;
     open::forget(kind, id);
     Ok(0)
 }

@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use ring3_abi::{Errno, Pid};
 use ring3_os::{fd, process as os};
 use ring3_wire::Op;
+use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{Exec, Fork, Forked, SHARES_MEMORY, SHARES_UNDO};
 use zerocopy::IntoBytes;
 
@@ -220,7 +221,7 @@ impl Forking {
             attachments::forked();
             born(token);
         } else {
-            connection::notify(Op::Forked, &Forked { token, pid: returned.max(0) as Pid, pad: 0 });
+            connection::notify(Op::Forked, &Forked { token, pid: OwnPid(returned.max(0) as Pid), pad: 0 });
         }
     }
 }
