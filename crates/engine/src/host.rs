@@ -103,6 +103,13 @@ pub trait Host {
     /// beside the word. May return early.
     fn park(&self, word: WaitWord<'_>, until: Deadline) -> Parked;
 
+    /// Has the kernel mark `word`, which holds the calling thread's number, when the thread ends, before anybody can know of the end (`ticket/owner.rs`);
+    /// one word at a time. A host that cannot does nothing.
+    fn watch(&self, _word: &AtomicU32) {}
+
+    /// The word of [`Host::watch`] is left alone again.
+    fn watch_no_more(&self) {}
+
     /// Wakes up to `count` sleepers on `word`, and publishes the own CPU in `cpu`.
     fn wake(&self, word: &AtomicU32, count: u32, cpu: &AtomicU32);
 }

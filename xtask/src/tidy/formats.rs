@@ -15,6 +15,7 @@ const PAGES: [(&str, &[&str]); 2] = [
             "crates/engine/src/sem/layout.rs",
             "crates/engine/src/sem/word.rs",
             "crates/engine/src/ticket/layout.rs",
+            "crates/engine/src/ticket/owner.rs",
             "crates/engine/src/ticket/state.rs",
         ],
     ),

@@ -21,8 +21,13 @@ impl<'r> Queue<'r> {
     pub(super) fn admit<H: Host>(&self, host: &H, served: &mut Served<'r, Part>, now: i64) -> Result<()> {
         let (mut fitting, mut all) = (0_u32, 0_u32);
         for item in self.tickets().walk(&self.own.senders) {
+            let (ticket, record) = item?;
+            if record.has_ended() {
+                self.end(ticket, record)?;
+                continue;
+            }
             all += 1;
-            fitting += u32::from(self.sender_fits(item?.1)?);
+            fitting += u32::from(self.sender_fits(record)?);
         }
         if fitting != 0 && fitting != all {
             self.put_back(all)?;

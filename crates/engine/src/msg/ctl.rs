@@ -157,7 +157,9 @@ impl<'r> Queue<'r> {
 
     /// How many sleep here: senders, receivers.
     pub fn sleepers(&self) -> (u32, u32) {
-        let count = |queue| self.tickets().walk(queue).count() as u32;
+        let waits =
+            |item: &Result<(_, Record<'_>)>| item.as_ref().is_ok_and(|(_, record)| !record.has_ended());
+        let count = |queue| self.tickets().walk(queue).filter(waits).count() as u32;
         (count(&self.own.senders), count(&self.own.receivers))
     }
 }

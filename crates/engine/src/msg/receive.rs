@@ -137,7 +137,7 @@ impl<'r> Queue<'r> {
             if selection.flags & IPC_NOWAIT != 0 {
                 return Err(Error::Errno(Errno::ENOMSG));
             }
-            return self.wait_for(who, selection, now).map(Step::Wait);
+            return self.wait_for(host, who, selection, now).map(Step::Wait);
         }
         let slot = self.slot(link)?;
         let (mtype, size) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
@@ -171,11 +171,12 @@ impl<'r> Queue<'r> {
         Ok(Step::Done(Received { mtype, len, pending }))
     }
 
-    fn wait_for(&self, who: Caller, selection: Selection, now: i64) -> Result<Ticket> {
+    fn wait_for<H: Host>(&self, host: &H, who: Caller, selection: Selection, now: i64) -> Result<Ticket> {
         let mut tx = self.change();
         let (ticket, record) = self.tickets().take_to_wait(&mut tx, who, now)?;
         record.own.fill_receiver(selection);
         self.tickets().push(&mut tx, &self.own.receivers, ticket)?;
+        record.watch(host);
         tx.commit();
         Ok(ticket)
     }
@@ -194,7 +195,7 @@ impl<'r> Queue<'r> {
         out: &mut [u8],
     ) -> Result<Step<Received>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        match self.tickets().resume(ticket, who, why)? {
+        match self.tickets().resume(host, ticket, who, why)? {
             Resumed::Again => Ok(Step::Wait(ticket)),
             Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
             Resumed::Served(record, 0) => self.take_out(ticket, record, selection, out).map(Step::Done),

@@ -50,6 +50,7 @@ impl<'r> Queue<'r> {
             let (ticket, record) = self.tickets().take_to_wait(&mut tx, who, now)?;
             record.own.fill(Purpose::Sender, link);
             self.tickets().push(&mut tx, &self.own.senders, ticket)?;
+            record.watch(host);
             tx.commit();
             return Ok(Step::Wait(ticket));
         }
@@ -119,6 +120,7 @@ impl<'r> Queue<'r> {
             record.wait(&mut tx, now)?;
             record.own.become_for(&mut tx, Purpose::Sender)?;
             self.tickets().push(&mut tx, &self.own.senders, reserved.ticket)?;
+            record.watch(host);
             tx.commit();
             return Ok(Step::Wait(reserved.ticket));
         }
@@ -151,7 +153,7 @@ impl<'r> Queue<'r> {
         why: Parked,
     ) -> Result<Step<()>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        match self.tickets().resume(ticket, who, why)? {
+        match self.tickets().resume(host, ticket, who, why)? {
             Resumed::Again => Ok(Step::Wait(ticket)),
             Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
             Resumed::Served(record, result) => {
@@ -180,6 +182,12 @@ impl<'r> Queue<'r> {
         let (mtype, size) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
         for item in self.tickets().walk(&self.own.receivers) {
             let (ticket, record) = item?;
+            if record.has_ended() {
+                // It owns no message (P1), so this is all that a death leaves.
+                self.tickets().unlink(tx, &self.own.receivers, ticket)?;
+                self.tickets().free(tx, ticket)?;
+                continue;
+            }
             let selection = record.own.selection();
             if !selection.accepts(mtype) {
                 continue;

@@ -6,7 +6,7 @@
 //! - after a commit that made room, before sleeping senders were let in: done here;
 //! - after the lock, before the wake-ups: sleepers that are served and sleep; woken here;
 //! - copying a text in or out: a ticket that owns the slot; both are freed here. A message that was being copied out has been received;
-//! - asleep: a ticket in a queue; taken out here, with a sender's message. A message in a receiver's hands has been received.
+//! - asleep: a ticket in a queue; taken out here, or before by whoever meets it (`ticket/owner.rs`), with a sender's message. A message in a receiver's hands has been received.
 //!
 //! Settling twice changes nothing.
 
@@ -53,7 +53,7 @@ impl<'r> Queue<'r> {
     pub fn adopt<H: Host>(&self, host: &H, who: Caller) -> Result<Option<Ticket>> {
         let _locked = lock_any(self.header, host, who)?;
         self.header.is_home()?;
-        self.tickets().find(who)
+        self.tickets().adopt(host, who)
     }
 
     /// Slots that were ever in use.

@@ -104,8 +104,9 @@ impl<'r> Queue<'r> {
             waiting += u32::from(state.waits());
             owned += u32::from(!state.is_free() && owns);
         }
-        let (senders, receivers) = self.sleepers();
-        if senders + receivers != waiting {
+        let tickets = self.tickets();
+        if tickets.walk(&self.own.senders).chain(tickets.walk(&self.own.receivers)).count() as u32 != waiting
+        {
             return Ok(Err("a ticket that waits stands in no queue"));
         }
         for item in self.tickets().walk(&self.own.senders) {

@@ -73,6 +73,9 @@ impl<'r> Set<'r> {
         let tickets = self.tickets();
         for item in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)) {
             let (ticket, record) = item?;
+            if self.take_out_if_ended(ticket, record)? {
+                continue;
+            }
             let op = self.ops_of(ticket, record).get(self, record.own.blocked())?;
             if u32::from(op.sem_num) == num {
                 if op.sem_op == 0 {
@@ -187,7 +190,8 @@ impl<'r> Set<'r> {
     /// How many sleep on the set.
     pub fn sleepers(&self) -> u32 {
         let tickets = self.tickets();
-        tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).count() as u32
+        let both = tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero));
+        both.filter(|item| item.as_ref().is_ok_and(|(_, record)| !record.has_ended())).count() as u32
     }
 
     /// IPC_RMID: every sleeper gets EIDRM, every later caller `Removed`. Doing it twice changes nothing.

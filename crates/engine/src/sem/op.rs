@@ -117,7 +117,7 @@ impl<'r> Set<'r> {
                 if i32::from(op.sem_flg) & IPC_NOWAIT != 0 {
                     Err(Error::Errno(Errno::EAGAIN))
                 } else {
-                    self.sleep(who, &Asleep { ops, alters, row, blocked: n }, now).map(Step::Wait)
+                    self.sleep(host, who, &Asleep { ops, alters, row, blocked: n }, now).map(Step::Wait)
                 }
             }
         };
@@ -133,7 +133,7 @@ impl<'r> Set<'r> {
     /// What the server left (`EIDRM`, `ERANGE`, `EAGAIN`); `EINTR`, `EAGAIN` (timeout); `Moved`: [`Set::adopt`] finds the ticket in the new region.
     pub fn resume<H: Host>(&self, host: &H, who: Caller, ticket: Ticket, why: Parked) -> Result<Step<()>> {
         let _locked = lock::lock_any(self.header, host, who)?;
-        match self.tickets().resume(ticket, who, why)? {
+        match self.tickets().resume(host, ticket, who, why)? {
             Resumed::Again => Ok(Step::Wait(ticket)),
             Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
             Resumed::Served(record, result) => {

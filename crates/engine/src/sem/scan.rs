@@ -76,6 +76,9 @@ impl<'r> Set<'r> {
         let mut complex = false;
         for item in self.tickets().walk(&self.own.alter) {
             let (ticket, record) = item?;
+            if self.take_out_if_ended(ticket, record)? {
+                continue;
+            }
             complex |= record.own.count() > 1;
             if self.serve(held, host, served, ticket, record)? == Attempt::Done {
                 // The ticket's operations stay where they are until its owner has come for the result.
@@ -103,7 +106,7 @@ impl<'r> Set<'r> {
         for pass in [true, false] {
             for item in self.tickets().walk(&self.own.zero) {
                 let (ticket, record) = item?;
-                if (record.own.count() == 1) == pass {
+                if (record.own.count() == 1) == pass && !self.take_out_if_ended(ticket, record)? {
                     self.serve(held, host, served, ticket, record)?;
                 }
             }

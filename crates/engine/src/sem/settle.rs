@@ -6,7 +6,7 @@
 //! - with the lock, before the commit: old values in the journal; rolled back here;
 //! - with the lock, after the commit: sleepers not served yet; the scan here serves them;
 //! - after the lock, before the wake-ups: sleepers that are served and sleep; woken here;
-//! - asleep: a ticket in a queue; taken out here.
+//! - asleep: a ticket in a queue; taken out here, or before by whoever meets it (`ticket/owner.rs`).
 //!
 //! Settling twice changes nothing: the row is cleared in the change that applies it.
 
@@ -90,6 +90,6 @@ impl<'r> Set<'r> {
     pub fn adopt<H: Host>(&self, host: &H, who: Caller) -> Result<Option<Ticket>> {
         let _locked = lock_any(self.header, host, who)?;
         self.header.is_home()?;
-        self.tickets().find(who)
+        self.tickets().adopt(host, who)
     }
 }

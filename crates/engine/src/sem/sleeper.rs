@@ -5,6 +5,7 @@ use super::layout::{RowKey, Sleeper};
 use super::op::{Ops, Owner};
 use crate::atomic::{AtomicU64, Relaxed};
 use crate::error::{Error, Result};
+use crate::host::{Caller, Host};
 use crate::journal::Tx;
 use crate::region::{Index, Link};
 use crate::ticket::{self, Queue, Ticket};
@@ -96,7 +97,13 @@ impl<'r> Set<'r> {
     }
 
     /// Puts a call to sleep: a ticket with its operations, at the end of its queue.
-    pub(super) fn sleep(&self, who: crate::host::Caller, call: &Asleep<'_>, now: i64) -> Result<Ticket> {
+    pub(super) fn sleep<H: Host>(
+        &self,
+        host: &H,
+        who: Caller,
+        call: &Asleep<'_>,
+        now: i64,
+    ) -> Result<Ticket> {
         let mut tx = self.change();
         let (ticket, record) = self.tickets().take_to_wait(&mut tx, who, now)?;
         // DEATH: before the commit the ticket is free, and what it holds means nothing.
@@ -111,8 +118,19 @@ impl<'r> Set<'r> {
         record.own.alters.store(call.alters.into(), Relaxed);
         record.own.row.store(call.row.map_or(Link::NONE, Index::link));
         self.tickets().push(&mut tx, self.queue(call.alters), ticket)?;
+        record.watch(host);
         tx.commit();
         Ok(ticket)
+    }
+
+    /// Takes a sleeper out if it has ended, and answers whether it had. No change is under way.
+    #[inline]
+    pub(super) fn take_out_if_ended(&self, ticket: Ticket, record: Record<'r>) -> Result<bool> {
+        let ended = record.has_ended();
+        if ended {
+            self.end(ticket, record)?;
+        }
+        Ok(ended)
     }
 
     /// Takes a ticket out of its queue, if it stands in one, and gives it back.

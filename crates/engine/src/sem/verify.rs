@@ -116,7 +116,8 @@ impl<'r> Set<'r> {
             queued += u32::from(state.waits());
             free += u32::from(state.is_free());
         }
-        if queued != self.sleepers() {
+        let tickets = self.tickets();
+        if queued != tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).count() as u32 {
             return Ok(Err("a ticket that waits stands in no queue"));
         }
         Ok(if self.tickets().free_listed(free)? == free {

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "model")]
 pub(crate) mod model;
+pub(crate) mod mortal;
 pub(crate) mod steps;
 
 use crate::atomic::{AtomicU32, AtomicU64, Relaxed};

@@ -1,5 +1,6 @@
 //! What a ticket is in a region. The page `docs/region-format.md` is this file in prose.
 
+use super::owner::OwnerWord;
 use super::state::StateWord;
 use crate::atomic::{AtomicU32, AtomicU64};
 use crate::layout;
@@ -12,8 +13,8 @@ layout! {
         state: StateWord,
         /// The owner's process.
         pid: AtomicU32,
-        /// The owner's thread.
-        tid: AtomicU32,
+        /// The owner's thread, or the kernel's mark that it has ended.
+        owner: OwnerWord,
         /// Error number of a ticket that is done, or what one that waits gets instead of its turn; 0 success.
         result: AtomicU32,
         /// Next in the queue, or in the free list, + 1.

@@ -1,9 +1,10 @@
 //! Tickets: what a thread leaves in a region to be served by others while it sleeps, and what a copying thread owns there.
 //!
-//! `state.rs` is the state word with its invariants, `queue.rs` the queues that tickets wait in, `served.rs` the owners to be woken after the
+//! `state.rs` is the state word with its invariants, `owner.rs` the word by which the end of a sleeping owner is known, `queue.rs` the queues that tickets wait in, `served.rs` the owners to be woken after the
 //! lock; here is how tickets are taken, resumed, given back, moved. A mechanism adds its own half to the record (`layout.rs`).
 
 pub mod layout;
+mod owner;
 mod queue;
 mod served;
 mod state;
@@ -63,7 +64,19 @@ impl<P> Record<'_, P> {
     /// The owner's thread.
     #[inline]
     pub fn tid(&self) -> Pid {
-        self.common.tid.load(Relaxed)
+        self.common.owner.thread()
+    }
+
+    /// Whether the owner of a ticket that waits has ended: it must not be served, nor counted (O3).
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        self.common.owner.has_ended()
+    }
+
+    /// The calling thread, which owns the ticket, will sleep: if it ends, [`Record::has_ended`] says so. Before the ticket can be seen in its queue (O2).
+    #[inline]
+    pub fn watch<H: Host>(&self, host: &H) {
+        self.common.owner.watch(host);
     }
 
     /// Whether this thread owns the ticket.
@@ -192,7 +205,7 @@ impl<'r, P: Half> Tickets<'r, P> {
         tx.set32(&record.common.next, NONE)?;
         // DEATH: these need no journal: before the commit the ticket is free, and a free ticket's owner means nothing.
         record.common.pid.store(who.pid, Relaxed);
-        record.common.tid.store(who.tid, Relaxed);
+        record.common.owner.set(who.tid);
         record.common.result.store(0, Relaxed);
         record.common.since.store(now as u64, Relaxed);
         tx.set32(&record.common.prev, NONE)?;
@@ -211,7 +224,21 @@ impl<'r, P: Half> Tickets<'r, P> {
     ///
     /// # Errors
     /// `Moved`: the ticket is in the new region; `Spoiled`.
-    pub fn resume(self, ticket: Ticket, who: Caller, why: Parked) -> Result<Resumed<'r, P>> {
+    pub fn resume<H: Host>(
+        self,
+        host: &H,
+        ticket: Ticket,
+        who: Caller,
+        why: Parked,
+    ) -> Result<Resumed<'r, P>> {
+        let resumed = self.look(ticket, who, why)?;
+        if !matches!(resumed, Resumed::Again) {
+            host.watch_no_more();
+        }
+        Ok(resumed)
+    }
+
+    fn look(self, ticket: Ticket, who: Caller, why: Parked) -> Result<Resumed<'r, P>> {
         let object = self.header.state.load(Relaxed);
         if object == MOVED {
             return Err(Error::Moved);
@@ -238,11 +265,12 @@ impl<'r, P: Half> Tickets<'r, P> {
         })
     }
 
-    /// The ticket of this thread, if it has one: after the object moved.
-    pub fn find(self, who: Caller) -> Result<Option<Ticket>> {
+    /// The ticket of this thread, if it has one, to sleep on with it: after the object moved.
+    pub fn adopt<H: Host>(self, host: &H, who: Caller) -> Result<Option<Ticket>> {
         for index in 0..self.used() {
             let record = self.get(Ticket(index))?;
             if !record.state().is_free() && record.is_of(who) {
+                record.watch(host);
                 return Ok(Some(Ticket(index)));
             }
         }

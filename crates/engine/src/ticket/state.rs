@@ -22,7 +22,7 @@
 //! W5. The server that makes a ticket DONE wakes its word after the commit, unless it was WAITING: then the owner still looks, or fails to park.
 //!
 //! # Death
-//! Of the owner: `settle` takes the ticket out. Of the server, before the commit: W4, and the next server wakes the owner; after it: `settle`
+//! Of the owner: whoever meets the ticket in its queue takes it out (`owner.rs`), or `settle` does. Of the server, before the commit: W4, and the next server wakes the owner; after it: `settle`
 //! wakes every ticket that is not free. Of an asker, before the wake-up: the next server wakes the owner, for
 //! ASKED is not WAITING.
 

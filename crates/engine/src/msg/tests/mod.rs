@@ -1,6 +1,7 @@
 //! Queues against a plain model, and regions full of garbage, on heap memory with a host that never really sleeps.
 
 mod death;
+mod ended;
 mod garbage;
 
 use super::{Geometry, Queue, Received, Room, Selection};

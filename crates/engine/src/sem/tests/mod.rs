@@ -1,6 +1,7 @@
 //! Sets against a plain model, and the cases of the manual page, on heap memory with a host that never really sleeps.
 
 mod death;
+mod ended;
 
 use super::{Geometry, Set, Undo};
 use crate::error::{Error, Step};

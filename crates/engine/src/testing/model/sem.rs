@@ -1,10 +1,12 @@
 //! Semaphores: who waits is served, values are what the done operations make them, and each is done whole.
 
 use super::{Kernel, Sleep, check, who};
+use crate::atomic::AtomicU64;
 use crate::error::{Error, Step};
 use crate::host::{Deadline, Host};
 use crate::sem::{Geometry, Set, Undo};
 use crate::testing::Heap;
+use crate::testing::mortal::{Mortal, end};
 use crate::ticket::Ticket;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ring3_abi::Errno;
@@ -133,6 +135,37 @@ fn the_dead_give_back() {
             scope.spawn(|| semop(set, kernel, 1, &[op(0, -1)]).unwrap());
             scope.spawn(|| set.settle(kernel, who(0).pid, who(98), Undo::Apply).unwrap());
         });
+    });
+}
+
+/// A thread ends in its sleep. Whoever knows of that and posts has not posted to the dead, and whoever counts does not count them.
+#[test]
+fn the_ended_take_nothing() {
+    check(|| {
+        let geometry = Geometry::for_set(1, 16);
+        let (heap, kernel) = (Heap::new(geometry.len()), Kernel::new(Sleep::Sound));
+        let region = heap.region();
+        let set = Set::new(region, geometry).unwrap();
+        set.format(7, 1_000_000).unwrap();
+        let (named, ended) = (AtomicU64::new(0), AtomicU32::new(0));
+        let host = Mortal { host: &kernel, region, named: &named };
+        let change = |n, add| semop(set, &kernel, n, &[op(0, add)]).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(matches!(set.semop(&host, who(0), &[op(0, -1)]), Ok(Step::Wait(_))));
+                end(region, &named, who(0));
+                ended.store(1, Relaxed);
+                [1, -1, 1].into_iter().for_each(|add| change(5, add));
+            });
+            scope.spawn(|| [-1, 1].into_iter().for_each(|add| change(1, add)));
+            scope.spawn(|| {
+                let most = 2 - ended.load(Relaxed);
+                let counted = set.counts(&kernel, who(2), 0).unwrap().0;
+                assert!(counted <= most, "{counted} of {most}");
+            });
+        });
+        set.verify().unwrap();
+        assert_eq!((set.getval(&kernel, who(99), 0), set.sleepers()), (Ok(1), 0));
     });
 }
 
