@@ -9,6 +9,7 @@
 use crate::object::{pin, reclaim};
 use crate::process::connection;
 use crate::thread::cancel::{self, CancelSlot};
+use crate::thread::robust_list;
 use crate::thread::section::{self, Entry, Section, Waiting};
 use crate::thread::sleep;
 use core::sync::atomic::Ordering::Relaxed;
@@ -117,11 +118,14 @@ pub(crate) fn wait<S: Sleeping>(
             Next::Over(outcome) => break outcome,
             Next::Sleep => {}
             Next::Refused => {
+                robust_list::name_no_more();
                 drop(section);
                 return record.call.by_proxy(until, Blocking::Allowed);
             }
         }
     };
+    // Where the call went on without its ticket, too: nothing is named once it is over.
+    robust_list::name_no_more();
     drop((section, asleep));
     if cancel == Cancel::Point && matches!(outcome, Err(Errno::EINTR)) {
         // musl cancels by a signal, whose handler is not wrapped and leaves it to the call to look. The call is over and did nothing.
@@ -180,6 +184,7 @@ unsafe fn conclude<S: Sleeping>(waiting: *mut Waiting) {
         Next::Refused => record.call.by_proxy(Deadline::NEVER, Blocking::Never),
         Next::Sleep => return,
     };
+    robust_list::name_no_more();
     record.outcome = Some(outcome);
     record.head.concluded.store(1, Relaxed);
 }

@@ -1,6 +1,7 @@
-//! An entry of ours in this thread's robust list. get_robust_list(2); kernel: exit_robust_list(), fetch_robust_entry().
+//! An entry of ours in this thread's robust list, and a word that the list names. get_robust_list(2); kernel: exit_robust_list(), fetch_robust_entry().
 //!
-//! The kernel walks the list of a thread that ends, or whose program is replaced, and marks each entry's word that holds the thread's number.
+//! The kernel walks the list of a thread that ends, or whose program is replaced, and marks each entry's word that holds the thread's number; and in the end
+//! the one word beside the entries that a libc names while it takes or gives back a lock (`pending`). While a call sleeps, that place is ours.
 //!
 //! # Invariants
 //! G1. The list is libc's and keeps libc's form, which glibc and musl share: the head leads to the newest entry, each entry to the next older one, the last
@@ -8,14 +9,19 @@
 //! G2. Only the list's own thread changes it, in a section, and not while `pending` says that libc is in the middle of a change, which a handler
 //!     may have interrupted.
 //! G3. An entry of ours stays in the list until its thread ends.
+//! G4. A word of ours is named only where `pending` names none: then no libc's function is at work on the list, unless it has been interrupted by a handler
+//!     that has made the call, and then the word stays unnamed. It is named no more before a handler of the program runs: section.rs concludes the call first.
+//! G5. Where the head is, a thread asks once an epoch of its process (I2): a forked child may have another list, or none.
 //!
 //! # Death
-//! Before the last store, to the head, the list is as it was.
+//! Before the last store, to the head, the list is as it was. A word is named by one store.
 #![allow(unsafe_code)]
 
-use crate::thread::section::Section;
+use crate::thread::memory;
+use crate::thread::section::{self, Section, ThreadState};
+use core::mem::offset_of;
 use core::sync::atomic::{
-    AtomicUsize,
+    AtomicU32, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
     compiler_fence,
 };
@@ -60,7 +66,7 @@ pub(crate) struct Place {
 /// The place is memory of our own that nobody unmaps, and the entry is in no other living thread's list.
 pub(crate) unsafe fn join(place: Place, fits: impl Fn(isize) -> bool, _section: &Section) -> Option<isize> {
     // SAFETY: by the caller's promise.
-    let head = os::robust_list().or_else(|| unsafe { found(place) })?;
+    let head = os::robust_list().or_else(|| unsafe { found(place.head) })?;
     let Head { list, distance, pending } = UserPtr::claim(head).read().ok()?;
     if pending != 0 || !fits(distance) {
         return None;
@@ -72,22 +78,25 @@ pub(crate) unsafe fn join(place: Place, fits: impl Fn(isize) -> bool, _section: 
     Some(distance)
 }
 
-/// Gives a thread without a list one: libc's, or one of our own where there is no libc that would.
+/// Gives a thread without a list one: libc's, or one of our own at `at` where there is no libc that would. A process in another's memory finds that one's
+/// thread in its libc, which has its list already.
 ///
 /// # Safety
-/// As [`join`].
+/// [`HEAD_LEN`] bytes at `at` are ours for as long as the thread lives.
 #[cold]
-unsafe fn found(place: Place) -> Option<usize> {
+unsafe fn found(at: usize) -> Option<usize> {
+    // A filter may forbid it, to us or to libc.
+    if seccomp::is_filtered() {
+        return None;
+    }
     match REGISTER.load(Relaxed) {
-        0 => {
-            let head = Head { list: place.head, distance: DISTANCE, pending: 0 };
+        address if address == 0 || !memory::is_ours() => {
+            let head = Head { list: at, distance: DISTANCE, pending: 0 };
             // SAFETY: the place is ours and has room.
-            unsafe { (place.head as *mut Head).write_volatile(head) };
+            unsafe { (at as *mut Head).write_volatile(head) };
             // SAFETY: the head was written in the line above, and stays (by the caller's promise).
-            unsafe { os::set_robust_list(place.head) }.ok()?;
+            unsafe { os::set_robust_list(at) }.ok()?;
         }
-        // A filter may forbid what libc does for it.
-        _ if seccomp::is_filtered() => return None,
         address => {
             // SAFETY: the agent's function of this form.
             let register: extern "C" fn() = unsafe { core::mem::transmute(address) };
@@ -105,6 +114,59 @@ pub(crate) fn prepare() {
         let register: extern "C" fn() = unsafe { core::mem::transmute(address) };
         register();
     }
+}
+
+/// Names a word of ours in this thread's list, if it can have one: the kernel marks it when the thread ends, if it holds the thread's number then (G4).
+pub(crate) fn name(word: &AtomicU32) {
+    let thread = section::thread();
+    let Some(head) = head_of(thread) else { return };
+    let Ok(Head { distance, pending, .. }) = UserPtr::<Head>::claim(head).read() else { return };
+    if pending == 0 || pending == thread.named.load(Relaxed) {
+        let link = (word.as_ptr() as usize).wrapping_sub_signed(distance);
+        thread.named.store(link, Relaxed);
+        // ORDERING: of the compiler alone: the kernel reads the word and its name on this thread.
+        compiler_fence(SeqCst);
+        set_pending(head, link);
+    }
+}
+
+/// The word that [`name`] has named is named no more.
+pub(crate) fn name_no_more() {
+    let thread = section::thread();
+    let named = thread.named.swap(0, Relaxed);
+    if named != 0
+        && let Some(head) = head_of(thread)
+        && UserPtr::<Head>::claim(head).read().is_ok_and(|head| head.pending == named)
+    {
+        set_pending(head, 0);
+    }
+}
+
+fn set_pending(head: usize, link: usize) {
+    // SAFETY: the head of this thread's list, which is at rest but for us (G4).
+    unsafe { ((head + offset_of!(Head, pending)) as *mut usize).write_volatile(link) };
+}
+
+/// Where the head of this thread's list is (G5); `None` if it has none.
+#[inline]
+fn head_of(thread: &ThreadState) -> Option<usize> {
+    let epoch = thread.tid_epoch.load(Relaxed);
+    let head = if epoch != 0 && thread.list_epoch.load(Relaxed) == epoch {
+        thread.list.load(Relaxed)
+    } else {
+        ask_head(thread, epoch)
+    };
+    (head != 0).then_some(head)
+}
+
+#[cold]
+fn ask_head(thread: &ThreadState, epoch: u32) -> usize {
+    // SAFETY: the thread's state has room for a head, and lasts as long as the thread; that of a process in another's memory is there until the
+    // process has ended or executed another program.
+    let head = os::robust_list().or_else(|| unsafe { found(thread.own_list.as_ptr() as usize) }).unwrap_or(0);
+    thread.list.store(head, Relaxed);
+    thread.list_epoch.store(epoch, Relaxed);
+    head
 }
 
 /// Whether an entry is in the list. `None` if the list does not end.
@@ -192,6 +254,62 @@ mod tests {
         }
         let (_memory, head, place) = list(LONGEST + 1);
         assert_eq!(leads_to(word(head), head, place.entry), None);
+    }
+
+    /// What is left in a word by a thread that stored its number there, did this, and ended.
+    fn left_by(act: impl FnOnce(&AtomicU32) + Send) -> (u32, u32) {
+        let word = AtomicU32::new(0);
+        let thread = std::thread::scope(|scope| {
+            let run = || {
+                word.store(os::tid(), Relaxed);
+                act(&word);
+                os::tid()
+            };
+            // Joined by libc: the kernel has looked at the list.
+            scope.spawn(run).join().unwrap()
+        });
+        (word.load(Relaxed), thread)
+    }
+
+    #[test]
+    fn the_kernel_marks_a_word_that_is_named() {
+        const MARK: u32 = 0x4000_0000;
+        let is_left = |(left, thread)| left == thread;
+        assert_eq!(left_by(name).0, MARK);
+        assert!(is_left(left_by(|_| ())));
+        assert!(is_left(left_by(|word| {
+            name(word);
+            name_no_more();
+        })));
+        // One word at a time.
+        let other = AtomicU32::new(0);
+        let moves = |word: &AtomicU32| {
+            other.store(os::tid(), Relaxed);
+            name(&other);
+            name(word);
+        };
+        assert_eq!(left_by(moves).0, MARK);
+        assert_ne!(other.load(Relaxed), MARK);
+        // It holds another thread's number.
+        assert_eq!(
+            left_by(|word| {
+                name(word);
+                word.store(1, Relaxed);
+            })
+            .0,
+            1
+        );
+        // A libc is at work on the list.
+        assert!(is_left(left_by(|word| {
+            let head = head_of(section::thread()).unwrap();
+            let pending = || UserPtr::<Head>::claim(head).read().unwrap().pending;
+            set_pending(head, 4096);
+            name(word);
+            assert_eq!(pending(), 4096);
+            name_no_more();
+            assert_eq!(pending(), 4096);
+            set_pending(head, 0);
+        })));
     }
 
     #[test]

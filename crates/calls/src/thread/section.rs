@@ -8,7 +8,7 @@
 //!     thread asks the kernel for its number, and such a process has a state of its own in `BESIDE`.
 
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed, compiler_fence};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, compiler_fence};
 use ring3_os::arch::{THREAD_BLOCK_LEN, nr, own_syscall, thread_block};
 use ring3_os::process;
 
@@ -54,6 +54,14 @@ pub struct ThreadState {
     pub(crate) tid_epoch: AtomicU32,
     /// The image whose life this thread holds, for the room above (`process/own_life.rs`).
     pub(crate) holds: AtomicU64,
+    /// Where this thread's robust list has its head, 0 if it has none (`robust_list.rs`).
+    pub(crate) list: AtomicUsize,
+    /// The link by which the list names a word of ours; 0 none.
+    pub(crate) named: AtomicUsize,
+    /// A head for a thread that has no list.
+    pub(crate) own_list: [AtomicUsize; 3],
+    /// The epoch in which `list` was asked for.
+    pub(crate) list_epoch: AtomicU32,
     /// This thread's credentials, for the room above (`process/credentials.rs`).
     pub(crate) creds: Kept,
 }
@@ -88,6 +96,10 @@ impl ThreadState {
             tid: AtomicU32::new(0),
             tid_epoch: AtomicU32::new(0),
             holds: AtomicU64::new(0),
+            list: AtomicUsize::new(0),
+            named: AtomicUsize::new(0),
+            own_list: [const { AtomicUsize::new(0) }; 3],
+            list_epoch: AtomicU32::new(0),
             creds: Kept {
                 epoch: AtomicU32::new(0),
                 euid: AtomicU32::new(0),
@@ -103,6 +115,8 @@ impl ThreadState {
         self.deferred.store(0, Relaxed);
         self.may_sleep.store(0, Relaxed);
         self.waiting.store(core::ptr::null_mut(), Relaxed);
+        self.named.store(0, Relaxed);
+        self.list_epoch.store(0, Relaxed);
     }
 
     /// A number that no other thread has.

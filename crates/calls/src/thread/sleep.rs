@@ -4,6 +4,7 @@
 
 use crate::thread::adaptive_spin;
 use crate::thread::cancel::{self, CancelSlot};
+use crate::thread::robust_list;
 use crate::thread::section::Waiting;
 use core::sync::atomic::{
     AtomicU32,
@@ -38,6 +39,14 @@ impl Host for Agent {
             Err(Errno::ETIMEDOUT) => Parked::TimedOut,
             _ => Parked::Woken,
         }
+    }
+
+    fn watch(&self, word: &AtomicU32) {
+        robust_list::name(word);
+    }
+
+    fn watch_no_more(&self) {
+        robust_list::name_no_more();
     }
 
     #[inline]
