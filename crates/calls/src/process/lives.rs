@@ -22,17 +22,25 @@ use zerocopy::IntoBytes;
 const FILES: usize = 512;
 static MAPPED: [AtomicPtr<u8>; FILES] = [const { AtomicPtr::new(null_mut()) }; FILES];
 
-/// Whether somebody with adjustments in the set may have ended. One load if nobody has any, a few more if only this process has.
+/// Whether nobody with adjustments in the set may have ended. One load if nobody has any; if one process alone has, its word is read, and nothing else.
 #[inline]
-pub(crate) fn in_doubt(set: &Set<'_>, page: &Identity) -> bool {
-    set.has_adjustments() && !set.only_adjusted_by(page.life.number()) && look(set, page)
+pub(crate) fn all_live(set: &Set<'_>, page: &Identity) -> bool {
+    !set.has_adjustments() || others_live(set, page)
 }
 
+#[inline(never)]
+fn others_live(set: &Set<'_>, page: &Identity) -> bool {
+    let own = page.life.number();
+    let lives = |life: Life| life != 0 && life == own || is_seen_held(life);
+    set.only_life().is_some_and(lives) || look(set, page)
+}
+
+/// Looks at all of them, and maps what is not mapped yet.
 #[inline(never)]
 fn look(set: &Set<'_>, page: &Identity) -> bool {
     let own = page.life.number();
     let is_held = |life: Life| life != 0 && life == own || is_held(life);
-    set.doubtful(is_held).any(|pid| pid != page.pid())
+    !set.doubtful(is_held).any(|pid| pid != page.pid())
 }
 
 /// Before a call that shows the time of the last operation: the end of whoever has a row counts as one, adjustments in it or not.
@@ -48,7 +56,7 @@ pub(crate) fn settle_in_time(id: IpcId, set: &Set<'_>, page: &Identity) {
 /// Has the broker settle those with adjustments in the set that have ended, if there may be any: before a call looks at the set.
 #[inline]
 pub(crate) fn settle(id: IpcId, set: &Set<'_>, page: &Identity) {
-    if in_doubt(set, page) {
+    if !all_live(set, page) {
         // Without a broker nothing is settled any more, and calls that need none go on.
         let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
     }
@@ -56,13 +64,22 @@ pub(crate) fn settle(id: IpcId, set: &Set<'_>, page: &Identity) {
 
 /// Whether a life is held. What cannot be seen is not.
 fn is_held(life: Life) -> bool {
+    let Some((file, _)) = life::place(life) else { return false };
+    let Some(mapped) = MAPPED.get(file as usize) else { return false };
+    // ORDERING: Acquire pairs with map_file().
+    (!mapped.load(Acquire).is_null() || map_file(file, mapped).is_ok()) && is_seen_held(life)
+}
+
+/// The same of a life whose file is mapped; `false` if it is not.
+#[inline]
+fn is_seen_held(life: Life) -> bool {
     let Some((file, page)) = life::place(life) else { return false };
     let Some(mapped) = MAPPED.get(file as usize) else { return false };
     // ORDERING: Acquire pairs with map_file().
-    let base = NonNull::new(mapped.load(Acquire)).or_else(|| map_file(file, mapped).ok());
+    let Some(base) = NonNull::new(mapped.load(Acquire)) else { return false };
     // SAFETY: R1: map_file() mapped life::LEN bytes of a file that cannot shrink, for ever; R3: is_held() only reads.
-    let region = base.map(|base| unsafe { Region::new(base, life::LEN) });
-    region.and_then(|region| life::Lives::new(region).ok()).is_some_and(|lives| lives.is_held(page))
+    let region = unsafe { Region::new(base, life::LEN) };
+    life::Lives::new(region).is_ok_and(|lives| lives.is_held(page))
 }
 
 #[cold]

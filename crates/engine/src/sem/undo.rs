@@ -146,15 +146,13 @@ impl<'r> Set<'r> {
         !self.own.rows.load_acquire().is_none()
     }
 
-    /// Whether nobody has adjustments but the process with this life: its row alone is linked. Without the lock, like [`Set::doubtful`].
+    /// The life of the only process with adjustments: one row alone is linked. Without the lock, like [`Set::doubtful`]; a row without a life answers 0.
     #[inline]
-    pub fn only_adjusted_by(&self, life: Life) -> bool {
+    pub fn only_life(&self) -> Option<Life> {
         // ORDERING: Acquire pairs with the Release that linked the row (U5).
-        let key = self.linked(self.own.rows.load_acquire()).ok();
+        let key = self.linked(self.own.rows.load_acquire()).ok()?;
         // ORDERING: Acquire pairs with the Release that linked the row (U5).
-        key.is_some_and(|key| {
-            key.next.load_acquire().is_none() && life != 0 && key.life.load(Relaxed) == life
-        })
+        key.next.load_acquire().is_none().then(|| key.life.load(Relaxed))
     }
 
     /// The processes with adjustments of which nobody can say that they live: `is_held` says whether a life's word is held. Without the lock; 0 stands

@@ -4,7 +4,6 @@ use crate::object::open;
 use crate::object::record::{self, Handle, Object};
 use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
-use crate::process::identity::Identity;
 use crate::process::{self, identity, lives, own_life};
 use crate::syscall::proxy;
 use crate::syscall::sem::scratch::with_memory;
@@ -28,9 +27,8 @@ const FEW: usize = 64;
 #[inline]
 pub fn semop(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
     if nsops == 1 {
-        match one(id, sops, |set, _| !set.has_adjustments()) {
+        match one(id, sops) {
             Quick::Done(result) => return result,
-            Quick::Adjusted => return among_adjustments(id, sops, Deadline::NEVER),
             Quick::Long => {}
         }
     }
@@ -46,10 +44,9 @@ pub fn semtimedop(
 ) -> Result<usize, Errno> {
     let Some(timeout) = timeout.given() else { return semop(id, sops, nsops) };
     let until = deadline(timeout.read()?);
-    if let (1, Some(until)) = (nsops, until) {
-        match one(id, sops, |set, _| !set.has_adjustments()) {
+    if nsops == 1 && until.is_some() {
+        match one(id, sops) {
             Quick::Done(result) => return result,
-            Quick::Adjusted => return among_adjustments(id, sops, until),
             Quick::Long => {}
         }
     }
@@ -70,16 +67,13 @@ fn deadline(timeout: Timespec) -> Option<Deadline> {
 /// What came of a quick try.
 enum Quick {
     Done(Result<usize, Errno>),
-    /// Somebody has adjustments in the set: those that have ended come first.
-    Adjusted,
-    /// Go the long way, which finds every error in its order.
+    /// Go the long way, which finds every error in its order, and settles who has ended.
     Long,
 }
 
-/// A call of one plain operation that can be done at once: one compare-and-swap, no lock. `settled` says whether nobody with adjustments may have
-/// ended.
+/// A call of one plain operation that can be done at once: one compare-and-swap, no lock.
 #[inline(always)]
-fn one(id: IpcId, sops: UserPtr<Sembuf>, settled: impl FnOnce(&Set<'_>, &Identity) -> bool) -> Quick {
+fn one(id: IpcId, sops: UserPtr<Sembuf>) -> Quick {
     let page = identity::current();
     let _section = section::enter();
     let Some(object) = record::find(KIND, id, page) else { return Quick::Long };
@@ -92,18 +86,10 @@ fn one(id: IpcId, sops: UserPtr<Sembuf>, settled: impl FnOnce(&Set<'_>, &Identit
         return Quick::Long;
     }
     let Handle::Set(set) = &object.handle else { return Quick::Long };
-    if !settled(set, page) {
-        return Quick::Adjusted;
-    }
-    if set.fast(page.pid(), Agent.now(), &op) { Quick::Done(Ok(0)) } else { Quick::Long }
-}
-
-/// A call of one operation on a set in which somebody has adjustments.
-#[inline(never)]
-fn among_adjustments(id: IpcId, sops: UserPtr<Sembuf>, until: Deadline) -> Result<usize, Errno> {
-    match one(id, sops, |set, page| !lives::in_doubt(set, page)) {
-        Quick::Done(result) => result,
-        Quick::Adjusted | Quick::Long => timed(id, sops, 1, until),
+    if lives::all_live(set, page) && set.fast(page.pid(), Agent.now(), &op) {
+        Quick::Done(Ok(0))
+    } else {
+        Quick::Long
     }
 }
 
