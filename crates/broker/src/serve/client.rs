@@ -14,6 +14,7 @@ use rustix::net::{
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
 use zerocopy::IntoBytes;
 
 /// A connection.
@@ -38,7 +39,7 @@ pub(crate) struct Request {
 pub(crate) struct Answer {
     pub(crate) value: i64,
     pub(crate) body: Vec<u8>,
-    pub(crate) fd: Option<OwnedFd>,
+    pub(crate) fd: Option<Rc<OwnedFd>>,
 }
 
 impl Answer {
@@ -53,8 +54,8 @@ impl Answer {
     }
 
     /// The same with a descriptor.
-    pub(crate) fn passing(self, fd: OwnedFd) -> Answer {
-        Answer { fd: Some(fd), ..self }
+    pub(crate) fn passing(self, fd: impl Into<Rc<OwnedFd>>) -> Answer {
+        Answer { fd: Some(fd.into()), ..self }
     }
 }
 

@@ -9,6 +9,16 @@ use rustix::fs::Timespec;
 impl Server {
     /// Settles every process that has ended.
     pub(crate) fn settle_the_dead(&mut self) {
+        self.settle_before(None);
+    }
+
+    /// Settles every process that has ended before `speaker` did, which may be dead itself: what it said comes before its end. The list is in the order
+    /// of the ends.
+    pub(crate) fn settle_before(&mut self, speaker: Option<Pid>) {
+        if speaker.is_some() && self.heard_out == speaker {
+            // Who ended before it is settled already.
+            return;
+        }
         loop {
             let mut found = Vec::with_capacity(64);
             let now = Timespec::default();
@@ -18,6 +28,9 @@ impl Server {
             }
             for event in found {
                 let Ok(pid) = Pid::try_from(event.data.u64()) else { continue };
+                if speaker == Some(pid) {
+                    return;
+                }
                 self.unwatch(pid);
                 self.bury(pid);
             }
@@ -52,9 +65,11 @@ impl Server {
             .get(&pid)
             .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
         let mut requests = Vec::new();
+        let outer = self.heard_out.replace(pid);
         for conn in conns {
             self.read(conn, &mut requests);
         }
+        self.heard_out = outer;
         // Its children may have asked over the same connection.
         self.later.append(&mut requests);
     }

@@ -83,6 +83,10 @@ pub(crate) struct Server {
     events: OwnedFd,
     /// The pidfds, apart from the rest so that they can be asked alone.
     pub(crate) deaths: OwnedFd,
+    /// One of them may say something that was not heard: it was added just now.
+    pub(crate) may_have_ended: bool,
+    /// The dead process whose last words are being heard.
+    heard_out: Option<Pid>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     last_conn: u64,
     pub(crate) sleeping: Vec<Sleeping>,
@@ -126,6 +130,8 @@ impl Server {
             keeper: config.keeper,
             events: create()?,
             deaths: create()?,
+            may_have_ended: false,
+            heard_out: None,
             conns: BTreeMap::new(),
             last_conn: 0,
             sleeping: Vec::new(),
@@ -155,8 +161,12 @@ impl Server {
         let patience = self.patience();
         let mut requests = Vec::new();
         self.sweep(patience, &mut requests)?;
-        // A second look: notes that were sent before a request of the first (V1).
-        self.sweep(Some(Timespec::default()), &mut requests)?;
+        // Another look after each that has found requests: at notes that were sent, and processes that had ended, before these (V1).
+        let mut seen = 0;
+        while requests.len() + self.later.len() > seen {
+            seen = requests.len() + self.later.len();
+            self.sweep(Some(Timespec::default()), &mut requests)?;
+        }
         if monotonic() >= self.retry_at {
             // In front of the new ones.
             requests.splice(0..0, std::mem::take(&mut self.later));
@@ -166,10 +176,11 @@ impl Server {
             self.retry_at = monotonic() + RETRY;
         }
         for request in requests {
-            self.catch_up();
+            self.settle_if_ended();
+            self.confirm_execs();
             self.answer(request);
         }
-        self.catch_up();
+        self.confirm_execs();
         self.poll_sleepers();
         self.refresh();
         self.spaces.clear();
@@ -193,16 +204,18 @@ impl Server {
             Err(errno) => return Err(Failure::when("wait for events")(errno)),
         }
         let mut written = false;
+        // What did not fit into the hand may be anything.
+        self.may_have_ended |= found.len() == found.capacity();
         for event in found {
             match Source::decode(event.data) {
                 Source::Listener => self.accept(),
                 Source::Keeper => self.keeper_called(),
-                Source::Deaths => {}
+                Source::Deaths => self.may_have_ended = true,
                 Source::Pipe => written = true,
                 Source::Conn(conn) => self.read(conn, requests),
             }
         }
-        self.settle_the_dead();
+        self.settle_if_ended();
         self.drain_written(written);
         Ok(())
     }
@@ -277,11 +290,11 @@ impl Server {
         }
     }
 
-    /// Does all that happened before a request (V1).
-    fn catch_up(&mut self) {
-        self.settle_the_dead();
-        self.drain_written(false);
-        self.confirm_execs();
+    /// Settles those that have ended, if there may be any.
+    fn settle_if_ended(&mut self) {
+        if std::mem::take(&mut self.may_have_ended) {
+            self.settle_the_dead();
+        }
     }
 
     /// Puts in force what was written to files of limits. `heard`: some file says so, perhaps one that was opened without us.

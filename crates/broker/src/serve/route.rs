@@ -81,7 +81,7 @@ fn route(op: Op) -> Route {
         Op::Unshare => Known(|ns, creds, _| sem::unshare::unshare(ns, creds)),
 
         Op::Attach => Known(|ns, creds, packet| shm::attach::attach(ns, creds, &packet.body()?)),
-        Op::Detach => Holder(|ns, creds, packet| shm::attach::detach(ns, creds, &packet.body()?)),
+        Op::Detach => Note(Server::detach),
         Op::Renew => Holder(|ns, creds, packet| shm::attach::renew(ns, creds, &packet.body()?)),
         Op::Keep => Note(|server, asked, packet| {
             for (_, ns) in server.spaces.knowing_mut(pid(asked)) {
@@ -193,6 +193,18 @@ impl Server {
             }
         }
         Err(Errno::EINVAL.into())
+    }
+
+    /// Detach: nobody waits for it. Whoever has ended before it has left its attachments before.
+    fn detach(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
+        packet.body::<request::Detach>()?;
+        self.settle_before(Some(pid(asked)));
+        let run = |ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>| {
+            shm::attach::detach(ns, creds, &packet.body()?)
+        };
+        // What is not attached is not detached.
+        let _ = self.held(run, asked, packet);
+        Ok(())
     }
 
     /// Answers a call that may sleep, or keeps it until it can be answered.

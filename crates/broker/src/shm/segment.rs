@@ -14,6 +14,7 @@ use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
 use rustix::mm::MapFlags;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 /// Size of a small page.
 pub(super) const PAGE: u64 = 4096;
@@ -30,7 +31,7 @@ pub(super) struct Locked {
 /// A segment.
 #[derive(Debug)]
 pub(super) struct Segment {
-    file: OwnedFd,
+    file: Rc<OwnedFd>,
     /// Size as asked for, bytes.
     pub(super) size: u64,
     /// Page size of the file, bytes.
@@ -75,7 +76,7 @@ impl Segment {
             Mapping::new(&file, len as usize, MapFlags::empty())?;
         }
         Ok(Segment {
-            file,
+            file: Rc::new(file),
             size,
             page,
             atime: 0,
@@ -97,11 +98,8 @@ impl Segment {
     }
 
     /// A descriptor to attach it by.
-    pub(super) fn descriptor(&self, shmat_flags: i32) -> Result<OwnedFd, Errno> {
-        if shmat_flags & SHM_RDONLY != 0 {
-            return read_only(&self.file);
-        }
-        self.file.try_clone().map_err(|_| Errno::EMFILE)
+    pub(super) fn descriptor(&self, shmat_flags: i32) -> Result<Rc<OwnedFd>, Errno> {
+        if shmat_flags & SHM_RDONLY != 0 { read_only(&self.file).map(Rc::new) } else { Ok(self.file.clone()) }
     }
 
     /// Length of the file, bytes.

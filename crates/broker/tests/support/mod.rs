@@ -254,8 +254,8 @@ impl Client {
         self.call(Op::Attach, &request::Attach { id, flags })
     }
 
-    pub fn detach(&self, token: i64) -> Result<(), Errno> {
-        self.call(Op::Detach, &request::Detach { token: token.cast_unsigned(), undo: 0, pad: 0 }).map(drop)
+    pub fn detach(&self, token: i64) {
+        self.note(Op::Detach, &request::Detach { token: token.cast_unsigned(), undo: 0, pad: 0 });
     }
 
     pub fn send_semop(&self, id: IpcId, ops: &[(u16, i16, i16)], deadline: u64) {

@@ -1,9 +1,9 @@
 //! The broker's count of a segment's mappings, by its tokens. kernel: shm_open(), shm_close().
 
-use crate::process::connection;
+use crate::process::{self, connection};
 use ring3_abi::Errno;
 use ring3_wire::Op;
-use ring3_wire::request::Detach;
+use ring3_wire::request::{Detach, Limit};
 
 /// Another mapping of what `token` names; 0 if the broker does not count it.
 pub(crate) fn opened(token: u64) -> u64 {
@@ -13,10 +13,16 @@ pub(crate) fn opened(token: u64) -> u64 {
     connection::ask(Op::Split, &Detach { token, undo: 0, pad: 0 }).map_or(0, i64::cast_unsigned)
 }
 
-/// A mapping fewer.
+/// A mapping fewer. Nobody waits for it: the broker hears it before anything that somebody asks who can know of it.
 pub(crate) fn closed(token: u64) {
-    if token != 0 {
-        let _ = connection::ask(Op::Detach, &Detach { token, undo: 0, pad: 0 });
+    // A forked child that has its parent's attachments says first who it is.
+    if token == 0 || process::ready().is_err() {
+        return;
+    }
+    connection::notify(Op::Detach, &Detach { token, undo: 0, pad: 0 });
+    if process::limit(Limit::ShmRmidForced).is_ok_and(|forced| forced != 0) {
+        // The segment's key may go with it, and keys are looked up without asking. Any answer will do.
+        let _ = connection::ask(Op::Limits, &());
     }
 }
 

@@ -70,7 +70,7 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
         Ok(at)
     })();
     if mapped.is_err() {
-        let _ = connection::ask(Op::Detach, &Detach { token, undo: 1, pad: 0 });
+        connection::notify(Op::Detach, &Detach { token, undo: 1, pad: 0 });
     }
     mapped
 }

@@ -27,21 +27,27 @@ fn unmap_at(addr: usize) -> bool {
     let mut found: Option<Part> = None;
     // Mappings side by side go at once.
     let (mut from, mut to) = (addr, addr);
+    // No mapping above is one of a segment.
+    let Some(mut last) = attachments::all().map(|p| p.end()).max() else { return false };
     let mut visit = |mapping: Mapping| {
+        if mapping.start >= last {
+            return false;
+        }
         if mapping.start.checked_sub(addr) != Some(mapping.offset) {
-            return true;
+            return mapping.end < last;
         }
         let inside = |p: &Part| p.file == mapping.file && p.addr <= mapping.start && mapping.start < p.end();
-        let Some(part) = attachments::all().find(inside) else { return true };
+        let Some(part) = attachments::all().find(inside) else { return mapping.end < last };
         let first = *found.get_or_insert(part);
-        if mapping.start >= addr.saturating_add(first.size) {
+        last = addr.saturating_add(first.size);
+        if mapping.start >= last {
             return false;
         }
         if part.origin == first.origin {
             // SAFETY: a mapping of the segment that the program asks to be unmapped.
             if unsafe { map::unmap(mapping.start, mapping.end - mapping.start) }.is_err() {
                 // It is sealed, and stays; the kernel goes on as well.
-                return true;
+                return mapping.end < last;
             }
             if mapping.start != to {
                 if to > from {
@@ -51,7 +57,7 @@ fn unmap_at(addr: usize) -> bool {
             }
             to = mapping.end;
         }
-        true
+        mapping.end < last
     };
     if mappings::walk(addr, &mut visit).is_err() {
         // The kernel cannot be asked: there is no /proc (chroot), no free descriptor, or no permission. What was written down must do.
