@@ -6,6 +6,8 @@
 //! # Invariants
 //! F1. What a fork holds is held once: by the fork while its child is not known, then by the child. A fork whose child can never be known any
 //!     more gives it back.
+//! F2. Of a child that has not introduced itself, attachments are all that it can leave, and these nobody sees without asking here: whoever reaps it need
+//!     not wait. Unless it shares its parent's adjustments, or segments go with their last attachment though they have a key.
 
 use super::process::{ConnId, Image, parent_of};
 use crate::abroad::pids;
@@ -133,8 +135,14 @@ impl Server {
         if let Some(fork) = fork {
             let ns = self.spaces.at_mut(space);
             ns.inherit(fork.holder, Some(child));
+            let mut shares = false;
             if let Some(process) = ns.processes.get_mut(&child) {
                 process.undo_group = process.undo_group.or(fork.undo_group);
+                shares = process.undo_group.is_some();
+            }
+            if shares || ns.limits().shm_rmid_forced != 0 {
+                // It leaves adjustments, or its end takes a segment's key away (F2).
+                ns.await_end(child);
             }
             if new && !gone {
                 // Until the child says more, it is where its parent is.

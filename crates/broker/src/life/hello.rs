@@ -55,6 +55,7 @@ impl Server {
         if !self.spaces.at(space).processes.contains_key(&pid) {
             self.register(space, pid, Image::New)?;
         }
+        self.spaces.at(space).await_end(pid);
         self.spaces.put(pid, space);
         if old == space {
             return Ok(());
@@ -84,14 +85,19 @@ impl Server {
         let ns = self.spaces.at_mut(space);
         ns.pids.add(pid);
         ns.processes.insert(pid, process);
-        if let Some(directory) = ns.directory() {
-            directory.set_registered(pid, true);
-        }
         Ok(())
     }
 }
 
 impl Namespace {
+    /// From now on whoever reaps the process waits until it is settled. Needless while all it can leave is what nobody sees without asking here: a
+    /// request is answered after deaths are settled.
+    pub(crate) fn await_end(&self, pid: Pid) {
+        if let Some(directory) = self.directory() {
+            directory.set_registered(pid, true);
+        }
+    }
+
     /// A known process introduces an image, which may be another than the one that is known.
     fn see_image(&mut self, pid: Pid, image: u64) {
         match self.processes.get(&pid).map(|process| process.image) {

@@ -7,6 +7,7 @@ use ring3_os::process::{Memory, compare_memory};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::HashSet;
 use std::fs;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 /// Names a connection for as long as the broker runs.
@@ -116,9 +117,17 @@ pub(super) fn share_memory(a: Pid, b: Pid) -> bool {
 
 /// The parent of a process.
 pub(crate) fn parent_of(pid: Pid) -> Option<Pid> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // One read has the fields that matter; the whole file takes several.
+    let mut text = [0; 512];
+    let len = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut text).ok()?;
+    parent_in(text.get(..len)?)
+}
+
+fn parent_in(stat: &[u8]) -> Option<Pid> {
     // The name in parentheses may hold anything, so what follows starts at the last one.
-    text.rsplit_once(") ")?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    let behind = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let rest = std::str::from_utf8(stat.get(behind..)?).ok()?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether a process has one thread, as far as can be seen.
@@ -144,4 +153,16 @@ pub(crate) fn mapped(pid: Pid, name: &str, inode: u64) -> Mapped {
         line.contains(name) && line.split_ascii_whitespace().nth(4).is_some_and(|n| n.parse() == Ok(inode))
     });
     if found { Mapped::Yes } else { Mapped::No }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_is_read_behind_the_name() {
+        assert_eq!(parent_in(b"7 (a) (\xff) S 5 7 7 0 -1"), Some(5));
+        assert_eq!(parent_in(b"7 (a"), None);
+        assert_eq!(parent_of(std::process::id()), Some(std::os::unix::process::parent_id()));
+    }
 }

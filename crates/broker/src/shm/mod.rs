@@ -140,6 +140,7 @@ impl Mechanism for Shm {
 
     fn limits_changed(&self, ns: &mut Namespace) {
         if ns.limits().shm_rmid_forced != 0 {
+            ns.processes.keys().for_each(|&pid| ns.await_end(pid));
             attach::destroy_orphans(ns);
         }
     }
