@@ -23,6 +23,7 @@ pub mod process;
 pub mod program;
 pub mod seccomp;
 pub mod socket;
+pub mod task;
 pub mod time;
 pub mod user;
 pub mod vdso;

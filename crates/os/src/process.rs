@@ -152,6 +152,22 @@ fn soft_limit(resource: usize, usual: u64) -> u64 {
     limit[0]
 }
 
+/// Raises this process's soft limit of open descriptors to what it may be, a few at least: for a process that ends soon.
+pub fn raise_descriptor_limit() {
+    const RLIMIT_NOFILE: usize = 7;
+    const SOME: u64 = 256;
+    let mut limit = [0u64; 2];
+    // SAFETY: `limit` is a struct rlimit64 of ours.
+    unsafe { own_syscall(nr::PRLIMIT64, [0, RLIMIT_NOFILE, 0, limit.as_mut_ptr() as usize, 0, 0]) };
+    let [_, hard] = limit;
+    // More than the hard limit is for the privileged; refused, it stays.
+    for hard in [hard, hard.max(SOME)] {
+        limit = [hard.min(SOME), hard];
+        // SAFETY: `limit` is a struct rlimit64 of ours, which the kernel reads.
+        unsafe { own_syscall(nr::PRLIMIT64, [0, RLIMIT_NOFILE, limit.as_ptr() as usize, 0, 0, 0]) };
+    }
+}
+
 /// Gives the CPU to whoever else wants it (sched_yield).
 pub fn give_way() {
     // SAFETY: no arguments.

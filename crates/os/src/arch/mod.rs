@@ -23,6 +23,7 @@ mod stat;
 #[cfg_attr(target_arch = "aarch64", path = "syscall_aarch64.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "syscall_x86_64.rs")]
 mod syscalls;
+mod task;
 mod tls;
 
 pub use freestanding::REGISTER_ARGUMENTS;
@@ -31,6 +32,7 @@ pub use park::{park, unpark};
 pub use stack::with_stack;
 pub use stat::{STAT_LEN, stat_mode_and_links, stat_of};
 pub use syscalls::syscall;
+pub(crate) use task::start_task;
 pub use tls::{THREAD_BLOCK_LEN, thread_block};
 
 #[cfg(test)]
