@@ -368,3 +368,5 @@ impl ProcFile {
 pub const SHARES_MEMORY: u32 = 1;
 /// A child's adjustments are its parent's. (CLONE_SYSVSEM.)
 pub const SHARES_UNDO: u32 = 2;
+/// Not shared is the connection: it ends before the fork is done, and the token alone names the fork.
+pub const NO_CONNECTION: u32 = 4;

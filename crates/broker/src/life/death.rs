@@ -30,6 +30,7 @@ pub(crate) enum End {
 impl Namespace {
     /// Settles a process that has ended.
     pub(crate) fn settle_death(&mut self, pid: Pid) {
+        self.drop_forks(pid);
         self.leave(pid);
         self.settle_regions(pid, End::Process);
         for (_, mechanism) in mechanism::all() {

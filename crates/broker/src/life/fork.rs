@@ -8,6 +8,11 @@
 //!     more gives it back.
 //! F2. Of a child that has not introduced itself, attachments are all that it can leave, and these nobody sees without asking here: whoever reaps it need
 //!     not wait. Unless it shares its parent's adjustments, or segments go with their last attachment though they have a key.
+//! F3. Who has the connection that a fork was announced over may be its child. A parent without a descriptor for a connection that lasts says so
+//!     (`NO_CONNECTION`): its fork is waited for until the parent has named the child or ended, and whoever knows the token is the child.
+//!
+//! # Death
+//! Of such a parent before it has named the child: what the child has is not counted, unless the child has named itself before.
 
 use super::process::{ConnId, Image, parent_of};
 use crate::abroad::pids;
@@ -31,7 +36,8 @@ pub(crate) enum Holder {
 /// A fork announced by its parent whose child is not known yet.
 #[derive(Debug)]
 pub(crate) struct PendingFork {
-    pub(crate) conn: ConnId,
+    /// What it was announced over, if that lasts (F3).
+    pub(crate) conn: Option<ConnId>,
     pub(crate) token: u64,
     pub(crate) parent: Pid,
     /// What its child will have.
@@ -47,6 +53,15 @@ impl Namespace {
             mechanism.inherit(self, fork, child);
         }
     }
+
+    /// Forks that a dead process has announced, but did not get to name the child of (F3).
+    pub(super) fn drop_forks(&mut self, parent: Pid) {
+        let its = |fork: &mut PendingFork| fork.conn.is_none() && fork.parent == parent;
+        let orphaned: Vec<PendingFork> = self.forks.extract_if(.., its).collect();
+        for fork in orphaned {
+            self.inherit(fork.holder, None);
+        }
+    }
 }
 
 impl Server {
@@ -54,6 +69,7 @@ impl Server {
     pub(crate) fn fork(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, parent) = (packet.body::<request::Fork>()?, asked.creds.pid);
         let undo = ask.shares & request::SHARES_UNDO != 0;
+        let conn = (ask.shares & request::NO_CONNECTION == 0).then_some(asked.conn);
         for (_, ns) in self.spaces.knowing_mut(parent) {
             let Some(process) = ns.processes.get_mut(&parent) else { continue };
             let undo_group = undo.then(|| *process.undo_group.get_or_insert(ask.token));
@@ -64,14 +80,14 @@ impl Server {
                     mechanism.share(ns, parent, holder);
                 }
             }
-            ns.forks.push(PendingFork { conn: asked.conn, token: ask.token, parent, holder, undo_group });
+            ns.forks.push(PendingFork { conn, token: ask.token, parent, holder, undo_group });
         }
         Ok(())
     }
 
     /// Takes what a fork holds, in every namespace where its parent had something.
     fn take_fork(&mut self, conn: ConnId, token: u64) -> Vec<(Space, PendingFork)> {
-        let it = |fork: &mut PendingFork| fork.conn == conn && fork.token == token;
+        let it = |fork: &mut PendingFork| fork.conn.is_none_or(|its| its == conn) && fork.token == token;
         let of = |(space, ns): (Space, &mut Namespace)| {
             ns.forks.extract_if(.., it).next().map(|fork| (space, fork))
         };

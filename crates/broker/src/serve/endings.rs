@@ -78,7 +78,7 @@ impl Server {
     pub(crate) fn hang_up(&mut self, conn: ConnId) {
         let Some(there) = self.conns.remove(&conn) else { return };
         for (_, ns) in self.spaces.all_mut() {
-            while let Some(at) = ns.forks.iter().position(|fork| fork.conn == conn) {
+            while let Some(at) = ns.forks.iter().position(|fork| fork.conn == Some(conn)) {
                 // Nobody is left who could be the child.
                 let fork = ns.forks.swap_remove(at);
                 ns.inherit(fork.holder, None);
