@@ -11,7 +11,7 @@
 use crate::object::record::{Cell, Handle, Object, cell, find, find_in, make_room};
 use crate::object::{pin, reclaim};
 use crate::process::identity::{self, Home};
-use crate::process::{self, connection, credentials, directory};
+use crate::process::{self, connection, credentials, deputy, directory};
 use crate::thread::section::{self, Section};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
@@ -38,7 +38,7 @@ use zerocopy::IntoBytes;
 pub(crate) fn open(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     match find(kind, id, identity::current()) {
         Some(object) if object.serves_thread() => Ok(object),
-        _ => open_slow(kind, id),
+        _ => deputy::provided(|| open_slow(kind, id)),
     }
 }
 
@@ -180,13 +180,14 @@ enum Answered {
 fn ask_region(kind: Kind, new: &Object) -> Result<Answered, Errno> {
     let mut buf: connection::Small = [0; 256];
     let body = request::Open { kind: kind.into(), id: new.id };
-    let answer = match connection::call(Op::Open, body.as_bytes(), &[], &mut buf) {
+    let answer = match connection::fetch(Op::Open, body.as_bytes(), &[], &mut buf) {
         Ok(answer) => answer,
         Err(Errno::EACCES) => return Ok(Answered::Nothing(0)),
         Err(Errno::EINVAL | Errno::EIDRM) => return Ok(Answered::Changed),
         Err(errno) => return Err(errno),
     };
     let opened: Opened = answer.body(&buf)?;
+    answer.descriptor_if_any()?;
     Ok(match answer.fd {
         _ if opened.version != new.entry.version => Answered::Changed,
         None => Answered::Nothing(opened.access),

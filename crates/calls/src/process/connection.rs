@@ -4,16 +4,16 @@
 //! B1. The descriptor is used only after fstat has shown that its number still names our socket: programs close and reuse
 //!     descriptors they do not know.
 //! B2. One request at a time: `Identity::rpc` is held from its sending to its answer.
-//! B3. A request is sent again only if it could not be sent.
+//! B3. A request is sent again only if it could not be sent, or if what was to come beside its answer found no descriptor free (`deputy.rs`).
 
 use crate::process::identity::{self, Identity};
 use crate::process::line::Line;
-use crate::process::{directory, environment};
+use crate::process::{deputy, directory, environment};
 use crate::thread::{section, signal};
 use ring3_abi::{Errno, Pid};
 use ring3_os::fd::{self, Fd};
 use ring3_os::socket::{self, Credentials, Wait};
-use ring3_os::{cred, process as os, seccomp, time};
+use ring3_os::{cred, poll, process as os, seccomp, time};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{Grow, Hello, Settle, Stuck};
 use ring3_wire::{Op, Reply, codec, reply::Welcome};
@@ -45,9 +45,21 @@ pub struct Answer {
     pub len: usize,
     /// The descriptor beside it.
     pub fd: Option<Fd>,
+    /// A descriptor that was beside it found no place.
+    cut: bool,
 }
 
 impl Answer {
+    /// The descriptor that has to be there. # Errors: `EMFILE` if none is free for it, `EPROTO` if none was sent.
+    pub fn descriptor(&self) -> Result<&Fd, Errno> {
+        self.fd.as_ref().ok_or(if self.cut { Errno::EMFILE } else { Errno::EPROTO })
+    }
+
+    /// The descriptor, if one was sent. # Errors: `EMFILE` if none is free for it.
+    pub fn descriptor_if_any(&self) -> Result<Option<&Fd>, Errno> {
+        if self.cut { Err(Errno::EMFILE) } else { Ok(self.fd.as_ref()) }
+    }
+
     /// The body as a structure. # Errors: `EPROTO` if it is none.
     pub fn body<T: FromBytes + KnownLayout + Immutable>(&self, buf: &[u8]) -> Result<T, Errno> {
         let bytes = buf.get(HEAD..HEAD + self.len).ok_or(Errno::EPROTO)?;
@@ -81,15 +93,23 @@ pub(crate) fn make_way(fd: i32) {
     if holds(fd)
         && let Ok(line) = fd::duplicate_above(fd, fd + 1).or_else(|_| fd::duplicate_above(fd, 0))
     {
-        let _ = page.line().keep_here(line);
+        let _ = page.line().keep_here(line, page.line().image());
     }
 }
 
-/// Sends a request and waits for its answer.
+/// Sends a request and waits for its answer, which comes without a descriptor; one that comes is closed.
 ///
 /// # Errors
 /// The broker's answer; `ENOSYS` without a broker.
 pub fn call(op: Op, body: &[u8], rest: &[u8], buf: &mut [u8]) -> Result<Answer, Errno> {
+    deputy::provided(|| fetch(op, body, rest, buf).map(|answer| Answer { fd: None, ..answer }))
+}
+
+/// [`call`] for an answer with a descriptor: what uses that is done under `deputy::provided`.
+///
+/// # Errors
+/// As for [`call`]; `EMFILE` if no descriptor is free to ask with.
+pub fn fetch(op: Op, body: &[u8], rest: &[u8], buf: &mut [u8]) -> Result<Answer, Errno> {
     let section = section::enter();
     let page = identity::mine()?;
     let _held = page.rpc.hold(&section);
@@ -98,7 +118,7 @@ pub fn call(op: Op, body: &[u8], rest: &[u8], buf: &mut [u8]) -> Result<Answer, 
         let tag = page.next_tag();
         match send(line, op, tag, body, rest, None) {
             Ok(()) => return receive(line, tag, buf).map_err(lost),
-            Err(errno) if is_hang_up(errno) => page.line().hang_up(),
+            Err(errno) if is_hang_up(errno) => hang_up(page),
             Err(errno) => return Err(errno),
         }
     }
@@ -120,18 +140,24 @@ pub fn notify(op: Op, body: &(impl IntoBytes + Immutable)) {
 pub(crate) fn notify_with(op: Op, body: &(impl IntoBytes + Immutable), rest: &[u8]) {
     let section = section::enter();
     let Some(page) = identity::known().filter(|page| page.pid() != 0) else { return };
-    let _held = page.rpc.hold(&section);
-    if let Ok(line) = establish(page) {
-        let _ = send(line, op, page.next_tag(), body.as_bytes(), rest, None);
-    }
+    // One that cannot be heard has nothing to say either.
+    let _ = deputy::provided(|| {
+        let _held = page.rpc.hold(&section);
+        send(establish(page)?, op, page.next_tag(), body.as_bytes(), rest, None)
+    });
 }
 
-/// Sends a one-way request over the connection that a forked child inherited, in the child's own name.
-pub fn notify_inherited(op: Op, body: &(impl IntoBytes + Immutable)) {
+/// Sends a one-way request over the connection that a forked child inherited, in the child's own name. Answers whether there is one.
+pub fn notify_inherited(op: Op, body: &(impl IntoBytes + Immutable)) -> bool {
     let _section = section::enter();
-    if let Some(line) = Identity::inherited().get() {
-        let _ = send(line, op, 0, body.as_bytes(), &[], None);
-    }
+    let line = Identity::inherited().get();
+    line.is_some_and(|line| send(line, op, 0, body.as_bytes(), &[], None).is_ok())
+}
+
+/// Whether the calling process has a connection that is there after the next request, too.
+pub(crate) fn lasts() -> bool {
+    let Some(home) = identity::known_home() else { return false };
+    identity::known().is_some_and(|page| page.line().get_of(home.image()).is_some())
 }
 
 /// Waits until the death of `pid` is settled, if the broker may know it. In a PID namespace below the broker's the directory, which has the
@@ -189,64 +215,91 @@ pub(crate) fn prepare() {
         && let Ok(line) = dial()
     {
         // Without a broker there is nothing to be served; the first use will say so.
-        let _ = kept.keep(line);
+        let _ = kept.keep(line, Line::NOT_INTRODUCED);
     }
 }
 
 /// A connection on which the broker knows us. `Identity::rpc` is held.
 fn establish(page: &Identity) -> Result<i32, Errno> {
-    if page.pid() != 0 {
-        return match page.line().get() {
-            Some(line) => Ok(line),
-            None => by_path(page),
-        };
+    if let Some(line) = deputy::line() {
+        return Ok(line);
+    }
+    if page.pid() != 0
+        && let Some(line) = page.line().get_of(identity::home()?.image())
+    {
+        return Ok(line);
     }
     signal::arm_faults();
     let inherited = Identity::inherited();
     if let Some(old) = inherited.get() {
-        if let Ok(line) = adopted(old).and_then(|new| hello(page, new)) {
-            // A guest's parent uses it still.
-            if page.is_owner() {
-                fd::close(old);
+        // A guest's parent uses it still, and a task has no right to it.
+        let ends = page.is_owner() && !deputy::is_at_work();
+        match adopted(old).and_then(|new| hello(page, new)) {
+            Ok(line) => {
+                if ends {
+                    fd::close(old);
+                }
+                return Ok(line);
             }
-            return Ok(line);
-        }
-        if page.is_owner() {
-            inherited.hang_up();
+            Err(Errno::EMFILE) => return Err(Errno::EMFILE),
+            Err(_) if ends => inherited.hang_up(),
+            Err(_) => {}
         }
     }
     by_path(page)
 }
 
+/// A connection is lost. A task leaves its process's to the process.
+fn hang_up(page: &Identity) {
+    if !deputy::is_at_work() {
+        page.line().hang_up();
+    } else if deputy::line().is_some() {
+        deputy::hang_up();
+    } else if let Some(line) = page.line().get() {
+        fd::close(line);
+    }
+}
+
 /// Makes a pair and hands one end to the broker over an existing connection.
 fn adopted(line: i32) -> Result<Fd, Errno> {
-    let [ours, theirs] = socket::pair()?.map(Fd::own);
+    let [ours, theirs] = deputy::opening(socket::pair)?.map(Fd::own);
     send(line, Op::Adopt, 0, &[], &[], Some(theirs.raw()))?;
     Ok(ours)
 }
 
 fn by_path(page: &Identity) -> Result<i32, Errno> {
-    hello(page, dial()?).map_err(|_| Errno::ENOSYS)
+    hello(page, dial()?).map_err(no_broker)
 }
 
-/// A connection by the socket's path. # Errors: `ENOSYS`.
+/// A connection by the socket's path. # Errors: `ENOSYS`; `EMFILE`.
 fn dial() -> Result<Fd, Errno> {
     // A filter may end the process for a socket that its program knows nothing of.
     if seccomp::is_filtered() {
         return Err(Errno::ENOSYS);
     }
     let path = environment::socket().ok_or(Errno::ENOSYS)?;
-    socket::connect(path).map(Fd::own).map_err(|_| Errno::ENOSYS)
+    deputy::opening(|| socket::connect(path)).map(Fd::own).map_err(no_broker)
+}
+
+/// What a process answers that finds no broker; who has no descriptor has not looked.
+fn no_broker(errno: Errno) -> Errno {
+    if errno == Errno::EMFILE { errno } else { Errno::ENOSYS }
 }
 
 /// Introduces this image on a new connection, and keeps the connection.
 fn hello(page: &Identity, line: Fd) -> Result<i32, Errno> {
+    let (home, turn) = (identity::home()?, directory::turn());
     let welcome = introduce(page, line.raw())?;
-    let line = page.line().keep(line)?;
+    let is_deputys = deputy::is_at_work();
+    let line = if is_deputys { deputy::keep(line) } else { page.line().keep(line, home.image())? };
     if page.pid() == 0 {
         page.life.inherit(welcome.life);
     }
-    page.welcome(&welcome, identity::home()?);
+    // A task introduces the same image again and again.
+    let is_news = !page.is_welcomed_as_before(&welcome) || directory::turn() != turn;
+    if is_news || !is_deputys {
+        page.welcome(&welcome, home);
+    }
     Ok(line)
 }
 
@@ -258,23 +311,24 @@ fn introduce(page: &Identity, line: i32) -> Result<Welcome, Errno> {
     send(line, Op::Hello, tag, Hello { image }.as_bytes(), &[], None)?;
     let answer = receive(line, tag, &mut buf)?;
     let welcome: Welcome = answer.body(&buf)?;
-    let directory = answer.fd.as_ref().ok_or(Errno::EPROTO)?;
-    directory::keep(directory.raw(), welcome.directory_len, page.is_owner())?;
+    directory::keep(answer.descriptor()?.raw(), welcome.directory_len, page.is_owner())?;
     Ok(welcome)
 }
 
-/// Introduces this image once more: it may have come into other namespaces. Without an answer it stays what it was.
+/// Introduces this image once more, by a new connection if there is none: it may have come into other namespaces. Without an answer it stays
+/// what it was.
 pub(crate) fn introduce_again() {
     let section = section::enter();
     let Some(page) = identity::known().filter(|page| page.pid() != 0) else { return };
     let Ok(home) = identity::home() else { return };
     let _objects = home.objects.hold(&section);
-    let _held = page.rpc.hold(&section);
-    if let Some(line) = page.line().get()
-        && let Ok(welcome) = introduce(page, line)
-    {
-        page.welcome(&welcome, home);
-    }
+    let _ = deputy::provided(|| {
+        let _held = page.rpc.hold(&section);
+        match page.line().get_of(home.image()) {
+            Some(line) => introduce(page, line).map(|welcome| page.welcome(&welcome, home)),
+            None => establish(page).map(|_| ()),
+        }
+    });
 }
 
 fn is_hang_up(errno: Errno) -> bool {
@@ -315,6 +369,10 @@ pub(crate) fn send(
 
 /// Receives the answer to `tag`. Handlers that come meanwhile are deferred by the section; the receive goes on.
 fn receive(line: i32, tag: u32, buf: &mut [u8]) -> Result<Answer, Errno> {
+    if deputy::is_short() {
+        // What looks at the connection costs a process each time.
+        let _ = poll::readable(line, poll::Mask::MAX);
+    }
     let mut turns = TURNS;
     let awake = section::thread().may_sleep().then(|| time::monotonic().saturating_add(AWAKE));
     loop {
@@ -340,7 +398,7 @@ pub(crate) fn receive_once(
     buf: &mut [u8],
     wait: Wait,
 ) -> Result<Option<Result<Answer, Errno>>, Errno> {
-    let received = socket::receive(line, buf, wait)?;
+    let received = deputy::opening(|| socket::receive(line, buf, wait))?;
     let fd = received.fd.map(Fd::own);
     if received.len == 0 {
         return Err(Errno::ECONNRESET);
@@ -353,8 +411,5 @@ pub(crate) fn receive_once(
     if reply.errno != 0 {
         return Ok(Some(Err(Errno(reply.errno as u16))));
     }
-    if received.cut {
-        return Ok(Some(Err(Errno::ENOMEM)));
-    }
-    Ok(Some(Ok(Answer { value: reply.value, len: body.len(), fd })))
+    Ok(Some(Ok(Answer { value: reply.value, len: body.len(), cut: received.cut && fd.is_none(), fd })))
 }

@@ -192,7 +192,10 @@ pub fn tid() -> Pid {
 
 #[cold]
 fn ask_tid(thread: &ThreadState, epoch: u32) -> Pid {
-    let tid = os::tid();
+    let tid = match thread.stood_in_for.load(Relaxed) {
+        0 => os::tid(),
+        tid => tid,
+    };
     if epoch != 0 {
         thread.tid.store(tid, Relaxed);
         thread.tid_epoch.store(epoch, Relaxed);
@@ -242,6 +245,11 @@ impl Identity {
     /// Whether processes have other numbers to this process than in regions: the broker translates.
     pub(super) fn pids_abroad(&self) -> bool {
         self.abroad.load(Relaxed) & ABROAD_PIDS != 0
+    }
+
+    /// Whether the broker's answer calls this process what it was called before.
+    pub(super) fn is_welcomed_as_before(&self, welcome: &Welcome) -> bool {
+        self.pid() == welcome.pid && self.abroad.load(Relaxed) == welcome.abroad
     }
 
     /// Takes what the broker answered when this process introduced itself.
@@ -305,6 +313,10 @@ impl Home {
 
     /// The random number of this memory, the same for all in it.
     pub(crate) fn image(&self) -> u64 {
+        let known = self.image.load(Relaxed);
+        if known != 0 {
+            return known;
+        }
         let fresh = os::random() | 1;
         match self.image.compare_exchange(0, fresh, Relaxed, Relaxed) {
             Ok(_) => fresh,

@@ -19,12 +19,22 @@ pub(crate) struct Line {
     fd: AtomicI32,
     dev: AtomicU64,
     ino: AtomicU64,
+    /// The image that made it (`Home::image`): a forked child's copy is its parent's still.
+    image: AtomicU64,
 }
 
 impl Line {
+    /// The image of a connection over which none has introduced itself.
+    pub(super) const NOT_INTRODUCED: u64 = 0;
+
     /// No connection.
     pub(super) const fn new() -> Line {
-        Line { fd: AtomicI32::new(0), dev: AtomicU64::new(0), ino: AtomicU64::new(0) }
+        Line {
+            fd: AtomicI32::new(0),
+            dev: AtomicU64::new(0),
+            ino: AtomicU64::new(0),
+            image: AtomicU64::new(0),
+        }
     }
 
     /// The descriptor's number, if there may be one.
@@ -41,18 +51,29 @@ impl Line {
         (fd >= 0 && fd::identify(fd) == Ok(file)).then_some(fd)
     }
 
-    /// Makes a socket the connection, under a high number, where programs that count descriptors do not meet it.
-    pub(super) fn keep(&self, line: Fd) -> Result<i32, Errno> {
-        let floor = FLOOR.min(os::descriptor_limit() as i32 - 8).max(3);
-        self.keep_here(fd::duplicate_above(line.raw(), floor).unwrap_or(line))
+    /// The descriptor, if it is still ours and this image made it.
+    pub(super) fn get_of(&self, image: u64) -> Option<i32> {
+        self.get().filter(|_| self.image.load(Relaxed) == image)
     }
 
-    /// Makes a socket the connection under the number that it has.
-    pub(super) fn keep_here(&self, line: Fd) -> Result<i32, Errno> {
+    /// Makes a socket the connection, under a high number, where programs that count descriptors do not meet it.
+    pub(super) fn keep(&self, line: Fd, image: u64) -> Result<i32, Errno> {
+        let floor = FLOOR.min(os::descriptor_limit() as i32 - 8).max(3);
+        self.keep_here(fd::duplicate_above(line.raw(), floor).unwrap_or(line), image)
+    }
+
+    /// The image that made it.
+    pub(super) fn image(&self) -> u64 {
+        self.image.load(Relaxed)
+    }
+
+    /// Makes a socket the connection of an image under the number that it has.
+    pub(super) fn keep_here(&self, line: Fd, image: u64) -> Result<i32, Errno> {
         let file = fd::identify(line.raw())?;
         self.fd.store(0, Relaxed);
         self.dev.store(file.dev, Relaxed);
         self.ino.store(file.ino, Relaxed);
+        self.image.store(image, Relaxed);
         let raw = line.into_raw();
         // ORDERING: Release: see get().
         self.fd.store(raw + 1, Release);

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::process::connection;
+use crate::process::deputy;
 use crate::process::identity::Identity;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
@@ -67,7 +68,8 @@ fn is_held(life: Life) -> bool {
     let Some((file, _)) = life::place(life) else { return false };
     let Some(mapped) = MAPPED.get(file as usize) else { return false };
     // ORDERING: Acquire pairs with map_file().
-    (!mapped.load(Acquire).is_null() || map_file(file, mapped).is_ok()) && is_seen_held(life)
+    (!mapped.load(Acquire).is_null() || deputy::provided(|| map_file(file, mapped)).is_ok())
+        && is_seen_held(life)
 }
 
 /// The same of a life whose file is mapped; `false` if it is not.
@@ -85,8 +87,8 @@ fn is_seen_held(life: Life) -> bool {
 #[cold]
 fn map_file(file: u32, mapped: &AtomicPtr<u8>) -> Result<NonNull<u8>, Errno> {
     let mut buf: connection::Small = [0; 256];
-    let answer = connection::call(Op::Lives, request::Lives { file }.as_bytes(), &[], &mut buf)?;
-    let fd = answer.fd.ok_or(Errno::EPROTO)?;
+    let answer = connection::fetch(Op::Lives, request::Lives { file }.as_bytes(), &[], &mut buf)?;
+    let fd = answer.descriptor()?;
     let base = map::shared(fd.raw(), 0, life::LEN, map::PROT_READ)?;
     // ORDERING: Release publishes the mapping.
     match mapped.compare_exchange(null_mut(), base.as_ptr(), AcqRel, Acquire) {

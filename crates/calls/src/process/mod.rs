@@ -6,12 +6,14 @@
 //! | may this thread use an object | `credentials.rs` |
 //! | how is the broker asked | `connection.rs`, `line.rs` |
 //! | how do others learn of this process's end, and this one of theirs | `own_life.rs`, `life_state.rs`, `lives.rs` |
+//! | how is anything received by a process that has no descriptor free | `deputy.rs` |
 //! | where is the namespace's directory | `directory.rs` |
 //! | what did `ring3 run` leave for its programs | `environment.rs` |
 //! | what does `RING3_LOG=debug` write | `trace.rs` |
 
 pub mod connection;
 pub mod credentials;
+pub(crate) mod deputy;
 pub(crate) mod directory;
 pub mod environment;
 pub mod identity;
@@ -61,7 +63,7 @@ pub(crate) fn ready() -> Result<&'static Identity, Errno> {
     if page.pid() != 0 {
         return Ok(page);
     }
-    let page = connection::register()?;
+    let page = deputy::provided(connection::register)?;
     own_life::resume(page);
     Ok(page)
 }

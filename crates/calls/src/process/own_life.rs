@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 use crate::process::connection;
+use crate::process::deputy;
 use crate::process::identity::{self, Identity};
 use crate::thread::memory::is_ours;
 use crate::thread::robust_list::{self, HEAD_LEN, Place};
@@ -66,7 +67,7 @@ fn take(page: &Identity, section: &Section) -> Result<(), Errno> {
         return Ok(());
     }
     if page.life.number() == 0 {
-        page.life.number.store(open()?, Relaxed);
+        page.life.number.store(deputy::provided(open)?, Relaxed);
     }
     let shared = PAGES.load(Relaxed);
     let private = shared + PAGE;
@@ -97,10 +98,10 @@ fn hold_by(page: &Identity, me: Pid, word: &'static AtomicU32) {
 /// Asks for a life and maps its page right before a page of our own.
 fn open() -> Result<Life, Errno> {
     let mut buf: connection::Small = [0; 256];
-    let answer = connection::call(Op::Life, &[], &[], &mut buf)?;
+    let answer = connection::fetch(Op::Life, &[], &[], &mut buf)?;
     let number = Life::try_from(answer.value).map_err(|_| Errno::EPROTO)?;
     let (_, index) = life::place(number).ok_or(Errno::EPROTO)?;
-    let file = answer.fd.ok_or(Errno::EPROTO)?;
+    let file = answer.descriptor()?;
     let shared = match PAGES.load(Relaxed) {
         0 => map::anonymous(2 * PAGE)?.as_ptr() as usize,
         shared => shared,

@@ -164,7 +164,8 @@ fn open(which: ProcFile, flags: i32) -> Result<Fd, Errno> {
     process::ready().map_err(|_| Errno::ENOENT)?;
     let mut buf: connection::Small = [0; 256];
     let request = Proc { file: which.into(), flags: flags.cast_unsigned() };
-    let answer = connection::call(Op::Proc, request.as_bytes(), &[], &mut buf)?;
+    let answer = connection::fetch(Op::Proc, request.as_bytes(), &[], &mut buf)?;
+    answer.descriptor_if_any()?;
     answer.fd.ok_or(Errno::ENOENT)
 }
 

@@ -16,7 +16,7 @@ use ring3_abi::{Errno, Pid};
 use ring3_os::{fd, process as os};
 use ring3_wire::Op;
 use ring3_wire::claim::OwnPid;
-use ring3_wire::request::{Exec, Fork, Forked, SHARES_MEMORY, SHARES_UNDO};
+use ring3_wire::request::{Exec, Fork, Forked, NO_CONNECTION, SHARES_MEMORY, SHARES_UNDO};
 use zerocopy::IntoBytes;
 
 /// clone's flags that matter here. clone(2).
@@ -69,6 +69,7 @@ fn before_fork(shares: u32) -> Forking {
         return Forking(None);
     }
     let token = os::random() | 1;
+    let shares = shares | if connection::lasts() { 0 } else { NO_CONNECTION };
     announce(token, shares);
     Forking(Some(token))
 }
@@ -182,8 +183,13 @@ unsafe extern "C" fn begin_guest(guest: &Identity) -> i32 {
 
 /// The child of an announced fork says who it is.
 fn born(token: u64) {
-    if token != 0 {
-        connection::notify_inherited(Op::Born, &Fork { token, shares: 0, pad: 0 });
+    if token == 0 {
+        return;
+    }
+    let body = Fork { token, shares: 0, pad: 0 };
+    // A parent without a connection leaves none: the child gets one, for as long as its own descriptors allow.
+    if !connection::notify_inherited(Op::Born, &body) && process::ready().is_ok() {
+        connection::notify(Op::Born, &body);
     }
 }
 

@@ -8,7 +8,7 @@
 //!     finds the connection half used.
 
 use crate::object::sleeping::Blocking;
-use crate::process::{connection, identity};
+use crate::process::{connection, deputy, identity};
 use crate::syscall::msg::queue::{Message, text};
 use crate::thread::section::{self, Entry, Waiting};
 use core::mem::ManuallyDrop;
@@ -151,6 +151,18 @@ fn sleep_masked(request: Request<'_>, mask: poll::Mask) -> Result<(connection::A
     outcome.unwrap_or(Err(Errno::EINTR)).map(|answer| (answer, buffer))
 }
 
+/// Does a call that takes descriptors of its own. One that sleeps is not for a task that stands in for the thread: no handler could end it.
+fn with_descriptors(
+    blocking: Blocking,
+    mut run: impl FnMut() -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    if blocking == Blocking::Allowed {
+        run().map_err(|errno| if errno == Errno::EMFILE { Errno::ENOMEM } else { errno })
+    } else {
+        deputy::provided(run)
+    }
+}
+
 /// semop.
 pub(crate) fn semop(
     entry: &Entry,
@@ -161,7 +173,7 @@ pub(crate) fn semop(
 ) -> Result<usize, Errno> {
     let body = SemOp { id, nsops: ops.len() as u32, deadline: until.0 };
     let (op, body, rest) = (Op::SemOp, body.as_bytes(), ops.as_bytes());
-    sleep(Request { op, body, rest, pass: None, entry, blocking }).map(|_| 0)
+    with_descriptors(blocking, || sleep(Request { op, body, rest, pass: None, entry, blocking }).map(|_| 0))
 }
 
 /// semctl's commands with at most one value.
@@ -197,13 +209,18 @@ pub(crate) fn msgsnd(
 ) -> Result<usize, Errno> {
     let (op, body) = (Op::MsgSend, head.as_bytes());
     if text.len() > TEXT {
-        let file = fd::filled(text)?;
-        return sleep(Request { op, body, rest: &[], pass: Some(file.raw()), entry, blocking }).map(|_| 0);
+        return with_descriptors(blocking, || {
+            let file = fd::filled(text)?;
+            sleep(Request { op, body, rest: &[], pass: Some(file.raw()), entry, blocking }).map(|_| 0)
+        });
     }
     let mut staged = Buffer::new()?;
     let part = staged.bytes().get_mut(..text.len()).ok_or(Errno::EINVAL)?;
     text.read(part)?;
-    sleep(Request { op, body, rest: part, pass: None, entry, blocking }).map(|_| 0)
+    let part = &*part;
+    with_descriptors(blocking, || {
+        sleep(Request { op, body, rest: part, pass: None, entry, blocking }).map(|_| 0)
+    })
 }
 
 /// msgrcv.
@@ -213,12 +230,18 @@ pub(crate) fn msgrcv(
     message: Message,
     blocking: Blocking,
 ) -> Result<usize, Errno> {
+    with_descriptors(blocking, || receive(entry, head, message, blocking))
+}
+
+fn receive(entry: &Entry, head: MsgReceive, message: Message, blocking: Blocking) -> Result<usize, Errno> {
     let (op, body) = (Op::MsgReceive, head.as_bytes());
     let (answer, mut buffer) = sleep(Request { op, body, rest: &[], pass: None, entry, blocking })?;
     let size = head.size as usize;
     let mtype: i64 = answer.body(buffer.bytes())?;
     let len = usize::try_from(answer.value).map_err(|_| Errno::EIDRM)?.min(size);
     message.write(&mtype)?;
+    // Received once is received: it is not asked for again.
+    answer.descriptor_if_any().map_err(|_| Errno::ENOMEM)?;
     let mut to = text(message, len)?;
     let start = connection::HEAD + 8;
     match answer.fd {

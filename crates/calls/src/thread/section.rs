@@ -8,7 +8,9 @@
 //!     thread asks the kernel for its number, and such a process has a state of its own in `BESIDE`.
 
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, compiler_fence};
+use core::sync::atomic::{
+    AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, compiler_fence,
+};
 use ring3_os::arch::{THREAD_BLOCK_LEN, nr, own_syscall, thread_block};
 use ring3_os::process;
 
@@ -62,6 +64,10 @@ pub struct ThreadState {
     pub(crate) own_list: [AtomicUsize; 3],
     /// The epoch in which `list` was asked for.
     pub(crate) list_epoch: AtomicU32,
+    /// While a task stands in for this thread: the thread's number (`process/deputy.rs`).
+    pub(crate) stood_in_for: AtomicU32,
+    /// That task's connection, its number + 1.
+    pub(crate) deputys_line: AtomicI32,
     /// This thread's credentials, for the room above (`process/credentials.rs`).
     pub(crate) creds: Kept,
 }
@@ -100,6 +106,8 @@ impl ThreadState {
             named: AtomicUsize::new(0),
             own_list: [const { AtomicUsize::new(0) }; 3],
             list_epoch: AtomicU32::new(0),
+            stood_in_for: AtomicU32::new(0),
+            deputys_line: AtomicI32::new(0),
             creds: Kept {
                 epoch: AtomicU32::new(0),
                 euid: AtomicU32::new(0),
@@ -114,6 +122,8 @@ impl ThreadState {
         self.depth.store(0, Relaxed);
         self.deferred.store(0, Relaxed);
         self.may_sleep.store(0, Relaxed);
+        self.stood_in_for.store(0, Relaxed);
+        self.deputys_line.store(0, Relaxed);
         self.waiting.store(core::ptr::null_mut(), Relaxed);
         self.named.store(0, Relaxed);
         self.list_epoch.store(0, Relaxed);
@@ -147,6 +157,15 @@ pub(crate) fn end_beside(n: usize) -> usize {
     let Some((tid, state)) = BESIDE.get(n) else { return 0 };
     tid.store(0, Relaxed);
     state.name()
+}
+
+/// Gives the state that is found by one thread's number, if there is such a one, to another: to a task that stands in for the thread, and back.
+pub(crate) fn hand_over(from: u32, to: u32) {
+    for (tid, _) in &BESIDE {
+        if tid.load(Relaxed) == from {
+            tid.store(to, Relaxed);
+        }
+    }
 }
 
 /// Says whether a process may run beside the owner.

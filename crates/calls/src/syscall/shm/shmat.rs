@@ -6,7 +6,7 @@ use crate::object::attachments::{self, Part};
 use crate::object::flags::Flags;
 use crate::object::{parts, reclaim};
 use crate::process::identity::{self, Home};
-use crate::process::{self, connection};
+use crate::process::{self, connection, deputy};
 use crate::thread::section::{self, Section};
 use ring3_abi::Errno;
 use ring3_abi::shm::{SHM_EXEC, SHM_RDONLY, SHM_REMAP, SHM_RND, SHMLBA};
@@ -40,23 +40,25 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
     let exactly = addr != 0;
     let addr = place(addr, flags)?;
     process::ready()?;
+    deputy::provided(|| attach(id, exactly.then_some(addr), flags))
+}
+
+fn attach(id: i32, exactly: Option<usize>, flags: i32) -> Result<usize, Errno> {
     let home = identity::home()?;
     let section = section::enter();
     let _held = home.attach.hold(&section);
     let mut buf: connection::Small = [0; 256];
-    let answer = connection::call(Op::Attach, Attach { id, flags }.as_bytes(), &[], &mut buf)?;
+    let answer = connection::fetch(Op::Attach, Attach { id, flags }.as_bytes(), &[], &mut buf)?;
     let token = answer.value as u64;
     let mapped = (|| {
         let attached: Attached = answer.body(&buf)?;
-        let file = answer.fd.as_ref().ok_or(Errno::ENOMEM)?;
+        let file = answer.descriptor()?;
         let unit = (attached.page as usize).max(map::PAGE);
         let size = usize::try_from(attached.size).map_err(|_| Errno::ENOMEM)?;
         let len = size.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
         let prot = protection(flags);
         let replace = flags & SHM_REMAP != 0;
-        let at = with_room(home, &section, || {
-            map_segment(file.raw(), exactly.then_some(addr), len, prot, replace)
-        })?;
+        let at = with_room(home, &section, || map_segment(file.raw(), exactly, len, prot, replace))?;
         if flags & SHM_REMAP != 0 {
             parts::gone(at, at.saturating_add(len));
         }

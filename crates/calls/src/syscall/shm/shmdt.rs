@@ -3,8 +3,8 @@
 use crate::object::attachments::{self, Part};
 use crate::object::mappings::{self, Mapping};
 use crate::object::parts;
-use crate::process;
 use crate::process::identity;
+use crate::process::{self, deputy};
 use crate::thread::section;
 use ring3_abi::Errno;
 use ring3_os::map;
@@ -59,8 +59,9 @@ fn unmap_at(addr: usize) -> bool {
         }
         mapping.end < last
     };
-    if mappings::walk(addr, &mut visit).is_err() {
-        // The kernel cannot be asked: there is no /proc (chroot), no free descriptor, or no permission. What was written down must do.
+    // Without a descriptor it fails before it visits anything.
+    if deputy::provided(|| mappings::walk(addr, &mut visit)).is_err() {
+        // The kernel cannot be asked: there is no /proc (chroot), or no permission. What was written down must do.
         parts::walk(addr, visit);
     }
     if to > from {
