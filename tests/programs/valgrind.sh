@@ -5,9 +5,9 @@ set -eu
 for tool in valgrind gcc; do command -v $tool >/dev/null || { echo "no $tool"; exit 77; }; done
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
-for name in three_kinds handles cancelled; do
+for name in three_kinds handles cancelled deferred; do
     gcc -g -O1 -pthread -w -o "$dir/$name" "$here/$name.c" -ldl
-    $RUN valgrind -q --error-exitcode=9 --vgdb=no "$dir/$name" >"$dir/out" 2>&1 || { echo "$name: $?"; cat "$dir/out"; exit 1; }
+    timeout -k 1 120 $RUN valgrind -q --error-exitcode=9 --vgdb=no "$dir/$name" >"$dir/out" 2>&1 || { echo "$name: $?"; cat "$dir/out"; exit 1; }
     # What it says of a file that it cannot read, or of a system call that it does not know.
     if grep -E 'WARNING|unhandled' "$dir/out"; then exit 1; fi
 done

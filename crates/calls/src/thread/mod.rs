@@ -10,6 +10,7 @@
 
 mod adaptive_spin;
 pub mod cancel;
+mod kept;
 pub(crate) mod lock;
 pub mod memory;
 pub mod robust_list;

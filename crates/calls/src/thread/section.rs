@@ -7,6 +7,7 @@
 //!     in another's memory may have that one's thread-local memory too: while there is any that does not keep its parent's thread waiting, each
 //!     thread asks the kernel for its number, and such a process has a state of its own in `BESIDE`.
 
+use crate::thread::kept;
 use core::marker::PhantomData;
 use core::sync::atomic::{
     AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, compiler_fence,
@@ -38,6 +39,8 @@ pub struct ThreadState {
     depth: AtomicU32,
     deferred: AtomicU32,
     saved_mask: AtomicU64,
+    /// Signals that the kernel cannot keep (`kept.rs`).
+    pub(super) kept: kept::Kept,
     /// The call that sleeps, or null.
     pub waiting: AtomicPtr<Waiting>,
     /// What this thread knows of its peer's CPU (`adaptive_spin.rs`).
@@ -93,6 +96,7 @@ impl ThreadState {
             depth: AtomicU32::new(0),
             deferred: AtomicU32::new(0),
             saved_mask: AtomicU64::new(0),
+            kept: kept::Kept::new(),
             waiting: AtomicPtr::new(core::ptr::null_mut()),
             credit: AtomicU32::new(0),
             turns: AtomicU64::new(0),
@@ -274,6 +278,10 @@ impl Drop for Section {
 /// Lets the deferred signals come: they are pending in the kernel, and only the mask keeps them.
 #[cold]
 fn deliver(thread: &ThreadState) {
+    if thread.kept.any() {
+        set_mask(u64::MAX);
+        thread.kept.send();
+    }
     thread.deferred.store(0, Relaxed);
     // ORDERING: of the compiler alone: a handler that comes now may defer anew.
     compiler_fence(core::sync::atomic::Ordering::SeqCst);
@@ -290,6 +298,11 @@ impl ThreadState {
     /// Whether the thread is in a section.
     pub(crate) fn busy(&self) -> bool {
         self.depth.load(Relaxed) != 0
+    }
+
+    /// Whether a signal that comes now is put off: in a section, and while an earlier one is kept.
+    pub(crate) fn puts_off(&self) -> bool {
+        self.busy() || self.kept.any()
     }
 
     /// Whether the thread is in a call that may sleep.

@@ -9,8 +9,9 @@
 //!     and leaves the table alone (`memory::is_ours`).
 //! G3. Once armed, the kernel's handler of SIGSEGV and SIGBUS is the wrapper, whatever the program wants.
 
+use crate::thread::kept::again;
 use crate::thread::memory;
-use crate::thread::section;
+use crate::thread::section::{self, ThreadState};
 use core::mem::offset_of;
 use core::sync::atomic::{
     AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
@@ -19,7 +20,6 @@ use core::sync::atomic::{
 use ring3_abi::Errno;
 use ring3_os::arch::signal::{Frame, restorer};
 use ring3_os::arch::{self, nr, own_syscall, syscall};
-use ring3_os::process;
 use ring3_os::user::UserPtr;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -332,16 +332,6 @@ pub(crate) fn before_exec(leaving: bool) {
     }
 }
 
-/// Sends a signal to this thread as it came.
-///
-/// # Safety
-/// `info` is a siginfo_t.
-unsafe fn again(sig: i32, info: *const u8) {
-    let (pid, tid) = (process::pid() as usize, process::tid() as usize);
-    // SAFETY: the kernel copies the siginfo_t.
-    unsafe { own_syscall(nr::RT_TGSIGQUEUEINFO, [pid, tid, sig as usize, info as usize, 0, 0]) };
-}
-
 /// What the kernel calls for every handler of the program.
 unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
     // SAFETY: the kernel's third argument.
@@ -353,11 +343,11 @@ unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
         return;
     }
     let thread = section::thread();
-    if thread.busy() && !raised_here {
+    if thread.puts_off() && !raised_here {
         // Deferred (N1): blocked for the interrupted context, so the kernel keeps it until the section's end. All is blocked
         // before the mask is noted: of frames on top of each other the outermost, whose mask is the program's, notes last.
         // SAFETY: the kernel's siginfo_t.
-        unsafe { block_and_send(sig, info) };
+        unsafe { block_and_put_off(thread, sig, info) };
         thread.defer(frame.mask());
         frame.set_mask(!SYNCHRONOUS | bit(sig));
         return;
@@ -371,13 +361,19 @@ unsafe extern "C" fn wrapper(sig: i32, info: *mut u8, context: *mut u8) {
     unsafe { run(sig, info, context, &action, raised_here) };
 }
 
-/// Blocks the signal for the rest of this handler too (SA_NODEFER), then sends it again.
-unsafe fn block_and_send(sig: i32, info: *const u8) {
+/// Blocks the signal for the rest of this handler too (SA_NODEFER), then sends it again; or keeps it, where it would not stay blocked.
+unsafe fn block_and_put_off(thread: &ThreadState, sig: i32, info: *const u8) {
     let all = !SYNCHRONOUS | bit(sig);
     // SAFETY: SIG_BLOCK with a mask of ours.
     unsafe { own_syscall(nr::RT_SIGPROCMASK, [0, (&raw const all) as usize, 0, 8, 0, 0]) };
     // SAFETY: by the caller's promise.
-    unsafe { again(sig, info) };
+    unsafe {
+        if arch::is_emulated() {
+            thread.kept.keep(sig, info);
+        } else {
+            again(sig, info);
+        }
+    }
 }
 
 /// Does what the program wants of a signal.

@@ -7,6 +7,7 @@ pub mod copy;
 #[cfg_attr(target_arch = "aarch64", path = "elf_aarch64.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "elf_x86_64.rs")]
 pub mod elf;
+mod emulator;
 mod freestanding;
 mod hidden;
 pub mod late;
@@ -26,6 +27,7 @@ mod syscalls;
 mod task;
 mod tls;
 
+pub use emulator::is_emulated;
 pub use freestanding::REGISTER_ARGUMENTS;
 pub use own::{OWN_PLACES, own_places, own_syscall};
 pub use park::{park, unpark};
