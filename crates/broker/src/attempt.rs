@@ -1,7 +1,7 @@
 //! What becomes of the engine's errors in the broker: the one place that turns them into answers.
 //!
 //! - `Stuck`: the lock's holder is looked after (it may be dead), then the operation runs once more. Still stuck, the request is tried again
-//!   by timer.
+//!   by timer (`serve/deferred.rs`). There is time for that (`host.rs`), or the request is put off at once.
 //! - `Full`: the object moves to a larger region and the operation runs again, where it may need more room; elsewhere it is `ENOMEM`.
 //! - `Removed`, `Moved`, `Spoiled`: the broker itself moves and removes objects, so for it the object is gone: `EIDRM`.
 
@@ -9,6 +9,7 @@ use crate::namespace::{Namespace, Trouble};
 use crate::object::open::enlarge;
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_engine::Error;
+use std::rc::Rc;
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Trouble {
@@ -41,8 +42,9 @@ impl Namespace {
         operation: impl Fn(&Namespace) -> Result<T, Error>,
     ) -> Result<T, Error> {
         match operation(self) {
-            Err(Error::Stuck(holder)) if Some(holder) != settling => {
-                self.rescue(kind, id, holder);
+            Err(Error::Stuck(holder)) if Some(holder) != settling && self.host.patience.is_there() => {
+                let patience = Rc::clone(&self.host.patience);
+                patience.spend(|| self.rescue(kind, id, holder));
                 operation(self)
             }
             other => other,

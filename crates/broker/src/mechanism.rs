@@ -88,6 +88,11 @@ pub(crate) trait Mechanism: Sync {
     /// The kernel's structure for IPC_STAT, as its reader sees ids and process numbers.
     fn stat(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble>;
 
+    /// The same of an object whose lock does not come free, as far as it can be known.
+    fn stat_unlocked(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+        self.stat(ns, id, view)
+    }
+
     /// The kernel's structure for IPC_INFO or, with `usage`, for MSG_INFO and its like.
     fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble>;
 
@@ -116,6 +121,9 @@ pub(crate) trait Mechanism: Sync {
     fn move_to(&self, _: &Namespace, _: IpcId, _: Home) -> Outcome<()> {
         Err(Error::Spoiled)
     }
+
+    /// Tells everybody who may sleep in a region that its object is gone, without the region's lock and whatever stands there.
+    fn end_unlocked(&self, _: &Namespace, _: Home) {}
 
     /// Settles in an object's region what a process leaves there.
     fn settle(&self, _: &Namespace, _: IpcId, _: Pid, _: End) -> Outcome<()> {

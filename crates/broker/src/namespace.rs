@@ -87,6 +87,7 @@ impl Namespace {
     pub(crate) fn below(root: &Namespace, number: u64, authority: Vec<Place>) -> Result<Namespace, Errno> {
         let mut ns = Namespace::new(Limits::default())?;
         ns.lives = Rc::clone(&root.lives);
+        ns.host = root.host.clone();
         ns.authority = Some(authority.into());
         for (_, mechanism) in mechanism::all() {
             mechanism.number_tokens(&mut ns, number);

@@ -6,7 +6,8 @@
 //! L3. A waiter that slept takes it with WAITERS set, since others may sleep still.
 //! L4. Besides the holder only waiters write the word: from free to themselves, and WAITERS into the word of a holder that they saw, both by
 //!     compare-and-swap. If that holder gave the lock back and took it again meanwhile, the flag costs it one wake-up.
-//! L5. The holder's swap to 0 finds its own number: nobody takes a lock over from the living.
+//! L5. The word has no other bits: one with others is spoiled.
+//! L6. The holder's swap to 0 finds its own number: nobody takes a lock over from the living.
 //!
 //! # Death
 //! The word keeps the dead holder's number. Only `settle`, which the broker runs for that process, takes the lock over
@@ -28,6 +29,8 @@ pub const HOLDER: u32 = (1 << 22) - 1;
 const SPINS: u32 = 200;
 /// How many sleeps make a waiter doubt the holder. Each is cut short by the holder's wake-up.
 const PATIENCE: u32 = 4;
+/// How many looks do, whatever they find: whoever may write the word could change it, or wake its waiters, for ever.
+const LOOKS: u32 = 1000;
 
 /// A held lock. Dropping it gives it back.
 #[derive(Debug)]
@@ -99,7 +102,7 @@ fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
         core::hint::spin_loop();
     }
     let mut slices = 0;
-    loop {
+    for _ in 0..LOOKS {
         let seen = header.lock.load(Relaxed);
         if seen == 0 {
             if header.lock.compare_exchange(0, mine | WAITERS, Acquire, Relaxed).is_ok() {
@@ -107,7 +110,7 @@ fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
             }
             continue;
         }
-        if seen & HOLDER == 0 {
+        if seen & HOLDER == 0 || seen & !(HOLDER | WAITERS) != 0 {
             return Err(Error::Spoiled);
         }
         if slices >= PATIENCE {
@@ -124,6 +127,7 @@ fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
             slices += 1;
         }
     }
+    Err(Error::Stuck(header.lock.load(Relaxed) & HOLDER))
 }
 
 #[inline]

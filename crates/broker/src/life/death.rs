@@ -18,6 +18,9 @@ use ring3_engine::Error;
 use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
 
+/// How many debts are tried in one turn of the loop.
+const DEBTS: usize = 32;
+
 /// What has ended, and so what is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -135,9 +138,10 @@ impl Namespace {
         }
     }
 
-    /// Tries debts again.
+    /// Tries debts again, a few at a time: there can be many where a lock does not come free.
     pub(crate) fn settle_debts(&mut self) {
-        for debt in std::mem::take(&mut self.debts) {
+        let now = self.debts.len().min(DEBTS);
+        for debt in self.debts.drain(..now).collect::<Vec<_>>() {
             if self.settle_region(debt.pid, debt.kind, debt.id, debt.end) == Settled::Not {
                 self.debts.push(debt);
             } else if self.processes.get(&debt.pid).is_some_and(|process| process.is_dead()) {

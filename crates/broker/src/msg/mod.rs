@@ -63,6 +63,10 @@ impl Mechanism for Msg {
         tell::stat(ns, id, view)
     }
 
+    fn stat_unlocked(&self, ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+        tell::stat_unlocked(ns, id, view)
+    }
+
     fn info(&self, ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
         tell::info(ns, usage)
     }
@@ -87,6 +91,13 @@ impl Mechanism for Msg {
         let region = ns.arenas.region(home.range).ok_or(Error::Spoiled)?;
         let new = Queue::new(region, Geometry::decode(home.geometry).ok_or(Error::Spoiled)?)?;
         queue(ns, id)?.move_to(&ns.host, ns.host.me, new)
+    }
+
+    fn end_unlocked(&self, ns: &Namespace, home: Home) {
+        let geometry = Geometry::decode(home.geometry).zip(ns.arenas.region(home.range));
+        if let Some(Ok(queue)) = geometry.map(|(geometry, region)| Queue::new(region, geometry)) {
+            queue.end_unlocked(&ns.host);
+        }
     }
 
     fn settle(&self, ns: &Namespace, id: IpcId, pid: Pid, _: End) -> Outcome<()> {

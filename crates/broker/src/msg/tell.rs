@@ -21,16 +21,29 @@ fn state(ns: &mut Namespace, id: IpcId) -> Result<Msqid, Trouble> {
     Ok(now.msqid(ns.object(KIND, id)?.perm.to_kernel()))
 }
 
+/// The state, or as much as can be known of it while the lock does not come free.
+fn known(ns: &mut Namespace, id: IpcId) -> Result<Msqid, Trouble> {
+    match state(ns, id) {
+        Err(Trouble::Later) => Ok(queue(ns, id)?.glance().msqid(ns.object(KIND, id)?.perm.to_kernel())),
+        other => other,
+    }
+}
+
 /// The state as its reader sees it.
-fn seen(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Msqid, Trouble> {
-    let mut now = state(ns, id)?;
+fn seen(ns: &Namespace, mut now: Msqid, view: &View) -> Result<Msqid, Trouble> {
     view.perm(&mut now.perm);
     (now.lspid, now.lrpid) = (view.pid(ns, now.lspid), view.pid(ns, now.lrpid));
     Ok(now)
 }
 
 pub(super) fn stat(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
-    Ok(seen(ns, id, view)?.as_bytes().to_vec())
+    let now = state(ns, id)?;
+    Ok(seen(ns, now, view)?.as_bytes().to_vec())
+}
+
+pub(super) fn stat_unlocked(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>, Trouble> {
+    let now = known(ns, id)?;
+    Ok(seen(ns, now, view)?.as_bytes().to_vec())
 }
 
 pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
@@ -39,10 +52,9 @@ pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> 
         let ids: Vec<IpcId> = ns.names(KIND).iter().map(|(id, _)| id).collect();
         let (mut count, mut bytes) = (0u64, 0u64);
         for id in &ids {
-            match state(ns, *id) {
-                Ok(state) => (count, bytes) = (count + state.qnum, bytes + state.cbytes),
-                Err(Trouble::Later) => return Err(Trouble::Later),
-                Err(Trouble::Errno(_)) => {}
+            // A spoiled queue has no messages.
+            if let Ok(state) = known(ns, *id) {
+                (count, bytes) = (count + state.qnum, bytes + state.cbytes);
             }
         }
         msgpool = ids.len() as i32;
@@ -64,12 +76,13 @@ pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> 
 }
 
 pub(super) fn row(ns: &mut Namespace, id: IpcId) -> Result<Row, Trouble> {
-    let now = state(ns, id)?;
+    let now = known(ns, id)?;
     Ok(Row { size: now.cbytes, count: now.qnum, last_use: now.stime.max(now.rtime), ctime: now.ctime })
 }
 
 pub(super) fn line(ns: &mut Namespace, id: IpcId, view: &View) -> Result<String, Trouble> {
-    let q = seen(ns, id, view)?;
+    let now = known(ns, id)?;
+    let q = seen(ns, now, view)?;
     let p = q.perm;
     Ok(format!(
         "{:10} {:10}  {:4o}  {:10} {:10} {:5} {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10}\n",

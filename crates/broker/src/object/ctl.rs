@@ -1,6 +1,6 @@
 //! IPC_RMID and IPC_SET: who may. msgctl(2), semctl(2), shmctl(2); kernel: ipcctl_obtain_check().
 
-use super::{Perm, kind_of};
+use super::{Home, Perm, kind_of};
 use crate::abroad::View;
 use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
@@ -24,6 +24,21 @@ pub(crate) fn remove(ns: &mut Namespace, creds: &Creds, ask: &request::Object) -
     Ok(Answer::default())
 }
 
+/// IPC_RMID of an object whose lock does not come free.
+pub(crate) fn remove_unlocked(
+    ns: &mut Namespace,
+    creds: &Creds,
+    ask: &request::Object,
+) -> Result<Answer, Trouble> {
+    let kind = kind_of(ask.kind)?;
+    controlled(ns, creds, kind, ask.id)?;
+    match ns.object(kind, ask.id)?.home {
+        Some(home) => ns.forget_unlocked(kind, ask.id, home),
+        None => mechanism::of(kind).remove(ns, ask.id)?,
+    }
+    Ok(Answer::default())
+}
+
 /// IPC_SET.
 pub(crate) fn set(ns: &mut Namespace, creds: &Creds, ask: &request::Set) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
@@ -34,17 +49,29 @@ pub(crate) fn set(ns: &mut Namespace, creds: &Creds, ask: &request::Set) -> Resu
 }
 
 impl Namespace {
-    /// Removes an object with its region, in which `end` tells the sleepers. A spoiled region is removed all the same.
+    /// Removes an object with its region, in which `end` tells the sleepers. What the region says of them is believed if nobody can have
+    /// spoiled it but its only user.
     pub(crate) fn remove_region(
         &mut self,
         kind: Kind,
         id: IpcId,
         end: impl Fn(&Namespace) -> Result<(), Error>,
     ) -> Result<(), Trouble> {
-        if self.attempt(kind, id, end) == Err(Trouble::Later) {
+        let ended = self.attempt(kind, id, end);
+        if ended == Err(Trouble::Later) {
             return Err(Trouble::Later);
         }
-        self.forget(kind, id);
+        let object = self.object(kind, id)?;
+        match object.home.filter(|_| ended.is_err() || object.users.len() > 1) {
+            Some(home) => self.forget_unlocked(kind, id, home),
+            None => self.forget(kind, id),
+        }
         Ok(())
+    }
+
+    /// Takes an object out of the world and wakes everybody who may sleep in its region, whatever stands there.
+    fn forget_unlocked(&mut self, kind: Kind, id: IpcId, home: Home) {
+        self.forget(kind, id);
+        mechanism::of(kind).end_unlocked(self, home);
     }
 }

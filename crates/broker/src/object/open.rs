@@ -10,6 +10,7 @@ use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_wire::reply::Opened;
 use ring3_wire::request;
+use std::rc::Rc;
 
 /// Gives a process an object's region, as far as the object's permission lets it.
 pub(crate) fn open(ns: &mut Namespace, creds: &Creds, ask: &request::Open) -> Result<Answer, Trouble> {
@@ -69,8 +70,11 @@ pub(crate) fn grow(ns: &mut Namespace, creds: &Creds, ask: &request::Grow) -> Re
 /// Looks after a lock that does not come free.
 pub(crate) fn stuck(ns: &mut Namespace, ask: &request::Stuck) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
-    if ns.object(kind, ask.id).is_ok() {
-        ns.rescue(kind, ask.id, ask.holder);
+    // Who waits for the lock of an object that was removed would wait for ever.
+    ns.object(kind, ask.id).map_err(|_| Errno::EIDRM)?;
+    let patience = Rc::clone(&ns.host.patience);
+    if patience.is_there() {
+        patience.spend(|| ns.rescue(kind, ask.id, ask.holder));
     }
     Ok(Answer::default())
 }

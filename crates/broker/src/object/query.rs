@@ -11,8 +11,22 @@ use ring3_abi::{Errno, IpcId, Kind};
 use ring3_wire::reply;
 use ring3_wire::request::{self, StatBy};
 
+/// How an object is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// At a moment when no call is half done.
+    Settled,
+    /// As it is: its lock does not come free.
+    Unlocked,
+}
+
 /// State of an object as the kernel's structure.
-pub(crate) fn stat(ns: &mut Namespace, creds: &Creds, ask: &request::Stat) -> Result<Answer, Trouble> {
+pub(crate) fn stat(
+    ns: &mut Namespace,
+    creds: &Creds,
+    ask: &request::Stat,
+    look: Look,
+) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
     let by = ask.by.known().ok_or(Errno::EPROTO)?;
     let id = if by == StatBy::Id { ask.id } else { ns.names(kind).at(ask.id).ok_or(Errno::EINVAL)? };
@@ -21,7 +35,12 @@ pub(crate) fn stat(ns: &mut Namespace, creds: &Creds, ask: &request::Stat) -> Re
         return Err(Errno::EACCES.into());
     }
     let value = if by == StatBy::Id { 0 } else { i64::from(id) };
-    Ok(Answer { value, body: mechanism::of(kind).stat(ns, id, &View::of(ns, creds))?, fd: None })
+    let (mechanism, view) = (mechanism::of(kind), View::of(ns, creds));
+    let body = match look {
+        Look::Settled => mechanism.stat(ns, id, &view)?,
+        Look::Unlocked => mechanism.stat_unlocked(ns, id, &view)?,
+    };
+    Ok(Answer { value, body, fd: None })
 }
 
 /// Limits, or usage, of a kind.

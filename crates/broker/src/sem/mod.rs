@@ -126,6 +126,13 @@ impl Mechanism for Sem {
         set(ns, id)?.move_to(&ns.host, ns.host.me, new)
     }
 
+    fn end_unlocked(&self, ns: &Namespace, home: Home) {
+        let geometry = Geometry::decode(home.geometry).zip(ns.arenas.region(home.range));
+        if let Some(Ok(set)) = geometry.map(|(geometry, region)| Set::new(region, geometry)) {
+            set.end_unlocked(&ns.host);
+        }
+    }
+
     /// Adjustments (SEM_UNDO) are a process's: they outlive its image. A row without any counts, too: its owner's end is an operation.
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
         let ids = match which {

@@ -1,6 +1,8 @@
 //! Processes and connections that end: what the loop does before it answers anybody (V1).
 
 use super::Server;
+use super::deferred::Deferred;
+use crate::host::monotonic;
 use crate::life::ConnId;
 use ring3_abi::Pid;
 use rustix::event::epoll;
@@ -48,6 +50,7 @@ impl Server {
     pub(crate) fn bury(&mut self, pid: Pid) {
         self.log.line(|| format!("process {pid} has ended"));
         self.hear_out(pid);
+        self.drop_deferred(|request| request.creds.pid == pid);
         self.sleeping.retain(|sleeping| sleeping.creds.pid != pid);
         self.leaving.remove(&pid);
         for (_, ns) in self.spaces.knowing_mut(pid) {
@@ -71,12 +74,14 @@ impl Server {
         }
         self.heard_out = outer;
         // Its children may have asked over the same connection.
-        self.later.append(&mut requests);
+        let now = monotonic();
+        self.later.extend(requests.into_iter().map(|request| Deferred::new(request, now)));
     }
 
     /// A connection's other end is closed, or has broken the protocol.
     pub(crate) fn hang_up(&mut self, conn: ConnId) {
         let Some(there) = self.conns.remove(&conn) else { return };
+        self.drop_deferred(|request| request.conn == conn);
         for (_, ns) in self.spaces.all_mut() {
             while let Some(at) = ns.forks.iter().position(|fork| fork.conn == Some(conn)) {
                 // Nobody is left who could be the child.

@@ -5,8 +5,10 @@
 //!     images that said they would go, writes to files of limits, and notes (one-way requests) that arrived on any connection.
 //! V2. A connection has at most one request in hand; whoever sends a second one before the answer loses the connection.
 //! V3. What waits for a lock or sleeps is looked at every millisecond; with nothing to look at, the loop sleeps without end.
+//! V4. What waits for a lock is tried a few at a time (`deferred.rs`): who may write the lock's word can keep it from coming free.
 
 pub(crate) mod client;
+mod deferred;
 mod endings;
 mod route;
 pub(crate) mod sleepers;
@@ -21,6 +23,7 @@ use crate::object::query;
 use crate::procfs::Written;
 use crate::spaces::{Space, Spaces};
 use client::{Answer, Arrival, Conn, Request, is_readable, prepare};
+use deferred::{Deferred, is_overdue};
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_wire::{MAX_PACKET, Op, Packet, decode};
 use route::Note;
@@ -90,8 +93,8 @@ pub(crate) struct Server {
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     last_conn: u64,
     pub(crate) sleeping: Vec<Sleeping>,
-    later: Vec<Request>,
-    /// When `later` and the debts are tried again: each try may cost the patience for a lock.
+    later: Vec<Deferred>,
+    /// When `later` and the debts are looked at again.
     retry_at: u64,
     written: Vec<Written>,
     /// Processes that said they are about to exec.
@@ -169,16 +172,18 @@ impl Server {
         }
         if monotonic() >= self.retry_at {
             // In front of the new ones.
-            requests.splice(0..0, std::mem::take(&mut self.later));
+            for Deferred { request, since, .. } in self.due() {
+                self.catch_up();
+                self.answer(request, since);
+            }
             for (_, ns) in self.spaces.all_mut() {
                 ns.settle_debts();
             }
             self.retry_at = monotonic() + RETRY;
         }
         for request in requests {
-            self.settle_if_ended();
-            self.confirm_execs();
-            self.answer(request);
+            self.catch_up();
+            self.answer(request, monotonic());
         }
         self.confirm_execs();
         self.poll_sleepers();
@@ -277,7 +282,8 @@ impl Server {
 
     /// Whether a request of this connection waits for its answer (V2).
     fn has_in_hand(&self, conn: ConnId, requests: &[Request]) -> bool {
-        requests.iter().chain(&self.later).any(|request| request.conn == conn)
+        let waiting = self.later.iter().map(|deferred| &deferred.request);
+        requests.iter().chain(waiting).any(|request| request.conn == conn)
             || self.sleeping.iter().any(|sleeping| sleeping.conn == conn)
     }
 
@@ -288,6 +294,12 @@ impl Server {
             there.owner = Some(pid);
             process.conns.insert(conn);
         }
+    }
+
+    /// Does all that happened before a request and has not been done (V1).
+    fn catch_up(&mut self) {
+        self.settle_if_ended();
+        self.confirm_execs();
     }
 
     /// Settles those that have ended, if there may be any.
@@ -338,15 +350,21 @@ impl Server {
         let _ = epoll::add(&self.events, files.events(), Source::Pipe.encode(), EventFlags::IN);
     }
 
-    /// Sends a request's answer, or puts it off.
-    fn answer(&mut self, mut request: Request) {
+    /// Sends a request's answer, or puts it off. It was tried first at `since`.
+    fn answer(&mut self, mut request: Request, since: u64) {
         request.creds.authority = self.spaces.of(request.creds.pid).authority.clone();
         let Ok(packet) = decode(&request.bytes) else { return };
-        let result = match self.handle(&request, &packet) {
+        let outcome = match self.handle(&request, &packet) {
+            Err((Trouble::Later, _)) if is_overdue(packet.op, since) => {
+                route::last_resort(self.spaces.of_mut(request.creds.pid), &request.creds, &packet)
+            }
+            outcome => outcome,
+        };
+        let result = match outcome {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => return,
             Err((Trouble::Errno(errno), value)) => Err((errno, value)),
-            Err((Trouble::Later, _)) => return self.later.push(request),
+            Err((Trouble::Later, _)) => return self.later.push(Deferred::new(request, since)),
         };
         self.log.line(|| {
             let errno = result.as_ref().err().map(|failed| failed.0);

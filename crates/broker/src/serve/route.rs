@@ -5,7 +5,8 @@ use super::client::{Answer, Request};
 use super::sleepers::{Progress, Sleeping};
 use crate::life::{Which, lives};
 use crate::namespace::{Namespace, Trouble};
-use crate::object::{ctl, get, open, query};
+use crate::object::query::{self, Look};
+use crate::object::{ctl, get, open};
 use crate::policy::creds::Creds;
 use crate::policy::limits;
 use crate::{mechanism, msg, sem, shm};
@@ -57,7 +58,7 @@ fn route(op: Op) -> Route {
 
         Op::Remove => Anybody(|ns, creds, packet| ctl::remove(ns, creds, &packet.body()?)),
         Op::Set => Anybody(|ns, creds, packet| ctl::set(ns, creds, &packet.body()?)),
-        Op::Stat => Anybody(|ns, creds, packet| query::stat(ns, creds, &packet.body()?)),
+        Op::Stat => Anybody(|ns, creds, packet| query::stat(ns, creds, &packet.body()?, Look::Settled)),
         Op::Info => Anybody(|ns, _, packet| query::info(ns, &packet.body()?)),
         Op::Detail => Anybody(|ns, _, packet| query::detail(ns, &packet.body()?)),
         Op::Limits => Anybody(|ns, _, _| Ok(Answer::with(0, ns.limits()))),
@@ -92,6 +93,20 @@ fn route(op: Op) -> Route {
         Op::Split => Holder(|ns, creds, packet| shm::attach::split(ns, creds, &packet.body()?)),
         Op::ShmLock => Anybody(|ns, creds, packet| shm::lock::shm_lock(ns, creds, &packet.body()?)),
     }
+}
+
+/// What is done about a request that has waited long enough for a lock: an object is removed, and told of, without; the rest is refused.
+pub(super) fn last_resort(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> Outcome {
+    whole(match packet.op {
+        Op::Remove => {
+            packet.body().map_err(Trouble::from).and_then(|ask| ctl::remove_unlocked(ns, creds, &ask))
+        }
+        Op::Stat => {
+            packet.body().map_err(Trouble::from).and_then(|ask| query::stat(ns, creds, &ask, Look::Unlocked))
+        }
+        Op::Settle => Ok(Answer::default()),
+        _ => Err(Errno::EIDRM.into()),
+    })
 }
 
 /// The objects that a request asks about, if the end of a process would show in them.

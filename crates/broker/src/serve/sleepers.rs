@@ -143,6 +143,7 @@ impl Server {
     /// Cancel: a signal has ended the sleep of the caller on this connection.
     pub(super) fn cancel(&mut self, asked: &Request, _: &Packet<'_>) -> Result<(), Errno> {
         let conn = asked.conn;
+        self.interrupt_deferred(conn);
         let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) else { return Ok(()) };
         let mut sleeping = self.sleeping.swap_remove(at);
         match sleeping.poll(self.spaces.at_mut(sleeping.space), Parked::Interrupted) {

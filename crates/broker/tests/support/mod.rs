@@ -5,10 +5,12 @@
 
 use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_broker::{Config, Report, serve};
+use ring3_broker::{Config, Keeper, Report, Word, serve};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{self, Get, StatBy};
 use ring3_wire::{MAX_PACKET, Op, codec};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Timespec;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, UCred, bind, connect, listen,
@@ -17,7 +19,7 @@ use rustix::net::{
 use rustix::process::{Gid, Pid, Uid};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,9 +74,43 @@ impl Drop for Body {
     }
 }
 
+/// A broker that can be made to stand still: its keeper is heard for as long as the test likes.
+#[derive(Debug)]
+struct Reins {
+    /// A byte stops the broker; a hang-up ends it.
+    voice: OwnedFd,
+    /// Tells the test that the broker stands still.
+    stopped: OwnedFd,
+    /// A byte lets it go on.
+    go: OwnedFd,
+}
+
+impl Keeper for Reins {
+    fn voice(&self) -> BorrowedFd<'_> {
+        self.voice.as_fd()
+    }
+
+    fn hear(&mut self) -> Word {
+        let mut byte = [0];
+        if rustix::io::read(&self.voice, &mut byte) != Ok(1) {
+            return Word::End;
+        }
+        rustix::io::write(&self.stopped, &byte).expect("the test listens");
+        let _ = rustix::io::read(&self.go, &mut byte);
+        Word::Later
+    }
+}
+
+/// The test's ends of a broker's reins.
+struct Hands {
+    voice: OwnedFd,
+    stopped: OwnedFd,
+    go: OwnedFd,
+}
+
 pub struct Broker {
     address: SocketAddrUnix,
-    keeper: Option<OwnedFd>,
+    keeper: Option<Hands>,
     thread: Option<JoinHandle<Report>>,
 }
 
@@ -90,13 +126,28 @@ impl Broker {
         let listener = seqpacket();
         bind(&listener, &address).expect("free");
         listen(&listener, 64).expect("bound");
-        let (keeper, theirs) = rustix::pipe::pipe().map(|(read, write)| (write, read)).expect("pipe");
-        let config = Config { listener, name, limits, keeper: Some(Box::new(theirs)) };
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
+        let ((voice, call), (stopped, tell), (go, let_go)) = (pipe(), pipe(), pipe());
+        let keeper: Box<dyn Keeper> = Box::new(Reins { voice, stopped: tell, go });
+        let config = Config { listener, name, limits, keeper: Some(keeper) };
         let thread = std::thread::spawn(move || serve(config).expect("serves"));
-        Broker { address, keeper: Some(keeper), thread: Some(thread) }
+        let hands = Hands { voice: call, stopped, go: let_go };
+        Broker { address, keeper: Some(hands), thread: Some(thread) }
     }
 
-    fn connect(&self) -> OwnedFd {
+    /// Does something while the broker stands still: it finds it all at once.
+    pub fn standing_still<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
+        let hands = self.keeper.as_ref().expect("not ended");
+        let mut byte = [0];
+        rustix::io::write(&hands.voice, &byte).expect("the broker listens");
+        assert_eq!(rustix::io::read(&hands.stopped, &mut byte), Ok(1));
+        let value = meanwhile();
+        rustix::io::write(&hands.go, &byte).expect("the broker waits");
+        value
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> OwnedFd {
         let fd = seqpacket();
         connect(&fd, &self.address).expect("listening");
         fd
@@ -181,6 +232,13 @@ impl Client {
         }
         let parts = [IoSlice::new(head.as_bytes()), IoSlice::new(body.as_bytes()), IoSlice::new(rest)];
         sendmsg(&self.fd, &parts, &mut control, SendFlags::NOSIGNAL).expect("sent");
+    }
+
+    /// Whether an answer has come within so many milliseconds.
+    pub fn answers_within(&self, milliseconds: i64) -> bool {
+        let mut set = [PollFd::new(&self.fd, PollFlags::IN)];
+        let patience = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
+        poll(&mut set, Some(&patience)) == Ok(1)
     }
 
     pub fn answer(&self) -> Result<Got, Errno> {

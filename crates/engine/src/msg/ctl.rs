@@ -78,6 +78,11 @@ impl<'r> Queue<'r> {
         None
     }
 
+    /// IPC_STAT of a queue whose lock does not come free: each number is one that was there, though perhaps not all at one moment.
+    pub fn glance(&self) -> Stat {
+        self.read_stat()
+    }
+
     fn read_stat(&self) -> Stat {
         let (cbytes, qnum) = halves(self.own.counts.load(Relaxed));
         let (lspid, sent) = halves(self.own.sent.load(Relaxed));
@@ -153,6 +158,13 @@ impl<'r> Queue<'r> {
         }
         drop(locked);
         self.tickets().wake_all(host)
+    }
+
+    /// The end of a queue whose lock does not come free, or whose tables are spoiled: later callers get `Removed`, and whoever may sleep here is
+    /// woken.
+    pub fn end_unlocked<H: Host>(&self, host: &H) {
+        self.header.state.store(REMOVED, Relaxed);
+        self.tickets().wake_everybody(host);
     }
 
     /// How many sleep here: senders, receivers.

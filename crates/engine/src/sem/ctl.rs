@@ -207,4 +207,11 @@ impl<'r> Set<'r> {
         drop(locked);
         self.tickets().wake_all(host)
     }
+
+    /// The end of a set whose lock does not come free, or whose tables are spoiled: later callers get `Removed`, and whoever may sleep here is
+    /// woken.
+    pub fn end_unlocked<H: Host>(&self, host: &H) {
+        self.header.state.store(REMOVED, Relaxed);
+        self.tickets().wake_everybody(host);
+    }
 }

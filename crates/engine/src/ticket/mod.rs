@@ -338,6 +338,15 @@ impl<'r, P: Half> Tickets<'r, P> {
         }
     }
 
+    /// Wakes whoever may sleep on a ticket, whatever the table says of its tickets: somebody may have spoiled it.
+    pub fn wake_everybody<H: Host>(self, host: &H) {
+        for index in 0..self.table.cap {
+            let Ok(common) = self.common(index) else { continue };
+            common.state.ask_to_look();
+            host.wake(common.state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
+        }
+    }
+
     /// Makes every owner look: those that were served go on, the others park again. With or without the lock.
     pub fn wake_all<H: Host>(self, host: &H) -> Result<()> {
         for index in 0..self.used() {

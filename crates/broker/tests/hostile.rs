@@ -1,0 +1,141 @@
+//! Clients that mean ill: each does what it can to its own objects, or to the broker, and everybody else is served as before. docs/security.md.
+
+mod support;
+
+use ring3_abi::ipc::IPC_CREAT;
+use ring3_abi::msg::Msqid;
+use ring3_abi::{Errno, Kind};
+use ring3_wire::Op;
+use ring3_wire::reply::{Detail, Opened};
+use ring3_wire::request::{self, ProcFile, StatBy};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use support::{Broker, Client, is_root};
+
+/// Where a region's lock word is (docs/region-format.md).
+const LOCK: u64 = 64;
+/// The flag for waiters in it.
+const WAITERS: u32 = 1 << 31;
+/// What an honest request may take here, with a loaded machine's scheduling.
+const PROMPT: i64 = 2000;
+
+/// A queue's region in the file that its holder may write.
+struct Region {
+    file: OwnedFd,
+    offset: u64,
+}
+
+impl Region {
+    fn of(client: &Client, kind: Kind, id: i32) -> Region {
+        let got = client.open(kind, id).expect("permitted");
+        let opened: Opened = got.read();
+        Region { file: got.fd.expect("read and written"), offset: opened.offset }
+    }
+
+    fn put(&self, at: u64, word: u32) {
+        let wrote = rustix::io::pwrite(&self.file, &word.to_ne_bytes(), self.offset + at);
+        assert_eq!(wrote, Ok(4));
+    }
+}
+
+/// Asks, and does not wait for ever.
+fn prompt(client: &Client) -> Result<support::Got, Errno> {
+    assert!(client.answers_within(PROMPT), "no answer");
+    client.answer()
+}
+
+#[test]
+fn a_word_that_is_no_lock_is_spoiled_at_once() {
+    let broker = Broker::new();
+    let me = broker.own();
+    for garbage in [WAITERS | 1 << 22 | 1, WAITERS, 1 << 30, u32::MAX] {
+        let queue = me.get(Kind::Msg, 0, 0o600, 0).expect("made");
+        Region::of(&me, Kind::Msg, queue).put(LOCK, garbage);
+        me.send(Op::Stat, &request::Stat { kind: Kind::Msg.into(), id: queue, by: StatBy::Id.into() }, &[], None);
+        assert_eq!(prompt(&me).map(drop), Err(Errno::EIDRM), "{garbage:#x}");
+        assert_eq!(me.remove(Kind::Msg, queue), Ok(()));
+    }
+}
+
+#[test]
+fn who_keeps_a_lock_keeps_nobody_from_looking_and_removing() {
+    let broker = Broker::new();
+    let me = broker.own();
+    let held: Vec<i32> = (0..40).map(|_| me.get(Kind::Msg, 0, 0o666, 0).expect("made")).collect();
+    for &id in &held {
+        Region::of(&me, Kind::Msg, id).put(LOCK, me.pid);
+    }
+    let other = broker.own();
+    let ask = |index| request::Detail { kind: Kind::Msg.into(), index };
+    for &id in &held {
+        other.send(Op::Detail, &ask(id as u32), &[], None);
+        let row: Detail = prompt(&other).expect("listed").read();
+        assert_eq!(row.id, id);
+    }
+    let table = other.proc_text(ProcFile::SysvipcMsg);
+    assert_eq!(table.lines().count(), held.len() + 1);
+    other.send(Op::Info, &request::Info { kind: Kind::Msg.into(), usage: 1 }, &[], None);
+    prompt(&other).expect("told");
+    let state: Msqid = other.stat(Kind::Msg, held[0], StatBy::Id).expect("told").read();
+    assert_eq!((state.perm.mode, state.qnum), (0o666, 0));
+    for &id in &held {
+        other.send(Op::Remove, &request::Object { kind: Kind::Msg.into(), id }, &[], None);
+        assert_eq!(prompt(&other).map(drop), Ok(()));
+        assert_eq!(other.stat(Kind::Msg, id, StatBy::Id).map(drop), Err(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn what_needs_a_lock_that_stays_taken_is_refused_in_the_end() {
+    let broker = Broker::new();
+    let me = broker.own();
+    let queue = me.get(Kind::Msg, 0, 0o666, 0).expect("made");
+    Region::of(&me, Kind::Msg, queue).put(LOCK, me.pid);
+    assert_eq!(me.set(Kind::Msg, queue, 0, 0, 0o600, 100), Err(Errno::EIDRM));
+    assert_eq!(me.msgsnd(queue, 1, b"text"), Err(Errno::EIDRM));
+    // A signal ends the wait before.
+    me.send_message(queue, 1, b"text", 0);
+    // One that comes before the wait has begun is nothing to the broker: it is sent again.
+    while !me.answers_within(50) {
+        me.note(Op::Cancel, &());
+    }
+    assert_eq!(me.answer().map(drop), Err(Errno::EINTR));
+    assert_eq!(me.remove(Kind::Msg, queue), Ok(()));
+}
+
+/// The time of a request of somebody who has nothing to do with it all: the best of a few, for the machine has other work as well.
+fn pace(client: &Client) -> Duration {
+    let one = |_| {
+        let began = Instant::now();
+        client.get(Kind::Sem, 77, IPC_CREAT | 0o600, 1).expect("made or there");
+        began.elapsed()
+    };
+    let mut times: Vec<Duration> = (0..300).map(one).collect();
+    times.sort_unstable();
+    times[150]
+}
+
+#[test]
+fn locks_that_stay_taken_cost_others_little() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let honest = broker.own();
+    let before = pace(&honest);
+    let (_body, me) = broker.embodied(1000, 1000);
+    let queues: Vec<i32> = (0..200).map(|_| me.get(Kind::Msg, 0, 0o600, 0).expect("made")).collect();
+    let lines: Vec<Client> = queues
+        .iter()
+        .map(|&id| {
+            Region::of(&me, Kind::Msg, id).put(LOCK, me.pid);
+            let line =
+                Client { fd: broker.connect(), pid: me.pid, uid: me.uid, gid: me.gid, image: me.image };
+            line.send_message(id, 1, b"text", 0);
+            line
+        })
+        .collect();
+    let meanwhile = pace(&honest);
+    assert!(meanwhile < 3 * before + Duration::from_micros(300), "{before:?} became {meanwhile:?}");
+    drop(lines);
+}
