@@ -8,9 +8,14 @@ use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
 use ring3_wire::reply::{Detail, Opened};
 use ring3_wire::request::{self, ProcFile, StatBy};
+use rustix::fs::XattrFlags;
+use std::fs::Permissions;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use support::{Broker, Client, is_root};
+use support::{Body, Broker, Client, is_root};
+use zerocopy::IntoBytes;
 
 /// Where a region's lock word is (docs/region-format.md).
 const LOCK: u64 = 64;
@@ -138,4 +143,73 @@ fn locks_that_stay_taken_cost_others_little() {
     let meanwhile = pace(&honest);
     assert!(meanwhile < 3 * before + Duration::from_micros(300), "{before:?} became {meanwhile:?}");
     drop(lines);
+}
+
+/// A program of root's with the set-user-ID bit, or with a capability of its own, that sleeps.
+struct Privileged(PathBuf);
+
+impl Privileged {
+    fn new(name: &str) -> Privileged {
+        let path = std::env::temp_dir().join(format!("ring3-{name}-{}", std::process::id()));
+        std::fs::copy("/bin/sleep", &path).expect("copied");
+        Privileged(path)
+    }
+
+    fn set_user_id(self) -> Privileged {
+        std::fs::set_permissions(&self.0, Permissions::from_mode(0o4755)).expect("changed");
+        self
+    }
+
+    /// `None`: this file system or this root cannot.
+    fn capable(self) -> Option<Privileged> {
+        std::fs::set_permissions(&self.0, Permissions::from_mode(0o755)).expect("changed");
+        // struct vfs_cap_data, version 2, effective: every capability below 32.
+        let caps: [u32; 5] = [0x0200_0001, !(1 << 24), 0, 0, 0];
+        let set = rustix::fs::setxattr(&self.0, "security.capability", caps.as_bytes(), XattrFlags::empty());
+        set.is_ok().then_some(self)
+    }
+}
+
+impl Drop for Privileged {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What user 1000 gets who asks for something of root's and executes a program before the broker has looked.
+fn asked_and_executed(broker: &Broker, program: &Privileged, op: Op, ask: [u32; 2]) -> Result<(), Errno> {
+    let body = Body::becoming(1000, 1000, &program.0);
+    let client = broker.client(body.pid(), 1000, 1000);
+    broker.standing_still(|| {
+        client.send(op, &ask, &[], None);
+        body.go_on();
+    });
+    client.answer().map(drop)
+}
+
+#[test]
+fn rights_are_those_of_the_sender_when_it_sent() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let root = broker.own();
+    let queue = root.get(Kind::Msg, 0, 0o600, 0).expect("made");
+    let programs = [Some(Privileged::new("suid").set_user_id()), Privileged::new("capable").capable()];
+    for program in programs.iter().flatten() {
+        let ask = [Kind::Msg.into(), queue.cast_unsigned()];
+        assert_eq!(
+            asked_and_executed(&broker, program, Op::Open, ask),
+            Err(Errno::EACCES),
+            "{:?}",
+            program.0
+        );
+        assert_eq!(
+            asked_and_executed(&broker, program, Op::Remove, ask),
+            Err(Errno::EPERM),
+            "{:?}",
+            program.0
+        );
+    }
+    assert!(root.stat(Kind::Msg, queue, StatBy::Id).is_ok());
 }

@@ -10,6 +10,11 @@ use crate::serve::client::{Request, has_hung_up};
 use ring3_abi::{Errno, Pid};
 use ring3_wire::{Op, Packet, request};
 
+/// Whether a process is seen to map the directory with this inode.
+pub(crate) fn maps_directory(pid: Pid, inode: u64) -> bool {
+    inode != 0 && mapped(pid, DIRECTORY_NAME, inode) == Mapped::Yes
+}
+
 impl Namespace {
     /// Whether a living process's image is another than the one that spoke to the broker: it does not map the directory.
     pub(crate) fn image_is_gone(&self, pid: Pid) -> bool {
@@ -18,7 +23,7 @@ impl Namespace {
 
     /// Whether a process's old image is seen to be still there.
     fn image_is_there(&self, pid: Pid) -> bool {
-        mapped(pid, DIRECTORY_NAME, self.directory_file().1) == Mapped::Yes
+        maps_directory(pid, self.directory_file().1)
     }
 }
 

@@ -12,5 +12,6 @@ mod suspects;
 
 pub(crate) use death::End;
 pub(crate) use fork::{Holder, PendingFork};
+pub(crate) use image::maps_directory;
 pub(crate) use process::{ConnId, Process};
 pub(crate) use suspects::Which;

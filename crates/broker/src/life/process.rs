@@ -6,8 +6,8 @@ use ring3_engine::life::Life;
 use ring3_os::process::{Memory, compare_memory};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::HashSet;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 
 /// Names a connection for as long as the broker runs.
@@ -142,17 +142,31 @@ pub(crate) enum Mapped {
     Yes,
     /// Nothing.
     No,
-    /// The process may not be asked.
+    /// The process may not be asked, or has so many mappings that the answer would take long.
     Unknown,
 }
 
+/// How much of a process's list of mappings is read: some 10,000 of them, in a few milliseconds.
+const MAPS: u64 = 1 << 20;
+
 /// Whether the process has a file mapped whose inode is `inode` and whose name has `name` in it.
 pub(crate) fn mapped(pid: Pid, name: &str, inode: u64) -> Mapped {
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/maps")) else { return Mapped::Unknown };
-    let found = text.lines().any(|line| {
-        line.contains(name) && line.split_ascii_whitespace().nth(4).is_some_and(|n| n.parse() == Ok(inode))
-    });
-    if found { Mapped::Yes } else { Mapped::No }
+    let Ok(maps) = File::open(format!("/proc/{pid}/maps")) else { return Mapped::Unknown };
+    let mut maps = BufReader::new(maps.take(MAPS));
+    let (mut line, mut read) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        match maps.read_until(b'\n', &mut line) {
+            Ok(0) if read < MAPS => return Mapped::No,
+            Ok(0) | Err(_) => return Mapped::Unknown,
+            Ok(more) => read += more as u64,
+        }
+        let text = String::from_utf8_lossy(&line);
+        if text.contains(name) && text.split_ascii_whitespace().nth(4).is_some_and(|n| n.parse() == Ok(inode))
+        {
+            return Mapped::Yes;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,24 @@
 //!
 //! Process, effective user and effective group come with each packet and the kernel vouches for them. Supplementary groups and
 //! capabilities belong to a thread and are read from /proc only when the rest does not decide.
+//!
+//! # Invariants
+//! C1. Rights are those of the sender when it sent. By the time that /proc is read it may run another program, with a set-user-ID bit or
+//!     capabilities of the file's. So what is read counts only if it comes with the user and the group that the packet came with, and, for anybody
+//!     but root, if the thread's image has not got its rights by an exec: the kernel gives the files of such an image in /proc to root
+//!     (PR_SET_DUMPABLE(2const)). An image that changed its own user has that mark too; it counts if it is still the one that maps the directory.
+//! C2. Root's own capabilities count as they are read: who was root when it sent could have had them by executing any program.
 
 use crate::abroad::pids;
 use crate::abroad::place::{self, Kind, Place};
+use crate::life::maps_directory;
 use crate::object::Perm;
 use ring3_abi::{Errno, Gid, Pid, Uid};
 use ring3_engine::Caller;
 use ring3_engine::perm::{Ids, ipcperms};
 use std::cell::OnceCell;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
 /// A capability's number.
@@ -56,6 +65,8 @@ pub(crate) struct Creds {
     pub(crate) gid: Gid,
     /// Where the sender's capabilities count: what the namespace says that the request goes to.
     pub(crate) authority: Authority,
+    /// The inode of the directory that an image of the sender's that has introduced itself maps; 0 not known.
+    pub(crate) directory: u64,
     status: OnceCell<Status>,
 }
 
@@ -68,13 +79,15 @@ impl Creds {
             uid,
             gid,
             authority: None,
+            directory: 0,
             status: OnceCell::new(),
         }
     }
 
     /// A thread that asks nothing just now, as /proc has it; nobody in particular if it has gone.
     pub(crate) fn of_thread(thread: Caller, authority: &Authority) -> Creds {
-        let status = Status::read(thread.pid, thread.tid).unwrap_or_default();
+        let read = pids::thread(thread.pid, thread.tid).and_then(|tid| Status::read(thread.pid, tid));
+        let status = read.unwrap_or_default();
         let mut creds = Creds::new(thread.pid, thread.tid, status.uid, status.gid);
         creds.authority = authority.clone();
         // Nobody has set it before.
@@ -87,9 +100,27 @@ impl Creds {
         Caller { pid: self.pid, tid: self.tid, life: 0 }
     }
 
-    /// What /proc says; nothing at all if it cannot be read.
+    /// What /proc says, as far as it counts (C1); otherwise what came with the packet, and nothing else.
     pub(crate) fn status(&self) -> &Status {
-        self.status.get_or_init(|| Status::read(self.pid, self.tid).unwrap_or_default())
+        let vouched = || Status { real_uid: self.uid, uid: self.uid, gid: self.gid, ..Status::default() };
+        self.status.get_or_init(|| self.read_status().unwrap_or_else(vouched))
+    }
+
+    fn read_status(&self) -> Option<Status> {
+        let tid = pids::thread(self.pid, self.tid)?;
+        let read = || Status::read(self.pid, tid).filter(|now| (now.uid, now.gid) == (self.uid, self.gid));
+        let status = read()?;
+        if self.uid == 0 {
+            return Some(status);
+        }
+        // In turn, so that no two programs of the sender's can stand for one.
+        for _ in 0..2 {
+            let plain = is_owned_by(self.pid, tid, self.uid)?;
+            if !plain && !maps_directory(self.pid, self.directory) || read()? != status {
+                return None;
+            }
+        }
+        Some(status)
     }
 
     /// Whether a group is the effective or a supplementary one. kernel: in_group_p().
@@ -146,7 +177,6 @@ impl Default for Status {
 
 impl Status {
     fn read(pid: Pid, tid: Pid) -> Option<Status> {
-        let tid = pids::thread(pid, tid)?;
         let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
         let mut status = Status::parse(&text);
         status.user_space = place::place(Kind::User, pid);
@@ -171,6 +201,13 @@ impl Status {
         }
         status
     }
+}
+
+/// Whether a thread's files in /proc are its own, not root's (C1).
+fn is_owned_by(pid: Pid, tid: Pid, user: Uid) -> Option<bool> {
+    // Of the directories the kernel does not tell.
+    let file = fs::metadata(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+    Some(file.uid() == user)
 }
 
 fn numbers(text: &str) -> impl Iterator<Item = u32> {

@@ -352,7 +352,9 @@ impl Server {
 
     /// Sends a request's answer, or puts it off. It was tried first at `since`.
     fn answer(&mut self, mut request: Request, since: u64) {
-        request.creds.authority = self.spaces.of(request.creds.pid).authority.clone();
+        let ns = self.spaces.of(request.creds.pid);
+        request.creds.authority = ns.authority.clone();
+        request.creds.directory = ns.directory_file().1;
         let Ok(packet) = decode(&request.bytes) else { return };
         let outcome = match self.handle(&request, &packet) {
             Err((Trouble::Later, _)) if is_overdue(packet.op, since) => {

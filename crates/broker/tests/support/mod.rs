@@ -21,6 +21,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -53,6 +54,28 @@ impl Body {
             command.uid(uid).gid(gid);
         }
         Body(command.spawn().expect("sleep runs"))
+    }
+
+    /// One that becomes a program when it is told to.
+    pub fn becoming(uid: u32, gid: u32, program: &Path) -> Body {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read go; exec \"$0\" 1000"]).arg(program).stdin(Stdio::piped());
+        Body(command.uid(uid).gid(gid).spawn().expect("sh runs"))
+    }
+
+    /// Tells it to, and waits until it is.
+    pub fn go_on(&self) {
+        let mut door = self.0.stdin.as_ref().expect("piped");
+        std::io::Write::write_all(&mut door, b"go\n").expect("it reads");
+        let comm = || std::fs::read_to_string(format!("/proc/{}/comm", self.pid())).expect("alive");
+        while comm() == "sh\n" {
+            std::thread::yield_now();
+        }
+        // Its name changes before its credentials do: it runs when it sleeps.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("alive");
+        while !state().contains(") S ") {
+            std::thread::yield_now();
+        }
     }
 
     pub fn pid(&self) -> u32 {
