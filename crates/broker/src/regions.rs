@@ -1,7 +1,7 @@
 //! Files mapped as regions: the broker's only unsafe file.
 //!
 //! # Conditions
-//! M1. A [`Mapping`] owns its address range; the range is mapped from construction to drop, and moves only through `&mut self`.
+//! M1. A [`Mapping`] owns its address range, which is mapped from construction to drop.
 //! M2. Its file cannot shrink: the constructors are given files sealed against that, or such as nobody else can truncate.
 #![allow(unsafe_code)]
 
@@ -11,7 +11,7 @@ use ring3_engine::msg::Piece;
 use ring3_engine::{Error, Region};
 use ring3_os::fd::Fd;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
-use rustix::mm::{Advice, MapFlags, MlockFlags, MremapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MlockFlags, ProtFlags};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
@@ -31,17 +31,6 @@ impl Mapping {
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED | flags, file, 0) }
                 .map_err(errno)?;
         Ok(Mapping { base: NonNull::new(at.cast()).ok_or(Errno::ENOMEM)?, len })
-    }
-
-    /// Maps more of the same file, perhaps somewhere else.
-    pub(crate) fn grow(&mut self, len: usize) -> Result<(), Errno> {
-        // SAFETY: M1: the old range is ours, and `&mut self` means that no Region of it is alive.
-        let at =
-            unsafe { rustix::mm::mremap(self.base.as_ptr().cast(), self.len, len, MremapFlags::MAYMOVE) }
-                .map_err(errno)?;
-        self.base = NonNull::new(at.cast()).ok_or(Errno::ENOMEM)?;
-        self.len = len;
-        Ok(())
     }
 
     /// A range of it, or `None` if it does not lie within.

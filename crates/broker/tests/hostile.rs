@@ -213,3 +213,24 @@ fn rights_are_those_of_the_sender_when_it_sent() {
     }
     assert!(root.stat(Kind::Msg, queue, StatBy::Id).is_ok());
 }
+
+#[test]
+fn nobody_changes_the_size_of_a_file_of_regions() {
+    let broker = Broker::new();
+    let me = broker.own();
+    for kind in [Kind::Msg, Kind::Sem] {
+        let first = me.get(kind, 0, 0o640, 10).expect("made");
+        let region = Region::of(&me, kind, first);
+        for size in [0, 4096, 1 << 40] {
+            assert_eq!(rustix::fs::ftruncate(&region.file, size), Err(rustix::io::Errno::PERM));
+        }
+        let more = rustix::fs::FallocateFlags::KEEP_SIZE;
+        assert!(rustix::fs::fallocate(&region.file, more, 1 << 40, 4096).is_err());
+        // More than the first file has room for.
+        let ids: Vec<i32> = (0..64).map(|_| me.get(kind, 0, 0o640, 10).expect("room")).collect();
+        for id in ids {
+            assert!(me.open(kind, id).expect("permitted").fd.is_some());
+            assert_eq!(me.remove(kind, id), Ok(()));
+        }
+    }
+}

@@ -210,7 +210,7 @@ fn a_broken_packet_ends_its_connection_and_no_other() {
 }
 
 #[test]
-fn many_sets_share_a_file_and_ranges_are_zeroed() {
+fn many_sets_share_few_files_and_ranges_are_zeroed() {
     let broker = Broker::new();
     let me = broker.own();
     let ids: Vec<_> = (0..500).map(|_| me.get(Kind::Sem, 0, 0o600, 2).expect("made")).collect();
@@ -218,7 +218,8 @@ fn many_sets_share_a_file_and_ranges_are_zeroed() {
         let fd = me.open(Kind::Sem, id).expect("open").fd.expect("a file");
         rustix::fs::fstat(fd).expect("stat").st_ino
     };
-    assert_eq!(inode(ids[0]), inode(ids[499]));
+    let files: std::collections::BTreeSet<u64> = ids.iter().map(|&id| inode(id)).collect();
+    assert!(files.len() <= 12, "{}", files.len());
     for &id in &ids {
         assert_eq!(me.semop(id, &[(0, 7, 0)]), Ok(()));
         assert_eq!(me.remove(Kind::Sem, id), Ok(()));

@@ -1,7 +1,8 @@
-//! Where the regions of queues and sets lie: one memfd a permission class, one page-aligned range a region.
+//! Where the regions of queues and sets lie: memfds of a permission class, one page-aligned range a region.
 //!
 //! Whoever may map one object of a class may map them all, since kind, creator, owner, groups and mode are the same; so a
-//! class needs one descriptor however many objects it has, and the file gives nothing away.
+//! class needs few descriptors however many objects it has, and a file gives nothing away. A file's size is sealed from its beginning, for
+//! who may write it could otherwise make it as large as it likes; what does not fit goes into a further one, of twice the size.
 //!
 //! # Invariants
 //! A1. A range is free, or belongs to one region. It is *current* while an object lives in it.
@@ -43,6 +44,8 @@ pub(crate) enum Access {
 #[derive(Debug)]
 struct Range {
     class: Class,
+    /// Which of the class's files it lies in.
+    file: u32,
     offset: u64,
     len: u64,
     current: bool,
@@ -51,6 +54,7 @@ struct Range {
     id: Option<IpcId>,
 }
 
+/// A file of a class.
 #[derive(Debug)]
 struct Arena {
     file: OwnedFd,
@@ -65,51 +69,35 @@ struct Arena {
 /// All classes of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Arenas {
-    by_class: HashMap<Class, Arena>,
+    by_class: HashMap<Class, BTreeMap<u32, Arena>>,
     ranges: BTreeMap<RangeId, Range>,
     last: u64,
 }
 
-/// The least that a file grows by.
+/// Size of a class's first file; each further one is as large as all before it together.
 const LEAST: u64 = 1 << 20;
-/// How many files are kept though nothing lies in them, for the next object of their class.
+/// How many classes may keep a file though nothing lies in it, for their next object.
 const SPARE_FILES: usize = 64;
 
 impl Arena {
-    fn new(kind: Kind) -> Result<Arena, Errno> {
+    fn new(kind: Kind, size: u64) -> Result<Arena, Errno> {
         let file = memory_file(&format!("ring3-{}", kind.word()), MemfdFlags::empty())?;
-        rustix::fs::ftruncate(&file, LEAST).map_err(errno)?;
-        seal(&file, SealFlags::empty())?;
-        let mapping = Mapping::new(&file, LEAST as usize, MapFlags::empty())?;
-        let free = BTreeMap::from([(0, LEAST)]);
-        Ok(Arena { file, read_only: None, mapping, size: LEAST, free, used: 0 })
+        rustix::fs::ftruncate(&file, size).map_err(errno)?;
+        seal(&file, SealFlags::GROW)?;
+        let mapping = Mapping::new(&file, size as usize, MapFlags::empty())?;
+        let free = BTreeMap::from([(0, size)]);
+        Ok(Arena { file, read_only: None, mapping, size, free, used: 0 })
     }
 
-    /// First fit; the file grows when nothing fits.
-    fn take(&mut self, len: u64) -> Result<u64, Errno> {
-        loop {
-            let found = self.free.iter().find(|&(_, &room)| room >= len).map(|(&at, &room)| (at, room));
-            if let Some((at, room)) = found {
-                self.free.remove(&at);
-                if room > len {
-                    self.free.insert(at + len, room - len);
-                }
-                self.used += len;
-                return Ok(at);
-            }
-            self.grow(len)?;
+    /// First fit.
+    fn take(&mut self, len: u64) -> Option<u64> {
+        let (at, room) = self.free.iter().find(|&(_, &room)| room >= len).map(|(&at, &room)| (at, room))?;
+        self.free.remove(&at);
+        if room > len {
+            self.free.insert(at + len, room - len);
         }
-    }
-
-    fn grow(&mut self, len: u64) -> Result<(), Errno> {
-        let more = len.max(self.size).max(LEAST);
-        let size = self.size.checked_add(more).ok_or(Errno::ENOMEM)?;
-        rustix::fs::ftruncate(&self.file, size).map_err(errno)?;
-        self.mapping.grow(size as usize)?;
-        let at = self.size;
-        self.size = size;
-        self.join(at, more);
-        Ok(())
+        self.used += len;
+        Some(at)
     }
 
     /// Adds a range to the free ones.
@@ -136,25 +124,32 @@ impl Arena {
     }
 }
 
+/// Takes room in the files of a class, in a further one if there is none.
+fn take_in(files: &mut BTreeMap<u32, Arena>, kind: Kind, len: u64) -> Result<(u32, u64), Errno> {
+    if let Some(found) = files.iter_mut().find_map(|(&file, arena)| Some((file, arena.take(len)?))) {
+        return Ok(found);
+    }
+    let all = files.values().map(|arena| arena.size).sum::<u64>();
+    let number = files.last_key_value().map_or(0, |(&last, _)| last + 1);
+    let arena = files.entry(number).or_insert(Arena::new(kind, len.max(all).max(LEAST))?);
+    Ok((number, arena.take(len).ok_or(Errno::ENOMEM)?))
+}
+
 impl Arenas {
-    /// Takes a zeroed range in the file of a class.
+    /// Takes a zeroed range in the files of a class.
     pub(crate) fn take(&mut self, class: Class, len: u64) -> Result<RangeId, Errno> {
-        let arena = match self.by_class.entry(class) {
-            std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
-            std::collections::hash_map::Entry::Vacant(room) => room.insert(Arena::new(class.kind)?),
-        };
-        let offset = arena.take(len)?;
+        let (file, offset) = take_in(self.by_class.entry(class).or_default(), class.kind, len)?;
         self.last += 1;
         let id = RangeId(self.last);
-        self.ranges
-            .insert(id, Range { class, offset, len, current: true, openers: HashSet::new(), id: None });
+        let range = Range { class, file, offset, len, current: true, openers: HashSet::new(), id: None };
+        self.ranges.insert(id, range);
         Ok(id)
     }
 
     /// The range's memory.
     pub(crate) fn region(&self, id: RangeId) -> Option<Region<'_>> {
         let range = self.ranges.get(&id)?;
-        let arena = self.by_class.get(&range.class)?;
+        let arena = self.by_class.get(&range.class)?.get(&range.file)?;
         arena.mapping.region(range.offset as usize, range.len as usize)
     }
 
@@ -166,7 +161,8 @@ impl Arenas {
     /// The file that a range lies in, for a client.
     pub(crate) fn file(&mut self, id: RangeId, access: Access) -> Result<BorrowedFd<'_>, Errno> {
         let range = self.ranges.get(&id).ok_or(Errno::EIDRM)?;
-        let arena = self.by_class.get_mut(&range.class).ok_or(Errno::EIDRM)?;
+        let files = self.by_class.get_mut(&range.class).ok_or(Errno::EIDRM)?;
+        let arena = files.get_mut(&range.file).ok_or(Errno::EIDRM)?;
         if access == Access::ReadWrite {
             return Ok(std::os::fd::AsFd::as_fd(&arena.file));
         }
@@ -218,9 +214,18 @@ impl Arenas {
         }
         let Some(range) = self.ranges.remove(&id) else { return };
         let spare = self.by_class.len() > SPARE_FILES;
-        let Some(arena) = self.by_class.get_mut(&range.class) else { return };
+        let Some(files) = self.by_class.get_mut(&range.class) else { return };
+        let Some(arena) = files.get_mut(&range.file) else { return };
         // A range whose hole could not be punched is not zeroed: it stays out of use (A3).
-        if arena.give(range.offset, range.len).is_ok() && arena.used == 0 && spare {
+        if arena.give(range.offset, range.len).is_err() || arena.used != 0 {
+            return;
+        }
+        // One empty file is kept for the next object.
+        let empty = files.values().filter(|arena| arena.used == 0).count();
+        if spare || empty > 1 {
+            files.remove(&range.file);
+        }
+        if files.is_empty() {
             self.by_class.remove(&range.class);
         }
     }
@@ -256,13 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn files_grow_and_free_neighbours_join() {
+    fn files_are_added_and_free_neighbours_join() {
         let mut arenas = Arenas::default();
         let ranges: Vec<RangeId> = (0..100).map(|_| arenas.take(CLASS, 1 << 16).expect("room")).collect();
-        assert_eq!(arenas.place(ranges[99]), Some((99 << 16, 1 << 16)));
+        // 16 in the first file, 16 in the second, 32 in the third.
+        assert_eq!(arenas.place(ranges[31]), Some((15 << 16, 1 << 16)));
+        assert_eq!(arenas.place(ranges[99]), Some((35 << 16, 1 << 16)));
+        assert_eq!(arenas.by_class[&CLASS].len(), 4);
         for id in ranges.iter().step_by(2).chain(ranges.iter().skip(1).step_by(2)) {
             arenas.retire(*id);
         }
+        assert_eq!(arenas.by_class[&CLASS].len(), 1);
         let large = arenas.take(CLASS, 100 << 16).expect("room");
         assert_eq!(arenas.place(large), Some((0, 100 << 16)));
         let other = arenas.take(Class { mode: 0o640, ..CLASS }, 4096).expect("room");
