@@ -16,7 +16,7 @@ use ring3_abi::{Errno, Gid, IpcId, Kind, Pid, Uid};
 use ring3_engine::Region;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::MapFlags;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What all objects in one file have in common.
@@ -71,6 +71,8 @@ struct Arena {
 pub(crate) struct Arenas {
     by_class: HashMap<Class, BTreeMap<u32, Arena>>,
     ranges: BTreeMap<RangeId, Range>,
+    /// The ranges that keep a dead copy of an object.
+    former: HashMap<(Kind, IpcId), BTreeSet<RangeId>>,
     last: u64,
 }
 
@@ -185,6 +187,9 @@ impl Arenas {
     pub(crate) fn retire(&mut self, id: RangeId) {
         if let Some(range) = self.ranges.get_mut(&id) {
             range.current = false;
+            if let Some(object) = range.id {
+                self.former.entry((range.class.kind, object)).or_default().insert(id);
+            }
         }
         self.release(id);
     }
@@ -197,14 +202,9 @@ impl Arenas {
         self.release(id);
     }
 
-    /// Whether an object lives in the range.
-    pub(crate) fn is_current(&self, id: RangeId) -> bool {
-        self.ranges.get(&id).is_some_and(|range| range.current)
-    }
-
-    /// Whether this object lives, or lived, in the range.
-    pub(crate) fn was_of(&self, id: RangeId, kind: Kind, object: IpcId) -> bool {
-        self.ranges.get(&id).is_some_and(|range| range.class.kind == kind && range.id == Some(object))
+    /// The ranges in which this object lived, and that somebody may reach still.
+    pub(crate) fn former(&self, kind: Kind, object: IpcId) -> Vec<RangeId> {
+        self.former.get(&(kind, object)).map_or_else(Vec::new, |ranges| ranges.iter().copied().collect())
     }
 
     /// Frees a range that nobody needs or reaches (A2).
@@ -213,6 +213,15 @@ impl Arenas {
             return;
         }
         let Some(range) = self.ranges.remove(&id) else { return };
+        if let Some(object) = range.id
+            && let std::collections::hash_map::Entry::Occupied(mut former) =
+                self.former.entry((range.class.kind, object))
+        {
+            former.get_mut().remove(&id);
+            if former.get().is_empty() {
+                former.remove();
+            }
+        }
         let spare = self.by_class.len() > SPARE_FILES;
         let Some(files) = self.by_class.get_mut(&range.class) else { return };
         let Some(arena) = files.get_mut(&range.file) else { return };
@@ -252,9 +261,9 @@ mod tests {
         arenas.closed(first, 100);
         let second = arenas.take(CLASS, 8192).expect("room");
         assert_eq!((arenas.place(first), arenas.place(second)), (Some((0, 8192)), Some((8192, 8192))));
-        assert!(arenas.was_of(first, Kind::Sem, 5) && !arenas.is_current(first) && arenas.is_current(second));
+        assert_eq!((arenas.former(Kind::Sem, 5), arenas.former(Kind::Msg, 5)), (vec![first], vec![]));
         arenas.closed(first, 101);
-        assert_eq!(arenas.place(first), None);
+        assert_eq!((arenas.place(first), arenas.former(Kind::Sem, 5)), (None, vec![]));
         let third = arenas.take(CLASS, 4096).expect("room");
         assert_eq!(arenas.place(third), Some((0, 4096)));
         assert_eq!(word(&arenas, third).load(ring3_engine::atomic::Relaxed), 0);

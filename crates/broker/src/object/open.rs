@@ -40,14 +40,10 @@ pub(crate) fn open(ns: &mut Namespace, creds: &Creds, ask: &request::Open) -> Re
 pub(crate) fn close(ns: &mut Namespace, creds: &Creds, ask: &request::Object) -> Result<(), Errno> {
     let kind = kind_of(ask.kind)?;
     let Some(process) = ns.processes.get_mut(&creds.pid) else { return Ok(()) };
-    let (kept, left): (Vec<_>, Vec<_>) = process
-        .ranges
-        .iter()
-        .copied()
-        .partition(|&range| ns.arenas.is_current(range) || !ns.arenas.was_of(range, kind, ask.id));
-    process.ranges = kept.into_iter().collect();
-    for range in left {
-        ns.arenas.closed(range, creds.pid);
+    for range in ns.arenas.former(kind, ask.id) {
+        if process.ranges.remove(&range) {
+            ns.arenas.closed(range, creds.pid);
+        }
     }
     Ok(())
 }
