@@ -197,7 +197,7 @@ fn rights_are_those_of_the_sender_when_it_sent() {
     let queue = root.get(Kind::Msg, 0, 0o600, 0).expect("made");
     let programs = [Some(Privileged::new("suid").set_user_id()), Privileged::new("capable").capable()];
     for program in programs.iter().flatten() {
-        let ask = [Kind::Msg.into(), queue.cast_unsigned()];
+        let ask = [Kind::Msg as u32, queue.cast_unsigned()];
         assert_eq!(
             asked_and_executed(&broker, program, Op::Open, ask),
             Err(Errno::EACCES),
@@ -232,5 +232,43 @@ fn nobody_changes_the_size_of_a_file_of_regions() {
             assert!(me.open(kind, id).expect("permitted").fd.is_some());
             assert_eq!(me.remove(kind, id), Ok(()));
         }
+    }
+}
+
+#[test]
+fn a_flood_of_notes_is_one_clients_loss() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let honest = broker.own();
+    let segment = honest.get(Kind::Shm, 0, 0o666, 4096).expect("made");
+    let before = pace(&honest);
+    let (_body, me) = broker.embodied(1000, 1000);
+    let (kept, _) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .expect("a pair");
+    for _ in 0..20_000 {
+        me.send(Op::Adopt, &(), &[], Some(&kept));
+    }
+    assert!(me.stat(Kind::Shm, segment, StatBy::Id).is_ok(), "the broker has room still");
+    let (_other, fresh) = broker.embodied(1001, 1001);
+    assert!(fresh.stat(Kind::Shm, segment, StatBy::Id).is_ok());
+    // Says that it executes something, and does not.
+    me.note(Op::Exec, &request::Exec { alone: 0 });
+    let meanwhile = pace(&honest);
+    assert!(meanwhile < 3 * before + Duration::from_micros(300), "{before:?} became {meanwhile:?}");
+    // More forks than anybody has children.
+    assert!(me.attach(segment, 0).is_ok());
+    let fork = |token: u64| request::Fork { token, shares: 0, pad: 0 };
+    let sent = (0..100_000).take_while(|&token| me.try_note(Op::Fork, &fork(token))).count();
+    assert!(sent < 100_000);
+    let began = Instant::now();
+    while honest.segment(segment).nattch > 1 {
+        assert!(began.elapsed() < Duration::from_secs(2), "{}", honest.segment(segment).nattch);
     }
 }

@@ -215,6 +215,28 @@ pub fn kind(fd: i32) -> Result<u32, Errno> {
     Errno::decode(raw).map(|_| kind)
 }
 
+/// Who connected a socket (SO_PEERCRED), as it was then; process 0 if this PID namespace does not know it.
+pub fn peer(fd: i32) -> Result<Credentials, Errno> {
+    const SO_PEERCRED: usize = 17;
+    let mut who = Credentials::default();
+    let mut len = size_of::<Credentials>() as u32;
+    // SAFETY: the kernel writes at most `len` bytes into `who`, three words.
+    let raw = unsafe {
+        own_syscall(
+            nr::GETSOCKOPT,
+            [
+                fd as usize,
+                SOL_SOCKET as usize,
+                SO_PEERCRED,
+                (&raw mut who) as usize,
+                (&raw mut len) as usize,
+                0,
+            ],
+        )
+    };
+    Errno::decode(raw).map(|_| who)
+}
+
 /// From now on every packet received tells who sent it (SO_PASSCRED).
 pub fn want_credentials(fd: i32) -> Result<(), Errno> {
     const SO_PASSCRED: usize = 16;

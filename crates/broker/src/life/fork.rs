@@ -21,6 +21,7 @@ use crate::namespace::Namespace;
 use crate::serve::Server;
 use crate::serve::client::Request;
 use crate::spaces::Space;
+use ring3_abi::limits::FORKS_OF_A_PROCESS;
 use ring3_abi::{Errno, Pid};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
@@ -72,6 +73,9 @@ impl Server {
         let conn = (ask.shares & request::NO_CONNECTION == 0).then_some(asked.conn);
         for (_, ns) in self.spaces.knowing_mut(parent) {
             let Some(process) = ns.processes.get_mut(&parent) else { continue };
+            if ns.forks.iter().filter(|fork| fork.parent == parent).count() >= FORKS_OF_A_PROCESS {
+                return Err(Errno::EPROTO);
+            }
             let undo_group = undo.then(|| *process.undo_group.get_or_insert(ask.token));
             ns.last_fork += 1;
             let holder = Holder::Fork(ns.last_fork);

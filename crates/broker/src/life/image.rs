@@ -9,6 +9,7 @@ use crate::serve::Server;
 use crate::serve::client::{Request, has_hung_up};
 use ring3_abi::{Errno, Pid};
 use ring3_wire::{Op, Packet, request};
+use std::rc::Rc;
 
 /// Whether a process is seen to map the directory with this inode.
 pub(crate) fn maps_directory(pid: Pid, inode: u64) -> bool {
@@ -63,7 +64,13 @@ impl Server {
 
     /// Finds out which of the processes that were about to exec have done so.
     pub(crate) fn confirm_execs(&mut self) {
+        let patience = Rc::clone(&self.spaces.root().host.patience);
         for pid in std::mem::take(&mut self.leaving) {
+            // One that says so and stays must not be looked at before each request (P1 of host.rs).
+            if !patience.is_there() {
+                self.leaving.insert(pid);
+                continue;
+            }
             let conns: Vec<ConnId> = self
                 .spaces
                 .of(pid)
@@ -80,7 +87,7 @@ impl Server {
             let Some(process) = ns.processes.get(&pid).filter(|process| process.leaving) else {
                 continue;
             };
-            if !process.is_dead() && ns.image_is_gone(pid) {
+            if !process.is_dead() && patience.spend(|| ns.image_is_gone(pid)) {
                 self.image_ended(pid);
             } else {
                 self.leaving.insert(pid);

@@ -83,8 +83,16 @@ fn resumed(
     Ok(Some(Progress::Asleep { id, ticket, call: Box::new(call), deadline: u64::MAX }))
 }
 
+/// kernel: TMPFS_MAGIC.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+
 /// The contents of a file that came instead of a text.
 fn text_of(fd: &OwnedFd, msgmax: i64) -> Result<Vec<u8>, Errno> {
+    // Of another file system the reader may have to wait for what some process says.
+    let there = rustix::fs::fstatfs(fd).map_err(|_| Errno::EPROTO)?;
+    if there.f_type != TMPFS {
+        return Err(Errno::EPROTO);
+    }
     let file = File::from(fd.try_clone().map_err(|_| Errno::EMFILE)?);
     let len = file.metadata().map_err(|_| Errno::EPROTO)?.len();
     if i64::try_from(len).is_ok_and(|len| len > msgmax) {

@@ -21,6 +21,7 @@ use zerocopy::IntoBytes;
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) fd: OwnedFd,
+    pub(super) maker: super::doors::Maker,
     /// The process whose own connection it is.
     pub(crate) owner: Option<Pid>,
 }

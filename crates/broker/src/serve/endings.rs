@@ -81,11 +81,12 @@ impl Server {
     /// A connection's other end is closed, or has broken the protocol.
     pub(crate) fn hang_up(&mut self, conn: ConnId) {
         let Some(there) = self.conns.remove(&conn) else { return };
+        self.doors.leave(there.maker);
         self.drop_deferred(|request| request.conn == conn);
         for (_, ns) in self.spaces.all_mut() {
-            while let Some(at) = ns.forks.iter().position(|fork| fork.conn == Some(conn)) {
-                // Nobody is left who could be the child.
-                let fork = ns.forks.swap_remove(at);
+            // Nobody is left who could be the child.
+            let over: Vec<_> = ns.forks.extract_if(.., |fork| fork.conn == Some(conn)).collect();
+            for fork in over {
                 ns.inherit(fork.holder, None);
             }
         }

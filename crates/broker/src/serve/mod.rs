@@ -9,6 +9,7 @@
 
 pub(crate) mod client;
 mod deferred;
+mod doors;
 mod endings;
 mod route;
 pub(crate) mod sleepers;
@@ -22,15 +23,15 @@ use crate::namespace::Trouble;
 use crate::object::query;
 use crate::procfs::Written;
 use crate::spaces::{Space, Spaces};
-use client::{Answer, Arrival, Conn, Request, is_readable, prepare};
+use client::{Answer, Arrival, Conn, Request};
 use deferred::{Deferred, is_overdue};
+use doors::Doors;
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_wire::{MAX_PACKET, Op, Packet, decode};
 use route::Note;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
 use sleepers::Sleeping;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -75,6 +76,8 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 const RETRY: u64 = 5_000_000;
 /// How often a mechanism that has something to refresh does so.
 const REFRESH: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// The same, nanoseconds: a little less, so that the second that the loop sleeps is enough.
+const REFRESH_PAUSE: u64 = 990_000_000;
 
 /// A running broker.
 #[derive(Debug)]
@@ -91,6 +94,7 @@ pub(crate) struct Server {
     /// The dead process whose last words are being heard.
     heard_out: Option<Pid>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
+    doors: Doors,
     last_conn: u64,
     pub(crate) sleeping: Vec<Sleeping>,
     later: Vec<Deferred>,
@@ -101,6 +105,8 @@ pub(crate) struct Server {
     pub(crate) leaving: BTreeSet<Pid>,
     /// A mechanism wants to be refreshed.
     restless: bool,
+    /// When it is done next.
+    refresh_at: u64,
     /// The keeper wants it to end.
     called: bool,
     pub(crate) over: bool,
@@ -136,6 +142,7 @@ impl Server {
             may_have_ended: false,
             heard_out: None,
             conns: BTreeMap::new(),
+            doors: Doors::new(),
             last_conn: 0,
             sleeping: Vec::new(),
             later: Vec::new(),
@@ -143,6 +150,7 @@ impl Server {
             written: Vec::new(),
             leaving: BTreeSet::new(),
             restless: false,
+            refresh_at: 0,
             called: false,
             over: false,
             buffer: vec![0; MAX_PACKET],
@@ -223,28 +231,6 @@ impl Server {
         self.settle_if_ended();
         self.drain_written(written);
         Ok(())
-    }
-
-    fn accept(&mut self) {
-        while is_readable(&self.listener) {
-            let Ok(fd) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
-            self.adopt(fd);
-        }
-    }
-
-    /// Takes a connection.
-    fn adopt(&mut self, fd: OwnedFd) {
-        let conn = ConnId(self.last_conn + 1);
-        if prepare(&fd) && self.watch(&fd, Source::Conn(conn)).is_ok() {
-            self.last_conn += 1;
-            self.conns.insert(conn, Conn { fd, owner: None });
-        }
-    }
-
-    /// Adopt: takes a copy of the connection that came beside it.
-    fn adopt_copy(&mut self, asked: &Request, _: &Packet<'_>) -> Result<(), ring3_abi::Errno> {
-        let copy = asked.fd.as_ref().and_then(|fd| fd.try_clone().ok());
-        copy.map(|fd| self.adopt(fd)).ok_or(ring3_abi::Errno::EPROTO)
     }
 
     fn keeper_called(&mut self) {
@@ -383,9 +369,17 @@ impl Server {
         }
     }
 
+    /// Lets the mechanisms refresh what they must: at most once a second, and for a small part of the time, for the more a client has locked
+    /// the longer it takes.
     fn refresh(&mut self) {
+        let began = monotonic();
+        if began < self.refresh_at && self.restless {
+            return;
+        }
         let refreshed = |ns| mechanism::all().fold(false, |any, (_, mechanism)| mechanism.refresh(ns) || any);
         self.restless = self.spaces.all().fold(false, |any, (_, ns)| refreshed(ns) || any);
+        let took = monotonic().saturating_sub(began);
+        self.refresh_at = began + REFRESH_PAUSE.max(took.saturating_mul(50));
     }
 
     /// Whether there is nothing left to do.

@@ -237,7 +237,13 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn send(&self, op: Op, body: &(impl IntoBytes + Immutable), rest: &[u8], pass: Option<&OwnedFd>) {
+    fn try_send(
+        &self,
+        op: Op,
+        body: &(impl IntoBytes + Immutable),
+        rest: &[u8],
+        pass: Option<&OwnedFd>,
+    ) -> rustix::io::Result<usize> {
         let head = codec::head(op, self.pid, 7);
         let raw = |n: u32| n.cast_signed();
         let who = UCred {
@@ -254,7 +260,16 @@ impl Client {
             assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
         }
         let parts = [IoSlice::new(head.as_bytes()), IoSlice::new(body.as_bytes()), IoSlice::new(rest)];
-        sendmsg(&self.fd, &parts, &mut control, SendFlags::NOSIGNAL).expect("sent");
+        sendmsg(&self.fd, &parts, &mut control, SendFlags::NOSIGNAL)
+    }
+
+    pub fn send(&self, op: Op, body: &(impl IntoBytes + Immutable), rest: &[u8], pass: Option<&OwnedFd>) {
+        self.try_send(op, body, rest, pass).expect("sent");
+    }
+
+    /// Whether a note could be sent: the broker has not hung up.
+    pub fn try_note(&self, op: Op, body: &(impl IntoBytes + Immutable)) -> bool {
+        self.try_send(op, body, &[], None).is_ok()
     }
 
     /// Whether an answer has come within so many milliseconds.

@@ -1,0 +1,122 @@
+//! How connections come in, and how many: accept(2), and Adopt. The broker's descriptors are what a namespace's users have in common, so
+//! nobody takes more than a part of them (`abi/src/limits.rs`).
+//!
+//! # Invariants
+//! O1. A connection that is there counts for the process and the user that made it.
+//! O2. One descriptor is kept back. When there is no other, it gives its place to whoever knocks, who is sent away at once: otherwise the
+//!     listener stays readable, and the loop never sleeps.
+
+use super::Server;
+use super::client::{Conn, Request, is_readable, prepare};
+use super::{Packet, Source};
+use crate::life::ConnId;
+use ring3_abi::limits::{CONNECTIONS_OF_A_PROCESS, SHARE_OF_A_USER};
+use ring3_abi::{Errno, Pid, Uid};
+use ring3_os::socket;
+use rustix::io::Errno as Os;
+use rustix::net::{SocketFlags, accept_with};
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Who made a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Maker {
+    pid: Pid,
+    uid: Uid,
+}
+
+/// Who has how many connections.
+#[derive(Debug)]
+pub(super) struct Doors {
+    by_process: HashMap<Pid, usize>,
+    by_user: HashMap<Uid, usize>,
+    /// The most that a user other than the broker's own, or root, may have.
+    share: usize,
+    spare: Option<OwnedFd>,
+}
+
+impl Doors {
+    pub(super) fn new() -> Doors {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let (by_process, by_user) = Default::default();
+        Doors { by_process, by_user, share: limit / SHARE_OF_A_USER, spare: spare() }
+    }
+
+    /// Counts a connection, if its maker may have one more.
+    fn admit(&mut self, maker: Maker) -> bool {
+        let process = self.by_process.entry(maker.pid).or_default();
+        let user = self.by_user.entry(maker.uid).or_default();
+        let exempt = maker.uid == 0 || maker.uid == rustix::process::geteuid().as_raw();
+        if *process >= CONNECTIONS_OF_A_PROCESS || *user >= self.share && !exempt {
+            return false;
+        }
+        *process += 1;
+        *user += 1;
+        true
+    }
+
+    /// A connection is gone.
+    pub(super) fn leave(&mut self, maker: Maker) {
+        if let Some(count) = self.by_process.get_mut(&maker.pid) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_process.remove(&maker.pid);
+            }
+        }
+        if let Some(count) = self.by_user.get_mut(&maker.uid) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+/// A descriptor that is worth nothing else.
+fn spare() -> Option<OwnedFd> {
+    rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).ok()
+}
+
+impl Server {
+    /// Lets in whoever knocks.
+    pub(super) fn accept(&mut self) {
+        while is_readable(&self.listener) {
+            match accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                Ok(fd) => {
+                    let Ok(peer) = socket::peer(fd.as_raw_fd()) else { continue };
+                    self.adopt(fd, Maker { pid: peer.pid, uid: peer.uid });
+                }
+                Err(Os::MFILE | Os::NFILE) if self.doors.spare.is_some() => self.send_away(),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Nobody else can be let in: who knocks is told so by a hang-up (O2).
+    fn send_away(&mut self) {
+        self.doors.spare = None;
+        let _ = accept_with(&self.listener, SocketFlags::CLOEXEC);
+        self.doors.spare = spare();
+    }
+
+    /// Takes a connection, or closes it.
+    fn adopt(&mut self, fd: OwnedFd, maker: Maker) {
+        let conn = ConnId(self.last_conn + 1);
+        if !prepare(&fd) || !self.doors.admit(maker) {
+            return;
+        }
+        if self.watch(&fd, Source::Conn(conn)).is_err() {
+            return self.doors.leave(maker);
+        }
+        self.last_conn += 1;
+        self.conns.insert(conn, Conn { fd, maker, owner: None });
+    }
+
+    /// Adopt: takes a copy of the connection that came beside it.
+    pub(super) fn adopt_copy(&mut self, asked: &Request, _: &Packet<'_>) -> Result<(), Errno> {
+        let fd = asked.fd.as_ref().ok_or(Errno::EPROTO)?;
+        // Without a descriptor for it, whoever asked sees it hang up.
+        if let Ok(copy) = fd.try_clone() {
+            self.adopt(copy, Maker { pid: asked.creds.pid, uid: asked.creds.uid });
+        }
+        Ok(())
+    }
+}
