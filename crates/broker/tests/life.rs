@@ -304,3 +304,35 @@ fn a_further_connection_carries_a_call_that_sleeps() {
     }
     assert_eq!(me.semctl(set, 0, SETVAL, 1), Ok(0));
 }
+
+/// How long it takes to remove a few queues and to let their mappings go, the best of some.
+fn removals(me: &support::Client, ids: &mut Vec<i32>) -> std::time::Duration {
+    let mut one = || {
+        let began = std::time::Instant::now();
+        for id in ids.drain(..20) {
+            assert_eq!(me.remove(Kind::Msg, id), Ok(()));
+            me.note(Op::Close, &request::Object { kind: Kind::Msg as u32, id });
+        }
+        began.elapsed()
+    };
+    (0..5).map(|_| one()).min().expect("five")
+}
+
+#[test]
+fn what_is_in_use_does_not_slow_down_a_removal() {
+    let broker = Broker::new();
+    let me = broker.own();
+    let make = |count| {
+        let one = |_| {
+            let id = me.get(Kind::Msg, 0, 0o600, 0).expect("made");
+            me.open(Kind::Msg, id).expect("open");
+            id
+        };
+        (0..count).map(one).collect::<Vec<i32>>()
+    };
+    let mut few = make(200);
+    let alone = removals(&me, &mut few);
+    let mut many = make(16_000);
+    let beside = removals(&me, &mut many);
+    assert!(beside < 3 * alone + std::time::Duration::from_millis(4), "{alone:?} became {beside:?}");
+}

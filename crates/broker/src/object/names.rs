@@ -66,6 +66,11 @@ impl<T> Names<T> {
         self.slots.iter().flatten().map(|slot| (slot.0, &slot.2))
     }
 
+    /// The first object at or above an index.
+    pub(crate) fn from(&self, index: usize) -> Option<IpcId> {
+        self.slots.get(index..)?.iter().flatten().next().map(|slot| slot.0)
+    }
+
     /// Gives an object an identifier: the one asked for (its index or the next free one), or the next of the cycle. `None`: there is none left
     /// under `limit`, which is at most [`IPCMNI`].
     pub(crate) fn add(
@@ -181,6 +186,7 @@ mod tests {
         assert_eq!((names.by_key(7), names.by_key(8), names.by_key(9)), (Some(2 * 32768 + 5), Some(6), None));
         names.forget_key(6);
         assert_eq!((names.by_key(8), names.highest()), (None, Some(6)));
+        assert_eq!((names.from(0), names.from(6), names.from(7)), (Some(2 * 32768 + 5), Some(6), None));
         names.remove(6);
         assert_eq!((names.highest(), names.add(8, None, 2, ())), (Some(5), Some(0)));
     }

@@ -58,10 +58,7 @@ pub(crate) fn int(wide: i64) -> i32 {
 /// The first object at or above an index, for listings.
 pub(crate) fn detail(ns: &mut Namespace, ask: &request::Detail) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
-    let found =
-        ns.names(kind).iter().map(|(id, _)| id).find(|&id| {
-            ring3_abi::ipc::index_of(id).is_some_and(|index| index as u64 >= u64::from(ask.index))
-        });
+    let found = ns.names(kind).from(ask.index as usize);
     let detail = detail_of(ns, kind, found.ok_or(Errno::ENOENT)?)?;
     Ok(Answer::with(0, &detail))
 }
