@@ -56,7 +56,12 @@ fn a_word_that_is_no_lock_is_spoiled_at_once() {
     for garbage in [WAITERS | 1 << 22 | 1, WAITERS, 1 << 30, u32::MAX] {
         let queue = me.get(Kind::Msg, 0, 0o600, 0).expect("made");
         Region::of(&me, Kind::Msg, queue).put(LOCK, garbage);
-        me.send(Op::Stat, &request::Stat { kind: Kind::Msg.into(), id: queue, by: StatBy::Id.into() }, &[], None);
+        me.send(
+            Op::Stat,
+            &request::Stat { kind: Kind::Msg.into(), id: queue, by: StatBy::Id.into() },
+            &[],
+            None,
+        );
         assert_eq!(prompt(&me).map(drop), Err(Errno::EIDRM), "{garbage:#x}");
         assert_eq!(me.remove(Kind::Msg, queue), Ok(()));
     }

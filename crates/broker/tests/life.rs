@@ -311,7 +311,7 @@ fn removals(me: &support::Client, ids: &mut Vec<i32>) -> std::time::Duration {
         let began = std::time::Instant::now();
         for id in ids.drain(..20) {
             assert_eq!(me.remove(Kind::Msg, id), Ok(()));
-            me.note(Op::Close, &request::Object { kind: Kind::Msg as u32, id });
+            me.note(Op::Close, &request::Object { kind: Kind::Msg.into(), id });
         }
         began.elapsed()
     };
