@@ -132,9 +132,10 @@ fn concern(packet: &Packet<'_>) -> Option<(Kind, Which)> {
             )
         }
         // Of sets neither shows what an end changes.
-        Op::Detail | Op::Info if packet.body().is_ok_and(|kind: u32| kind == Kind::Sem as u32) => None,
-        Op::Detail => packet.body::<request::Detail>().ok().and_then(|ask| kind_and(ask.kind, Which::All)),
-        Op::Info => packet.body::<request::Info>().ok().and_then(|ask| kind_and(ask.kind, Which::All)),
+        Op::Detail | Op::Info => {
+            let (kind, _) = packet.body_and_rest::<Number<Kind>>().ok()?;
+            kind_and(kind, Which::All).filter(|&(kind, _)| kind != Kind::Sem)
+        }
         Op::Proc => {
             let ask = packet.body::<request::Proc>().ok()?;
             let mut all = mechanism::all();

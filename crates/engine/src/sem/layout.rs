@@ -26,8 +26,10 @@ layout! {
         nsems: AtomicU32,
         /// First undo row that is linked, + 1 (`undo.rs`).
         rows: LinkCell<RowKey>,
+        /// How many undo rows have a process.
+        owners: AtomicU32,
         /// Unused.
-        spare: [AtomicU32; 6],
+        spare: [AtomicU32; 5],
     }
     /// A sleeping call's half of its ticket. Its operations are in [`Map::ops`].
     Sleeper[32] {

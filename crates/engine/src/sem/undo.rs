@@ -8,10 +8,12 @@
 //! U4. A row of another epoch than the set's counts as zero, whatever it holds (SETALL).
 //! U5. A row that is not linked has no `prev`. It keeps its `next` until it is linked again, and that is stored before the head leads to the row. So a walk without the
 //!     lock meets every row that is linked from its beginning to its end: `next` always leads to all rows that were linked earlier.
+//! U6. `owners` counts the rows that have a process. Both change in one change: the count first when a row gets a process, the process first when it
+//!     loses it. So without the lock a count of 0 says that no row has one.
 
 use super::Set;
 use super::layout::RowKey;
-use crate::atomic::{AtomicU32, Relaxed};
+use crate::atomic::{Acquire, AtomicU32, Relaxed};
 use crate::error::{Error, Result};
 use crate::journal::Tx;
 use crate::life::Life;
@@ -60,6 +62,7 @@ impl<'r> Set<'r> {
         key.life.store(life, Relaxed);
         let mut tx = self.change();
         tx.set32(&key.epoch, self.own.epoch.load(Relaxed).wrapping_sub(1))?;
+        self.count_owners(&mut tx, 1)?;
         tx.set32(&key.pid, pid)?;
         tx.commit();
         Ok(row)
@@ -97,7 +100,12 @@ impl<'r> Set<'r> {
         if self.counts_row(row)? && self.is_linked(row, key) {
             self.unlink_row(tx, key)?;
         }
-        tx.set32(&key.pid, 0)
+        tx.set32(&key.pid, 0)?;
+        self.count_owners(tx, -1)
+    }
+
+    fn count_owners(&self, tx: &mut Tx<'r>, by: i32) -> Result<()> {
+        tx.set32(&self.own.owners, self.own.owners.load(Relaxed).wrapping_add_signed(by))
     }
 
     /// Whether a row of the set's epoch is linked.
@@ -178,9 +186,11 @@ impl<'r> Set<'r> {
         })
     }
 
-    /// The same of all who have a row, adjustments in it or not: the end of each shows in the time of the last operation.
+    /// The same of all processes that have a row, adjustments in it or not: the end of each shows in the time of the last operation.
     pub fn doubtful_in_time(&self, is_held: impl Fn(Life) -> bool) -> impl Iterator<Item = Pid> {
-        self.map.keys.first(self.geometry.rows).filter_map(move |row| {
+        // ORDERING: Acquire pairs with the Release that counted an owner (U6).
+        let rows = if self.own.owners.load(Acquire) == 0 { 0 } else { self.geometry.rows };
+        self.map.keys.first(rows).filter_map(move |row| {
             let key = self.key(row).ok()?;
             let pid = key.pid.load(Relaxed);
             (pid != 0 && !is_held(key.life.load(Relaxed))).then_some(pid)
