@@ -45,6 +45,20 @@ pub struct Sembuf {
 }
 const _: () = assert!(size_of::<Sembuf>() == 6);
 
+impl Sembuf {
+    /// The operation whose bytes are the low ones of a word.
+    #[inline(always)]
+    pub fn from_word(word: u64) -> Sembuf {
+        Sembuf { sem_num: word as u16, sem_op: (word >> 16) as i16, sem_flg: (word >> 32) as i16 }
+    }
+
+    /// The operation as a word.
+    #[inline]
+    pub fn word(self) -> u64 {
+        u64::from(self.sem_num) | u64::from(self.sem_op as u16) << 16 | u64::from(self.sem_flg as u16) << 32
+    }
+}
+
 /// `struct semid64_ds` of x86-64; aarch64 has no padding words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

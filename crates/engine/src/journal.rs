@@ -16,7 +16,7 @@ use crate::atomic::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, com
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::object::Header;
-use crate::region::{Link, LinkCell, Region, Table};
+use crate::region::{Array, Link, LinkCell, Region};
 
 layout! {
     /// One field's old value.
@@ -33,23 +33,20 @@ layout! {
 pub struct Tx<'r> {
     region: Region<'r>,
     header: &'r Header,
-    entries: Table<Entry>,
+    entries: Array<'r, Entry>,
     len: u32,
 }
 
 impl<'r> Tx<'r> {
     /// Begins a change. The caller holds the region's lock.
     #[inline]
-    pub fn begin(region: Region<'r>, header: &'r Header, entries: Table<Entry>) -> Tx<'r> {
+    pub fn begin(region: Region<'r>, header: &'r Header, entries: Array<'r, Entry>) -> Tx<'r> {
         Tx { region, header, entries, len: 0 }
     }
 
     #[inline]
     fn note(&mut self, offset: usize, wide: u64, old: u64) -> Result<()> {
-        if self.len >= self.entries.cap {
-            return Err(Error::Full);
-        }
-        let entry = self.entries.get(self.region, self.len)?;
+        let Ok(entry) = self.entries.get(self.len) else { return Err(Error::Full) };
         // ORDERING: a death is precise: what the program did up to it is seen, nothing behind it. So against death only the compiler must
         // keep the order; this keeps a new entry behind the end of the change before, whose entry it overwrites.
         compiler_fence(AcqRel);
@@ -79,7 +76,13 @@ impl<'r> Tx<'r> {
     /// Sets a 64-bit field of this region.
     #[inline]
     pub fn set64(&mut self, field: &AtomicU64, new: u64) -> Result<()> {
-        self.note(self.region.offset_of(field)?, 1, field.load(Relaxed))?;
+        self.replace64(field, field.load(Relaxed), new)
+    }
+
+    /// Sets a 64-bit field of this region, in which the caller has seen `old`, which is there still.
+    #[inline]
+    pub fn replace64(&mut self, field: &AtomicU64, old: u64, new: u64) -> Result<()> {
+        self.note(self.region.offset_of(field)?, 1, old)?;
         // ORDERING: as in set32.
         field.store(new, Release);
         Ok(())
@@ -120,12 +123,12 @@ impl Drop for Tx<'_> {
 
 /// Restores what an unfinished change has overwritten. The caller holds the region's lock.
 #[cold]
-pub fn rollback(region: Region<'_>, header: &Header, entries: Table<Entry>) -> Result<()> {
+pub fn rollback(region: Region<'_>, header: &Header, entries: Array<'_, Entry>) -> Result<()> {
     // ORDERING: Acquire pairs with note()'s Release: the entries that the length counts are whole.
     let len = header.journal_len.load(Acquire);
-    let mut spoiled = len > entries.cap;
-    for n in (0..len.min(entries.cap)).rev() {
-        let entry = entries.get(region, n)?;
+    let mut spoiled = len > entries.cap();
+    for n in (0..len.min(entries.cap())).rev() {
+        let entry = entries.get(n)?;
         let (place, old) = (entry.place.load(Relaxed), entry.old.load(Relaxed));
         let offset = (place >> 1) as usize;
         let restored = if place & 1 == 1 {

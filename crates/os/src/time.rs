@@ -45,7 +45,12 @@ pub fn coarse_seconds_once() -> i64 {
 /// Seconds since 1970 by CLOCK_REALTIME_COARSE: the clock of the kernel's own IPC times (ktime_get_real_seconds()).
 #[inline]
 pub fn coarse_seconds() -> i64 {
-    gettime(CLOCK_REALTIME_COARSE).sec
+    vdso::seconds()
+}
+
+/// CLOCK_REALTIME_COARSE.
+pub(crate) fn coarse() -> Timespec {
+    gettime(CLOCK_REALTIME_COARSE)
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.

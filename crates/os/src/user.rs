@@ -85,6 +85,14 @@ impl<T> UserPtr<T> {
 }
 
 impl<T: FromBytes> UserPtr<T> {
+    /// Reads the value, of 6 or 8 bytes: they become the low ones of a word, which stays in a register. # Errors: `EFAULT`.
+    #[inline(always)]
+    pub fn read_word<const LEN: usize>(self) -> Result<u64, Errno> {
+        const { assert!(size_of::<T>() == LEN) }
+        self.bytes(LEN).check()?;
+        copy::read_word::<LEN>(self.addr)
+    }
+
     /// Reads the value. # Errors: `EFAULT`.
     #[inline]
     pub fn read(self) -> Result<T, Errno> {

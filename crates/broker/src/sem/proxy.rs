@@ -11,7 +11,7 @@ use crate::serve::client::{Answer, Request};
 use crate::serve::sleepers::Progress;
 use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SETALL, SETVAL, Sembuf};
 use ring3_abi::{Errno, IpcId};
-use ring3_engine::sem::rules;
+use ring3_engine::sem::rules::{self, Shape};
 use ring3_engine::{Caller, Error, Step};
 use ring3_wire::{Packet, request};
 use zerocopy::{FromBytes, IntoBytes};
@@ -29,7 +29,8 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
         return Err(Errno::EINVAL.into());
     }
     let object = ns.object(KIND, ask.id)?;
-    let allowed = rules::check_ops(&ops, object.size, |bits| creds.permit(&object.perm, bits.cast_signed()));
+    let shape = Shape::of(&ops);
+    let allowed = shape.check(&ops, object.size, |bits| creds.permit(&object.perm, bits.cast_signed()));
     let life = ns.processes.get(&creds.pid).map_or(0, Process::life);
     let who = Caller { life, ..creds.caller() };
     // A sleeper whose set was moved and who may not map it any more goes on sleeping, as in the kernel.
@@ -40,7 +41,7 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
     }
     ns.note_user(KIND, ask.id, creds.pid);
     if let Err(errno) = allowed {
-        if rules::claims_row(&ops) {
+        if shape.undo {
             ns.growing(KIND, ask.id, |ns| set(ns, ask.id)?.claim_row(&ns.host, who))?;
         }
         return Err(errno.into());

@@ -67,6 +67,7 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
         // After the epoch: the process may be on its way into another namespace (`directory.rs`, Y3).
         let (turn, directory) = (directory::turn(), directory::reach(index)?);
         let Some(entry) = entry(directory, kind, index)? else { return Err(Errno::EINVAL) };
+        let version = directory.version_word(kind, index).ok_or(Errno::EINVAL)?;
         if entry.id != id {
             return Err(Errno::EINVAL);
         }
@@ -79,12 +80,13 @@ fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
             users: bit,
             entry,
             granted: if apart { 0 } else { rights },
+            direct: false,
             apart,
             mapped: 0,
             base: 0,
             len: 0,
             handle: Handle::Absent,
-            directory,
+            version,
             turn,
             lingers: false,
         };
@@ -247,7 +249,8 @@ fn handle(kind: Kind, region: Region<'static>, geometry: [u32; 8]) -> Result<Han
 }
 
 /// Puts a record where everybody finds it (O1).
-fn publish(cell: &Cell, object: Object) -> Result<&'static Object, Errno> {
+fn publish(cell: &Cell, mut object: Object) -> Result<&'static Object, Errno> {
+    object.direct = object.is_writable() && object.granted & (READ | WRITE) == READ | WRITE;
     let place = reclaim::place()?;
     // SAFETY: `place` is memory for one record, ours alone until the store below, never given back.
     let object: &'static Object = unsafe {

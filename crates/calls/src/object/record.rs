@@ -19,7 +19,7 @@ use core::sync::atomic::{
 };
 use ring3_abi::ipc::{IPCMNI, READ, WRITE, index_of};
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::directory::{Directory, Entry};
+use ring3_engine::directory::{Entry, VersionWord};
 use ring3_engine::{msg::Queue, sem::Set};
 use ring3_os::map;
 use ring3_wire::reply::Opened;
@@ -50,6 +50,8 @@ pub(crate) struct Object {
     pub(crate) entry: Entry,
     /// Permission bits that all threads of this process have; 0 if they are apart.
     pub(super) granted: u32,
+    /// Every thread may do everything, and the mapping is made for it.
+    pub(crate) direct: bool,
     /// Threads have rights of their own (O5).
     pub(super) apart: bool,
     /// What the mapping allows.
@@ -57,7 +59,8 @@ pub(crate) struct Object {
     pub(super) base: usize,
     pub(super) len: usize,
     pub(crate) handle: Handle,
-    pub(super) directory: Directory<'static>,
+    /// Where the directory has the object's version.
+    pub(super) version: VersionWord<'static>,
     /// Which of this memory's directories that is (`process/directory.rs`).
     pub(super) turn: u32,
     /// An older mapping of the same region may be there still: the broker is not told that this process has left it.
@@ -121,8 +124,14 @@ impl Object {
     /// Whether the mapping is all that this thread may have (O5).
     #[inline]
     pub(super) fn serves_thread(&self) -> bool {
+        !self.apart || self.serves_thread_apart()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn serves_thread_apart(&self) -> bool {
         // Abroad the broker does what the mapping does not allow.
-        !self.apart || process::users_abroad() || self.maps(credentials::granted(&self.entry))
+        process::users_abroad() || self.maps(credentials::granted(&self.entry))
     }
 
     /// Whether the mapping has what goes by a mapping of certain rights: nothing does without the right to read.
@@ -133,13 +142,14 @@ impl Object {
 
     /// Whether the record is good still (O2).
     #[inline]
-    fn is_good(&self, index: usize, id: IpcId, epoch: u32) -> bool {
-        self.id == id && self.epoch == epoch && self.directory.version(self.kind, index) == self.entry.version
+    fn is_good(&self, id: IpcId, epoch: u32) -> bool {
+        self.id == id && self.epoch == epoch && self.is_current()
     }
 
     /// Whether the object behind the record is the same still, whatever this process may do with it.
+    #[inline]
     pub(crate) fn is_current(&self) -> bool {
-        index_of(self.id).is_some_and(|index| self.directory.version(self.kind, index) == self.entry.version)
+        self.version.load() == self.entry.version
     }
 }
 
@@ -177,12 +187,13 @@ pub(crate) fn find(kind: Kind, id: IpcId, page: &Identity) -> Option<&'static Ob
 /// [`find`] in an epoch.
 #[inline]
 pub(super) fn find_in(kind: Kind, id: IpcId, epoch: u32) -> Option<&'static Object> {
-    let index = index_of(id)?;
+    // An identifier below 0 has a cell by this, and no record there is for it.
+    let index = id as usize & (IPCMNI - 1);
     // ORDERING: Acquire pairs with publish(): the record is whole.
     let record = cell(kind, index)?.record.load(Acquire);
     // SAFETY: null, or a published record, which stays (O1).
     let object = unsafe { record.as_ref()? };
-    object.is_good(index, id, epoch).then_some(object)
+    object.is_good(id, epoch).then_some(object)
 }
 
 /// Takes the regions of opened objects, and their cells, out of what mlockall has locked. `Home::objects` is held.

@@ -19,11 +19,14 @@ use core::sync::atomic::{
 use ring3_abi::{Errno, Kind};
 use ring3_engine::Region;
 use ring3_engine::directory::Directory;
+use ring3_engine::directory::layout::Head;
 use ring3_os::{fd, map};
 
 /// The directory's first byte; null before the first registration of this memory.
 static BASE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 static LEN: AtomicUsize = AtomicUsize::new(0);
+/// The beginning of some mapping of the directory in use, checked already; null as `BASE`.
+static HEAD: AtomicPtr<Head> = AtomicPtr::new(null_mut());
 
 /// How many indexes of each kind are mapped at first.
 const FIRST: usize = 64;
@@ -37,6 +40,14 @@ pub(crate) fn directory() -> Result<Directory<'static>, Errno> {
     // SAFETY: R1: `len` bytes of a sealed file are mapped there for ever (Y1); R3: we only read.
     let region = unsafe { Region::new(base, len) };
     Directory::new(region).map_err(|_| Errno::ENOSYS)
+}
+
+/// The page that begins the directory. # Errors: `ENOSYS` before registration.
+#[inline]
+pub(crate) fn head() -> Result<&'static Head, Errno> {
+    // ORDERING: Acquire pairs with publish(): the page is mapped, for ever.
+    // SAFETY: null, or what publish() was given of a directory.
+    unsafe { HEAD.load(Acquire).as_ref() }.ok_or(Errno::ENOSYS)
 }
 
 /// The directory with every object that there is of a kind. # Errors: `ENOSYS`, `ENOMEM`.
@@ -114,4 +125,8 @@ fn publish(base: NonNull<u8>, len: usize) {
     // ORDERING: AcqRel and Release publish the mapping (Y1).
     BASE.swap(base.as_ptr(), AcqRel);
     LEN.store(len.max(LEN.load(Relaxed)), Release);
+    if let Some(head) = directory().ok().and_then(Directory::head) {
+        // ORDERING: Release publishes the mapping.
+        HEAD.store(core::ptr::from_ref(head).cast_mut(), Release);
+    }
 }

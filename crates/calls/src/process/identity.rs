@@ -182,7 +182,12 @@ pub(crate) fn in_company() -> bool {
 /// This thread's number. Asked from the kernel once a thread and registration, since a forked child has its parent's memory.
 #[inline]
 pub fn tid() -> Pid {
-    let thread = section::thread();
+    tid_of(section::thread())
+}
+
+/// [`tid`], by this thread's state.
+#[inline]
+pub(crate) fn tid_of(thread: &ThreadState) -> Pid {
     let epoch = current().epoch();
     if epoch != 0 && thread.tid_epoch.load(Relaxed) == epoch {
         return thread.tid.load(Relaxed);

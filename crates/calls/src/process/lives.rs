@@ -49,8 +49,7 @@ pub(crate) fn settle_in_time(id: IpcId, set: &Set<'_>, page: &Identity) {
     let own = page.life.number();
     let is_held = |life: Life| life != 0 && life == own || is_held(life);
     if set.doubtful_in_time(is_held).any(|pid| pid != page.pid()) {
-        // As below.
-        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
+        ask_to_settle(id);
     }
 }
 
@@ -58,9 +57,15 @@ pub(crate) fn settle_in_time(id: IpcId, set: &Set<'_>, page: &Identity) {
 #[inline]
 pub(crate) fn settle(id: IpcId, set: &Set<'_>, page: &Identity) {
     if !all_live(set, page) {
-        // Without a broker nothing is settled any more, and calls that need none go on.
-        let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
+        ask_to_settle(id);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn ask_to_settle(id: IpcId) {
+    // Without a broker nothing is settled any more, and calls that need none go on.
+    let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
 }
 
 /// Whether a life is held. What cannot be seen is not.

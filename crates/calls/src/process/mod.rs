@@ -23,7 +23,6 @@ pub(crate) mod lives;
 pub(crate) mod own_life;
 pub mod trace;
 
-use crate::process::directory::directory;
 use crate::process::identity::Identity;
 use ring3_abi::{Errno, Pid};
 use ring3_engine::Caller;
@@ -77,10 +76,10 @@ pub(crate) fn caller(page: &Identity) -> Caller {
 /// they have set it, but a write to our files returns when the text is in a pipe.
 #[inline]
 pub(crate) fn limit(which: Limit) -> Result<i64, Errno> {
-    let directory = directory()?;
-    if directory.limits_may_change() {
+    let head = directory::head()?;
+    if head.limits_may_change() {
         // Any answer will do: the broker empties the pipes before it answers.
         connection::ask(Op::Limits, &())?;
     }
-    Ok(directory.limit(which as usize))
+    Ok(head.limit(which))
 }

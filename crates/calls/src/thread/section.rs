@@ -203,6 +203,7 @@ pub fn thread() -> &'static ThreadState {
 /// sees the thread in state S takes the call for asleep on its object, and sends its signal or counts its sleepers then.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    thread: &'static ThreadState,
     handlers: u32,
 }
 
@@ -211,20 +212,32 @@ pub(crate) struct Entry {
 pub(crate) fn begin() -> Entry {
     let thread = thread();
     thread.may_sleep.store(1, Relaxed);
-    Entry { handlers: thread.handlers.load(Relaxed) }
+    Entry { thread, handlers: thread.handlers.load(Relaxed) }
 }
 
 impl Entry {
+    /// The thread's state.
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> &'static ThreadState {
+        self.thread
+    }
+
+    /// [`enter`] of the same thread.
+    #[inline(always)]
+    pub(crate) fn section(&self) -> Section {
+        enter_of(self.thread)
+    }
+
     /// Whether a handler has run since.
     pub(crate) fn interrupted(&self) -> bool {
-        thread().handlers.load(Relaxed) != self.handlers
+        self.thread.handlers.load(Relaxed) != self.handlers
     }
 }
 
 impl Drop for Entry {
     #[inline]
     fn drop(&mut self) {
-        thread().may_sleep.store(0, Relaxed);
+        self.thread.may_sleep.store(0, Relaxed);
     }
 }
 
@@ -237,9 +250,13 @@ pub struct Section {
 }
 
 /// Enters a section.
-#[inline]
+#[inline(always)]
 pub fn enter() -> Section {
-    let thread = thread();
+    enter_of(thread())
+}
+
+#[inline(always)]
+fn enter_of(thread: &'static ThreadState) -> Section {
     thread.depth.store(thread.depth.load(Relaxed).wrapping_add(1), Relaxed);
     // ORDERING: of the compiler alone (N2): handlers run on this thread. What the section protects stays behind this.
     compiler_fence(core::sync::atomic::Ordering::SeqCst);
@@ -261,23 +278,26 @@ pub(crate) fn mend() -> usize {
 }
 
 impl Drop for Section {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // ORDERING: of the compiler alone (N2): what the section protects stays in front of this; a handler that comes after
         // the store below runs at once, and one that came before it is seen.
         compiler_fence(core::sync::atomic::Ordering::SeqCst);
-        let depth = self.thread.depth.load(Relaxed).wrapping_sub(1);
-        self.thread.depth.store(depth, Relaxed);
+        self.thread.depth.store(self.thread.depth.load(Relaxed).wrapping_sub(1), Relaxed);
         compiler_fence(core::sync::atomic::Ordering::SeqCst);
-        if depth == 0 && self.thread.deferred.load(Relaxed) != 0 {
+        if self.thread.deferred.load(Relaxed) != 0 {
             deliver(self.thread);
         }
     }
 }
 
-/// Lets the deferred signals come: they are pending in the kernel, and only the mask keeps them.
+/// Lets the deferred signals come if that was the outermost section: they are pending in the kernel, and only the mask keeps them.
 #[cold]
+#[inline(never)]
 fn deliver(thread: &ThreadState) {
+    if thread.busy() {
+        return;
+    }
     if thread.kept.any() {
         set_mask(u64::MAX);
         thread.kept.send();

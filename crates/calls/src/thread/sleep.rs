@@ -49,7 +49,8 @@ impl Host for Agent {
         robust_list::name_no_more();
     }
 
-    #[inline]
+    // Few who give a lock back have somebody to wake.
+    #[inline(never)]
     fn wake(&self, word: &AtomicU32, count: u32, cpu: &AtomicU32) {
         cpu.store(vdso::cpu() + 1, Relaxed);
         futex::wake(word.as_ptr(), count, Reach::Shared);

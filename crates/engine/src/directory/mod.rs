@@ -58,6 +58,34 @@ pub struct Entry {
     pub size: u64,
 }
 
+/// The place of a slot's version in a mapped directory.
+#[derive(Clone, Copy, Debug)]
+pub struct VersionWord<'r>(&'r AtomicU64);
+
+impl VersionWord<'_> {
+    /// The version now.
+    #[inline]
+    pub fn load(self) -> u64 {
+        // ORDERING: Acquire pairs with Writer's Release: who sees the version sees what was written before it.
+        self.0.load(Acquire)
+    }
+}
+
+impl Head {
+    /// One limit.
+    #[inline]
+    pub fn limit(&self, which: Limit) -> i64 {
+        self.limits.get(which as usize).map_or(0, |limit| limit.load(Relaxed) as i64)
+    }
+
+    /// Whether a file of limits is open for writing: what was written may not be in force before the broker is asked something.
+    #[inline]
+    pub fn limits_may_change(&self) -> bool {
+        // ORDERING: Acquire pairs with Writer::set_limit_writers: who finds none finds the limits that the last one wrote.
+        self.limit_writers.load(Acquire) != 0
+    }
+}
+
 /// A mapped directory, for reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Directory<'r> {
@@ -93,19 +121,18 @@ impl<'r> Directory<'r> {
         indices_in(self.region.len())
     }
 
-    fn head(self) -> Option<&'r Head> {
-        self.region.at(0).ok()
-    }
-
     fn slot(self, kind: Kind, index: usize) -> Option<&'r Slot> {
         slot(self.region, kind, index).ok()
     }
 
     /// The version of a slot, for comparing with that of an entry read earlier.
-    #[inline]
     pub fn version(self, kind: Kind, index: usize) -> u64 {
-        // ORDERING: Acquire pairs with Writer's Release: who sees the version sees what was written before it.
-        self.slot(kind, index).map_or(u64::MAX, |slot| slot.version.load(Acquire))
+        self.version_word(kind, index).map_or(u64::MAX, VersionWord::load)
+    }
+
+    /// Where the version of a slot stands, for whoever compares it often. `None`: this mapping does not have the index.
+    pub fn version_word(self, kind: Kind, index: usize) -> Option<VersionWord<'r>> {
+        self.slot(kind, index).map(|slot| VersionWord(&slot.version))
     }
 
     /// The object at an index. `None`: there is none, or it is being changed just now; the broker knows.
@@ -145,21 +172,20 @@ impl<'r> Directory<'r> {
     pub fn limits(self) -> Limits {
         let mut limits = Limits::default();
         for which in Limit::ALL {
-            limits.put(which, self.limit(which as usize));
+            limits.put(which, self.limit(which));
         }
         limits
     }
 
-    /// One limit, by its place in `Limits` (a `Limit` as number).
+    /// One limit.
     #[inline]
-    pub fn limit(self, n: usize) -> i64 {
-        self.head().and_then(|head| head.limits.get(n)).map_or(0, |limit| limit.load(Relaxed) as i64)
+    pub fn limit(self, which: Limit) -> i64 {
+        self.head().map_or(0, |head| head.limit(which))
     }
 
-    /// Whether a file of limits is open for writing: what was written may not be in force before the broker is asked something.
-    pub fn limits_may_change(self) -> bool {
-        // ORDERING: Acquire pairs with Writer::set_limit_writers: who finds none finds the limits that the last one wrote.
-        self.head().is_some_and(|head| head.limit_writers.load(Acquire) != 0)
+    /// The page that begins the directory, for whoever looks at it often. `None`: there is none.
+    pub fn head(self) -> Option<&'r Head> {
+        self.region.at(0).ok()
     }
 
     /// The user that owns the namespace.

@@ -6,7 +6,7 @@ use super::{Directory, Entry, Writer};
 use crate::region::Region;
 use core::ptr::NonNull;
 use ring3_abi::Kind;
-use ring3_abi::limits::Limits;
+use ring3_abi::limits::{Limit, Limits};
 use std::vec;
 
 #[repr(C, align(4096))]
@@ -70,7 +70,7 @@ fn holds_limits_and_processes() {
         let limits = Limits { msgmax: 5, shm_next_id: 77, ..Limits::default() };
         writer.set_limits(&limits);
         assert_eq!(directory.limits(), limits);
-        assert_eq!((directory.owner(), directory.limit(0)), (7, 5));
+        assert_eq!((directory.owner(), directory.limit(Limit::Msgmax)), (7, 5));
         writer.set_registered(70000, true);
         assert!(directory.registered(70000) && !directory.registered(70001));
         writer.set_registered(70000, false);

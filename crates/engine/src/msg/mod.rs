@@ -34,10 +34,10 @@ pub use store::{Piece, Pieces};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host, WaitWord};
-use crate::journal::Tx;
+use crate::journal::{Entry, Tx};
 use crate::lock::{self, Locked};
 use crate::object::{Header, LIVE, MAGIC};
-use crate::region::Region;
+use crate::region::{Array, Region};
 use crate::ticket::{Ticket, Tickets};
 use layout::{Map, Part, QUEUE_HEADER, QueueHeader, pair};
 use ring3_abi::{IpcId, Kind, Pid};
@@ -53,6 +53,7 @@ pub struct Queue<'r> {
     map: Map,
     header: &'r Header,
     own: &'r QueueHeader,
+    journal: Array<'r, Entry>,
 }
 
 impl<'r> Queue<'r> {
@@ -62,7 +63,8 @@ impl<'r> Queue<'r> {
         if region.len() < map.len {
             return Err(Error::Spoiled);
         }
-        Ok(Queue { region, geometry, map, header: region.at(0)?, own: region.at(QUEUE_HEADER)? })
+        let journal = map.journal.lies_in(region)?;
+        Ok(Queue { region, geometry, map, header: region.at(0)?, own: region.at(QUEUE_HEADER)?, journal })
     }
 
     /// Makes a zeroed region a new queue. The broker only.
@@ -91,7 +93,7 @@ impl<'r> Queue<'r> {
 
     #[inline]
     fn change(&self) -> Tx<'r> {
-        Tx::begin(self.region, self.header, self.map.journal)
+        Tx::begin(self.region, self.header, self.journal)
     }
 
     #[inline]

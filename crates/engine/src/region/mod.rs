@@ -6,10 +6,13 @@
 //! R3. A mapping without write permission is only read from (the caller keeps to the read-only operations).
 #![allow(unsafe_code)]
 
+mod array;
 pub mod bytes;
 mod link;
 
 pub use link::{Index, Link, LinkCell};
+
+pub use array::Array;
 
 use crate::error::{Error, Result};
 use core::marker::PhantomData;

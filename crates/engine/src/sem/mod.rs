@@ -27,15 +27,15 @@ pub mod word;
 pub use layout::Geometry;
 pub use settle::Undo;
 
-use crate::atomic::{AtomicU64, Relaxed};
+use crate::atomic::{AtomicU32, AtomicU64, Relaxed};
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host, WaitWord};
-use crate::journal::Tx;
+use crate::journal::{Entry, Tx};
 use crate::lock::{self, Locked};
 use crate::object::{Header, LIVE, MAGIC};
-use crate::region::Region;
+use crate::region::{Array, Region};
 use crate::ticket::{Ticket, Tickets};
-use layout::{Map, SET_HEADER, SetHeader, Sleeper};
+use layout::{Map, RowKey, SET_HEADER, SetHeader, Sleeper};
 use ring3_abi::sem::Sembuf;
 use ring3_abi::{IpcId, Kind, Pid};
 
@@ -47,6 +47,10 @@ pub struct Set<'r> {
     map: Map,
     header: &'r Header,
     own: &'r SetHeader,
+    words: Array<'r, AtomicU64>,
+    journal: Array<'r, Entry>,
+    keys: Array<'r, RowKey>,
+    adjustments: Array<'r, AtomicU32>,
 }
 
 impl<'r> Set<'r> {
@@ -56,7 +60,17 @@ impl<'r> Set<'r> {
         if region.len() < map.len {
             return Err(Error::Spoiled);
         }
-        Ok(Set { region, geometry, map, header: region.at(0)?, own: region.at(SET_HEADER)? })
+        Ok(Set {
+            region,
+            geometry,
+            map,
+            header: region.at(0)?,
+            own: region.at(SET_HEADER)?,
+            words: map.words.lies_in(region)?,
+            journal: map.journal.lies_in(region)?,
+            keys: map.keys.lies_in(region)?,
+            adjustments: map.adjustments.lies_in(region)?,
+        })
     }
 
     /// Makes a zeroed region a new set. The broker only.
@@ -85,10 +99,10 @@ impl<'r> Set<'r> {
     }
 
     /// Does one plain operation without the lock, if nothing stands in the way. `false`: call [`Set::semop`].
-    #[inline]
+    #[inline(always)]
     pub fn fast(&self, pid: Pid, now: i64, op: &Sembuf) -> bool {
         let Some(time) = self.time(now) else { return false };
-        match self.map.words.get(self.region, u32::from(op.sem_num)) {
+        match self.words.get(u32::from(op.sem_num)) {
             Ok(word) => word::operate(word, op.sem_op, pid, time),
             Err(_) => false,
         }
@@ -103,7 +117,7 @@ impl<'r> Set<'r> {
 
     #[inline]
     fn word(&self, num: u32) -> Result<&'r AtomicU64> {
-        self.map.words.get(self.region, num)
+        self.words.get(num)
     }
 
     #[inline]
@@ -113,7 +127,7 @@ impl<'r> Set<'r> {
 
     #[inline]
     fn change(&self) -> Tx<'r> {
-        Tx::begin(self.region, self.header, self.map.journal)
+        Tx::begin(self.region, self.header, self.journal)
     }
 
     #[inline]

@@ -2,14 +2,15 @@
 
 use super::Set;
 use super::layout::RowKey;
+use super::rules::Shape;
 use super::scan::Touched;
 use super::sleeper::Asleep;
-use super::word::{self, Taken};
+use super::word::{self, Mark, Taken};
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
-use crate::lock::{self, Held};
+use crate::lock::{self, Held, Locked};
 use crate::region::Index;
 use crate::ticket::{Resumed, Ticket};
 use ring3_abi::Errno;
@@ -60,11 +61,16 @@ impl Ops<'_> {
     pub(super) fn get(self, set: &Set<'_>, n: u32) -> Result<Sembuf> {
         match self {
             Ops::Call(ops) => ops.get(n as usize).copied().ok_or(Error::Spoiled),
-            Ops::Sleeper { ticket, .. } => {
-                let bits = set.stored(ticket, n)?.load(Relaxed);
-                Ok(Sembuf { sem_num: bits as u16, sem_op: (bits >> 16) as i16, sem_flg: (bits >> 32) as i16 })
-            }
+            Ops::Sleeper { ticket, .. } => Ok(Sembuf::from_word(set.stored(ticket, n)?.load(Relaxed))),
         }
+    }
+}
+
+impl<'a> Ops<'a> {
+    /// One after the other, each as a word, which stays in a register.
+    #[inline]
+    pub(super) fn each<'s>(self, set: &'s Set<'_>) -> impl Iterator<Item = Result<u64>> + use<'a, 's> {
+        (0..self.len()).map(move |n| self.get(set, n).map(Sembuf::word))
     }
 }
 
@@ -74,57 +80,90 @@ impl<'r> Set<'r> {
     /// # Errors
     /// `EFBIG` (no such semaphore), `ERANGE` (value or adjustment out of range), `EAGAIN` (IPC_NOWAIT); `Removed`, `Moved`, `Stuck`, `Full`.
     pub fn semop<H: Host>(&self, host: &H, who: Caller, ops: &[Sembuf]) -> Result<Step<()>> {
+        self.semop_of(host, who, ops, Shape::of(ops))
+    }
+
+    /// [`Set::semop`] of operations that were walked along already.
+    // Apart from its caller, whose variables would take the loop's registers.
+    #[inline(never)]
+    pub fn semop_of<H: Host>(&self, host: &H, who: Caller, ops: &[Sembuf], shape: Shape) -> Result<Step<()>> {
         if ops.len() > self.geometry.ops as usize {
             return Err(Error::Full);
         }
-        if ops.iter().any(|op| u32::from(op.sem_num) >= self.geometry.nsems) {
+        if shape.exceeds(ops, self.geometry.nsems.into()) {
             return Err(Error::Errno(Errno::EFBIG));
         }
-        let undo = ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0);
-        let alters = ops.iter().any(|op| op.sem_op != 0);
         let now = host.now();
         let locked = self.lock(host, who)?;
         let held = locked.held();
-        for op in ops {
-            self.take(held, u32::from(op.sem_num))?;
-        }
-        let row = if undo { Some(self.row(who.pid, who.life)?) } else { None };
-        let call = Ops::Call(ops);
+        let row = if shape.undo { Some(self.row(who.pid, who.life)?) } else { None };
         let time = Some(self.time_for(held, now)?);
         let mut tx = self.change();
-        let attempt = self.attempt(held, &mut tx, call, Owner { pid: who.pid, row, time })?;
+        let owner = Owner { pid: who.pid, row, time };
+        let words = ops.iter().map(|op| Ok(op.word()));
+        let attempt = if shape.undo {
+            self.attempt::<true>(held, &mut tx, words, owner)?
+        } else {
+            self.attempt::<false>(held, &mut tx, words, owner)?
+        };
+        if attempt == Attempt::Done {
+            tx.commit();
+            if shape.alters && !self.nobody_sleeps() {
+                return self.serve_after(host, locked, ops, shape.undo);
+            }
+            self.calm(held, ops, shape.undo)?;
+            return Ok(Step::Done(()));
+        }
+        drop(tx);
         let step = match attempt {
-            Attempt::Done => {
-                tx.commit();
-                if !alters || self.nobody_sleeps() {
-                    self.calm(held, ops, undo)?;
-                    return Ok(Step::Done(()));
-                }
-                let mut served = self.served();
-                self.scan(held, host, &mut served, Touched::By(call))?;
-                self.calm(held, ops, undo)?;
-                drop(locked);
-                served.wake(host);
-                return Ok(Step::Done(()));
-            }
-            Attempt::Failed(errno) => {
-                drop(tx);
-                Err(Error::Errno(errno))
-            }
             Attempt::Blocked(n) => {
-                drop(tx);
-                let op = call.get(self, n)?;
-                if i32::from(op.sem_flg) & IPC_NOWAIT != 0 {
-                    Err(Error::Errno(Errno::EAGAIN))
-                } else {
-                    self.sleep(host, who, &Asleep { ops, alters, row, blocked: n }, now).map(Step::Wait)
-                }
+                self.block(held, host, who, &Asleep { ops, alters: shape.alters, row, blocked: n }, now)
             }
+            Attempt::Failed(errno) => Err(Error::Errno(errno)),
+            Attempt::Done => Ok(Step::Done(())),
         };
         if !matches!(step, Ok(Step::Wait(_))) {
-            self.calm(held, ops, undo)?;
+            self.calm(held, ops, shape.undo)?;
         }
         step
+    }
+
+    /// Serves sleepers after a call's operations were done.
+    #[inline(never)]
+    fn serve_after<H: Host>(
+        &self,
+        host: &H,
+        locked: Locked<'r, '_, H>,
+        ops: &[Sembuf],
+        undo: bool,
+    ) -> Result<Step<()>> {
+        let mut served = self.served();
+        self.scan(locked.held(), host, &mut served, Touched::By(Ops::Call(ops)))?;
+        self.calm(locked.held(), ops, undo)?;
+        drop(locked);
+        served.wake(host);
+        Ok(Step::Done(()))
+    }
+
+    /// What a call does that must wait: it sleeps, or does not want to.
+    #[inline(never)]
+    fn block<H: Host>(
+        &self,
+        held: Held<'_>,
+        host: &H,
+        who: Caller,
+        call: &Asleep<'_>,
+        now: i64,
+    ) -> Result<Step<()>> {
+        let op = call.ops.get(call.blocked as usize).ok_or(Error::Spoiled)?;
+        if i32::from(op.sem_flg) & IPC_NOWAIT != 0 {
+            return Err(Error::Errno(Errno::EAGAIN));
+        }
+        // The attempt has taken the words up to the one that blocks; a ticket's words are slow, all of them (I3).
+        for op in call.ops {
+            self.take(held, u32::from(op.sem_num))?;
+        }
+        self.sleep(host, who, call, now).map(Step::Wait)
     }
 
     /// Goes on with a sleeping call.
@@ -144,38 +183,37 @@ impl<'r> Set<'r> {
     }
 
     /// Tries a call's operations, one after the other, each seeing what those before it did. Unless all are done the change must be dropped.
+    /// Words are taken as they are reached: what a word was before that is what the call would have found if it had come a moment later.
     // Inlined, because an answer through memory is written by halves and read whole, which stalls the reader for some twelve cycles.
+    // Without `UNDO` nothing is known of adjustments, for operations of which none has SEM_UNDO.
     #[inline(always)]
-    pub(super) fn attempt(
+    pub(super) fn attempt<const UNDO: bool>(
         &self,
         held: Held<'_>,
         tx: &mut Tx<'r>,
-        ops: Ops<'_>,
+        ops: impl Iterator<Item = Result<u64>>,
         owner: Owner,
     ) -> Result<Attempt> {
-        for n in 0..ops.len() {
-            let op = ops.get(self, n)?;
+        let later = Mark::of(owner.pid);
+        let (mut n, mut mark) = (0, owner.time.map_or(later, |time| later.at(time)));
+        for op in ops {
+            let op = Sembuf::from_word(op?);
             let num = u32::from(op.sem_num);
             let word = self.take(held, num)?;
             let seen = word.seen();
             let value = seen.value() + i32::from(op.sem_op);
-            if (op.sem_op == 0 && value != 0) || value < 0 {
-                return Ok(Attempt::Blocked(n));
+            if !(0..=SEMVMX).contains(&value) || (op.sem_op == 0 && value != 0) {
+                let waits = value < 0 || op.sem_op == 0;
+                return Ok(if waits { Attempt::Blocked(n) } else { Attempt::Failed(Errno::ERANGE) });
             }
-            if value > SEMVMX {
-                return Ok(Attempt::Failed(Errno::ERANGE));
-            }
-            if op.sem_flg & SEM_UNDO != 0 {
+            if UNDO && op.sem_flg & SEM_UNDO != 0 {
                 let row = owner.row.ok_or(Error::Spoiled)?;
                 if !self.adjust(tx, row, num, -i32::from(op.sem_op))? {
                     return Ok(Attempt::Failed(Errno::ERANGE));
                 }
             }
-            let mut new = seen.with_value(value).with_pid(owner.pid);
-            if let (0, Some(time)) = (n, owner.time) {
-                new = new.with_time(time);
-            }
-            word.put(tx, new)?;
+            word.put(tx, seen.marked(value, mark))?;
+            (n, mark) = (n + 1, later);
         }
         Ok(Attempt::Done)
     }
@@ -228,6 +266,7 @@ impl<'r> Set<'r> {
     }
 
     /// After a slow operation: lets go of the semaphores that nobody waits for, unless slow operations come in rows.
+    #[inline]
     fn calm(&self, held: Held<'_>, ops: &[Sembuf], undo: bool) -> Result<()> {
         let left = if undo || ops.len() > 1 {
             HYSTERESIS
@@ -235,13 +274,15 @@ impl<'r> Set<'r> {
             self.own.hysteresis.load(Relaxed).saturating_sub(1)
         };
         self.own.hysteresis.store(left, Relaxed);
-        if left == 0 {
-            for op in ops {
-                self.release_unless_named(held, u32::from(op.sem_num))?;
-            }
-            self.unlink_idle()?;
+        if left == 0 { self.let_go(held, ops) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn let_go(&self, held: Held<'_>, ops: &[Sembuf]) -> Result<()> {
+        for op in ops {
+            self.release_unless_named(held, u32::from(op.sem_num))?;
         }
-        Ok(())
+        self.unlink_idle()
     }
 
     /// Gives a semaphore's word to compare-and-swaps again, if no sleeper names it. No change is under way.

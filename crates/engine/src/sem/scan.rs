@@ -138,7 +138,7 @@ impl<'r> Set<'r> {
     ) -> Result<Attempt> {
         let (ops, owner) = (self.ops_of(ticket, record), self.owner_of(record));
         let mut tx = self.change();
-        let attempt = match self.attempt(held, &mut tx, ops, owner)? {
+        let attempt = match self.attempt::<true>(held, &mut tx, ops.each(self), owner)? {
             Attempt::Blocked(n) => {
                 drop(tx);
                 record.own.set_blocked(n);

@@ -39,7 +39,7 @@ impl<'r> Set<'r> {
     /// `Stuck` if a living process keeps the lock: try again later.
     pub fn settle<H: Host>(&self, host: &H, dead: Pid, who: Caller, undo: Undo) -> Result<()> {
         let (locked, was_held) = seize(self.header, host, dead, who)?;
-        rollback(self.region, self.header, self.map.journal)?;
+        rollback(self.region, self.header, self.journal)?;
         if self.header.state.load(Relaxed) == LIVE {
             let of_the_dead = |record: Record<'_>| record.pid() == dead;
             self.tickets().for_each(of_the_dead, |ticket, record| self.end(ticket, record))?;

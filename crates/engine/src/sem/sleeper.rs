@@ -108,10 +108,7 @@ impl<'r> Set<'r> {
         let (ticket, record) = self.tickets().take_to_wait(&mut tx, who, now)?;
         // DEATH: before the commit the ticket is free, and what it holds means nothing.
         for (i, op) in call.ops.iter().enumerate() {
-            let bits = u64::from(op.sem_num)
-                | u64::from(op.sem_op as u16) << 16
-                | u64::from(op.sem_flg as u16) << 32;
-            self.stored(ticket, i as u32)?.store(bits, Relaxed);
+            self.stored(ticket, i as u32)?.store(op.word(), Relaxed);
         }
         record.own.count.store(call.ops.len() as u32, Relaxed);
         record.own.set_blocked(call.blocked);

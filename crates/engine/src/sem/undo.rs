@@ -43,7 +43,21 @@ impl<'r> Set<'r> {
     }
 
     /// The process's row, made if it has none. # Errors: `Full`.
+    #[inline]
     pub(super) fn row(&self, pid: Pid, life: Life) -> Result<Index<RowKey>> {
+        // Its own place, where it mostly is, needs no walk.
+        if let Some(row) = self.window(pid).next()
+            && let Ok(key) = self.key(row)
+            && key.pid.load(Relaxed) == pid
+        {
+            name_life(key, life);
+            return Ok(row);
+        }
+        self.row_elsewhere(pid, life)
+    }
+
+    #[inline(never)]
+    fn row_elsewhere(&self, pid: Pid, life: Life) -> Result<Index<RowKey>> {
         let mut free = None;
         for row in self.window(pid) {
             let key = self.key(row)?;
@@ -118,7 +132,12 @@ impl<'r> Set<'r> {
     #[inline]
     fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
         let alone = key.next.load().is_none() && key.prev.load().is_none();
-        if alone || self.has_some(row)? { Ok(()) } else { self.unlink_row(tx, key) }
+        if alone { Ok(()) } else { self.unlink_unless_some(tx, row, key) }
+    }
+
+    #[inline(never)]
+    fn unlink_unless_some(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
+        if self.has_some(row)? { Ok(()) } else { self.unlink_row(tx, key) }
     }
 
     /// Unlinks the only row if it has no adjustments: operations without SEM_UNDO prevail.
@@ -229,13 +248,13 @@ impl<'r> Set<'r> {
 
     #[inline]
     pub(super) fn key(&self, row: Index<RowKey>) -> Result<&'r RowKey> {
-        self.map.keys.element(self.region, row)
+        self.keys.element(row)
     }
 
     /// Whose the row is that a link means.
     #[inline]
     fn linked(&self, link: Link<RowKey>) -> Result<&'r RowKey> {
-        self.map.keys.linked(self.region, link)
+        self.keys.linked(link)
     }
 
     /// The row that a link means, and whose it is.
@@ -247,7 +266,7 @@ impl<'r> Set<'r> {
 
     #[inline]
     fn cell(&self, row: Index<RowKey>, num: u32) -> Result<&'r AtomicU32> {
-        self.map.adjustments.get(self.region, self.map.adjustment(self.geometry.nsems, row, num)?)
+        self.adjustments.get(self.map.adjustment(self.geometry.nsems, row, num)?)
     }
 
     /// Whether a row's adjustments count (U4).
@@ -268,7 +287,7 @@ impl<'r> Set<'r> {
     }
 
     /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
-    #[inline]
+    #[inline(always)]
     pub(super) fn adjust(&self, tx: &mut Tx<'r>, row: Index<RowKey>, num: u32, by: i32) -> Result<bool> {
         let (key, cell) = (self.key(row)?, self.cell(row, num)?);
         let counts = self.is_of_epoch(key);
@@ -293,6 +312,7 @@ impl<'r> Set<'r> {
 
     /// Clears a row of another epoch, and makes it one of the set's (U4).
     #[cold]
+    #[inline(never)]
     fn begin_epoch(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
         // DEATH: while the epoch differs the row counts as zero, so clearing it needs no journal.
         for n in 0..self.geometry.nsems {

@@ -101,8 +101,10 @@ impl<'r> Set<'r> {
             }
         }
         let owner = self.owner_of(record);
-        let blocked =
-            matches!(self.attempt(Held::alone(), &mut self.change(), ops, owner)?, Attempt::Blocked(_));
+        let blocked = matches!(
+            self.attempt::<true>(Held::alone(), &mut self.change(), ops.each(self), owner)?,
+            Attempt::Blocked(_)
+        );
         Ok(if blocked { Ok(()) } else { Err("a ticket waits that could go on") })
     }
 

@@ -73,6 +73,13 @@ impl Snapshot {
         Snapshot(self.0 & !VALUE | (value as u64 & VALUE))
     }
 
+    /// With another value (0 to SEMVMX) and what an operation's mark says, and slow.
+    #[inline]
+    pub fn marked(self, value: i32, mark: Mark) -> Snapshot {
+        debug_assert!((0..=SEMVMX).contains(&value));
+        Snapshot(self.0 & mark.kept | mark.bits | value as u64)
+    }
+
     /// With another process.
     #[inline]
     pub fn with_pid(self, pid: Pid) -> Snapshot {
@@ -83,6 +90,28 @@ impl Snapshot {
     #[inline]
     pub fn with_time(self, time: u64) -> Snapshot {
         Snapshot(self.0 & (u64::MAX >> (64 - TIME_SHIFT)) | time.min(TIME_MAX) << TIME_SHIFT)
+    }
+}
+
+/// What operations leave in a word besides the value: the process, and perhaps the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// Which bits of the word stay.
+    kept: u64,
+    bits: u64,
+}
+
+impl Mark {
+    /// Of a process, whose time stays as it was.
+    #[inline]
+    pub fn of(pid: Pid) -> Mark {
+        Mark { kept: u64::MAX << TIME_SHIFT, bits: Snapshot(0).with_pid(pid).0 }
+    }
+
+    /// With a time.
+    #[inline]
+    pub fn at(self, time: u64) -> Mark {
+        Mark { kept: 0, bits: Snapshot(self.bits).with_time(time).0 }
     }
 }
 
@@ -108,17 +137,18 @@ pub fn read(word: &AtomicU64) -> Snapshot {
 
 /// Does one operation without the lock, if the word is not slow and the operation need not wait and stays in range.
 /// Answers whether it did.
-#[inline]
+#[inline(always)]
 pub fn operate(word: &AtomicU64, op: i16, pid: Pid, time: u64) -> bool {
     let mut seen = Snapshot(word.load(Relaxed));
+    // All of a word that is not its value.
+    let rest = Snapshot(FAST).with_pid(pid).with_time(time).0;
     loop {
         let value = seen.value() + i32::from(op);
         if seen.slow() || !(0..=SEMVMX).contains(&value) || (op == 0 && value != 0) {
             return false;
         }
-        let new = seen.with_value(value).with_pid(pid).with_time(time);
         // ORDERING: AcqRel: a post publishes what the caller did before, a wait sees what the poster did before.
-        match word.compare_exchange_weak(seen.0, new.0, AcqRel, Relaxed) {
+        match word.compare_exchange_weak(seen.0, rest | value as u64, AcqRel, Relaxed) {
             Ok(_) => return true,
             Err(now) => seen = Snapshot(now),
         }
@@ -153,7 +183,8 @@ impl Taken<'_> {
     /// Writes it, in a change. The word stays slow.
     #[inline]
     pub fn put(self, tx: &mut Tx<'_>, new: Snapshot) -> Result<()> {
-        tx.set64(self.word, new.0 & !FAST)
+        // It stands there still: nobody else writes a word that is taken.
+        tx.replace64(self.word, self.seen.0, new.0 & !FAST)
     }
 
     /// Gives the word to compare-and-swaps again (S2). No ticket names the semaphore, and no change that wrote the word is under way.

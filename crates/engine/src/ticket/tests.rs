@@ -25,7 +25,7 @@ const JOURNAL: Table<Entry> = Table::new(256, 32);
 const TICKETS: Table<Place> = Table::new(1024, 4);
 
 fn change(region: Region<'_>) -> Tx<'_> {
-    Tx::begin(region, region.at::<Header>(0).unwrap(), JOURNAL)
+    Tx::begin(region, region.at::<Header>(0).unwrap(), JOURNAL.lies_in(region).unwrap())
 }
 
 /// Runs a test with one ticket that waits.

@@ -10,7 +10,29 @@ use ring3_abi::Errno;
 
 unsafe extern "C" {
     fn ring3_copy(to: *mut u8, from: *const u8, len: usize) -> isize;
+    fn ring3_read_6(from: *const u8) -> Read;
+    fn ring3_read_8(from: *const u8) -> Read;
     static ring3_copy_end: u8;
+}
+
+/// What was read, and 0; or anything, and an error number below 0. Two registers on every machine.
+#[repr(C)]
+struct Read {
+    value: u64,
+    error: isize,
+}
+
+/// Reads `LEN` bytes, 6 or 8, at an address that may lead nowhere: they become the low ones of a word.
+///
+/// # Errors
+/// As [`copy_from_user`].
+#[inline(always)]
+pub fn read_word<const LEN: usize>(from: usize) -> Result<u64, Errno> {
+    let from = from as *const u8;
+    const { assert!(LEN == 6 || LEN == 8) }
+    // SAFETY: the address may be anything: a fault leads to the EFAULT exit.
+    let read = unsafe { if LEN == 6 { ring3_read_6(from) } else { ring3_read_8(from) } };
+    if read.error == 0 { Ok(read.value) } else { Err(Errno::EFAULT) }
 }
 
 /// Copies from an address that may lead nowhere.

@@ -34,5 +34,6 @@ pub const CREAT: usize = usize::MAX - 3;
 /// What a filter of system calls sees of the machine (AUDIT_ARCH_AARCH64).
 pub const AUDIT_ARCH: u32 = 0xc000_00b7;
 
-/// The vDSO's names of clock_gettime and getcpu; it has no getcpu.
-pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 2] = [c"__kernel_clock_gettime", c"__kernel_getcpu"];
+/// The vDSO's names of clock_gettime, getcpu and time; it has neither of the last two.
+pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 3] =
+    [c"__kernel_clock_gettime", c"__kernel_getcpu", c"__kernel_time"];

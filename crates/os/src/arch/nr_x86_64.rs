@@ -23,5 +23,6 @@ numbers! {
 /// What a filter of system calls sees of the machine (AUDIT_ARCH_X86_64).
 pub const AUDIT_ARCH: u32 = 0xc000_003e;
 
-/// The vDSO's names of clock_gettime and getcpu.
-pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 2] = [c"__vdso_clock_gettime", c"__vdso_getcpu"];
+/// The vDSO's names of clock_gettime, getcpu and time.
+pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 3] =
+    [c"__vdso_clock_gettime", c"__vdso_getcpu", c"__vdso_time"];

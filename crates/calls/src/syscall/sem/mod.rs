@@ -14,6 +14,6 @@ mod semget;
 mod semop;
 mod set;
 
-pub use semctl::{Semun, semctl};
+pub use semctl::{Semun, semctl, semctl_at_once};
 pub use semget::semget;
-pub use semop::{semop, semtimedop};
+pub use semop::{Quick, semop, semop_after, semop_at_once, semtimedop};

@@ -4,17 +4,18 @@ use crate::object::open;
 use crate::object::record::{self, Handle, Object};
 use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
+use crate::process::identity::Identity;
 use crate::process::{self, identity, lives, own_life};
 use crate::syscall::proxy;
 use crate::syscall::sem::scratch::with_memory;
 use crate::syscall::sem::set::{KIND, set_of, settle};
-use crate::thread::section::{self, Entry};
+use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
-use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::sem::{SEM_UNDO, Sembuf};
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::sem::{Set, rules};
+use ring3_engine::sem::Set;
+use ring3_engine::sem::rules::{self, Shape};
 use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
 use ring3_os::time::{self, Timespec};
 use ring3_os::user::UserPtr;
@@ -24,15 +25,24 @@ use ring3_wire::request::Limit;
 const FEW: usize = 64;
 
 /// semop(2).
-#[inline]
 pub fn semop(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
-    if nsops == 1 {
-        match one(id, sops) {
-            Quick::Done(result) => return result,
-            Quick::Long => {}
-        }
+    semop_after(semop_at_once(id, sops, nsops), id, sops, nsops)
+}
+
+/// semop(2) if it can be done at once.
+#[inline(always)]
+pub fn semop_at_once(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Quick {
+    if nsops == 1 { one(id, sops, |set, _| !set.has_adjustments()) } else { Quick::Long }
+}
+
+/// semop(2) after it was tried at once.
+#[inline]
+pub fn semop_after(tried: Quick, id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
+    match tried {
+        Quick::Done => Ok(0),
+        Quick::Adjusted => among_adjustments(id, sops, Deadline::NEVER),
+        Quick::Long => timed(id, sops, nsops, Deadline::NEVER),
     }
-    timed(id, sops, nsops, Deadline::NEVER)
 }
 
 /// semtimedop(2). The timeout counts from now, once.
@@ -44,9 +54,10 @@ pub fn semtimedop(
 ) -> Result<usize, Errno> {
     let Some(timeout) = timeout.given() else { return semop(id, sops, nsops) };
     let until = deadline(timeout.read()?);
-    if nsops == 1 && until.is_some() {
-        match one(id, sops) {
-            Quick::Done(result) => return result,
+    if let (1, Some(until)) = (nsops, until) {
+        match one(id, sops, |set, _| !set.has_adjustments()) {
+            Quick::Done => return Ok(0),
+            Quick::Adjusted => return among_adjustments(id, sops, until),
             Quick::Long => {}
         }
     }
@@ -65,31 +76,62 @@ fn deadline(timeout: Timespec) -> Option<Deadline> {
 }
 
 /// What came of a quick try.
-enum Quick {
-    Done(Result<usize, Errno>),
-    /// Go the long way, which finds every error in its order, and settles who has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quick {
+    /// It is done.
+    Done,
+    /// Somebody has adjustments in the set: those that have ended come first.
+    Adjusted,
+    /// Go the long way, which finds every error in its order.
     Long,
 }
 
-/// A call of one plain operation that can be done at once: one compare-and-swap, no lock.
+/// A call of one plain operation that can be done at once: one compare-and-swap, no lock. `settled` says whether nobody with adjustments may have
+/// ended.
 #[inline(always)]
-fn one(id: IpcId, sops: UserPtr<Sembuf>) -> Quick {
-    let page = identity::current();
-    let _section = section::enter();
-    let Some(object) = record::find(KIND, id, page) else { return Quick::Long };
-    let op = match sops.read() {
-        Ok(op) => op,
-        Err(errno) => return Quick::Done(Err(errno)),
-    };
-    let wanted = if op.sem_op == 0 { READ } else { WRITE };
-    if op.sem_flg & SEM_UNDO != 0 || !object.is_writable() || object.permit(wanted).is_err() {
+fn one(id: IpcId, sops: UserPtr<Sembuf>, settled: impl FnOnce(&Set<'_>, &Identity) -> bool) -> Quick {
+    let section = section::enter();
+    match one_in_section(id, sops, settled) {
+        // Apart from the others, so that nothing is kept or asked for their sake behind the section's end.
+        Quick::Done => {
+            drop(section);
+            Quick::Done
+        }
+        other => other,
+    }
+}
+
+#[inline(always)]
+fn one_in_section(
+    id: IpcId,
+    sops: UserPtr<Sembuf>,
+    settled: impl FnOnce(&Set<'_>, &Identity) -> bool,
+) -> Quick {
+    // First, while little has to be kept over the call.
+    let now = Agent.now();
+    let Ok(word) = sops.read_word::<{ size_of::<Sembuf>() }>() else { return Quick::Long };
+    let op = Sembuf::from_word(word);
+    if op.sem_flg & SEM_UNDO != 0 {
         return Quick::Long;
     }
+    let page = identity::current();
+    let Some(object) = record::find(KIND, id, page) else { return Quick::Long };
     let Handle::Set(set) = &object.handle else { return Quick::Long };
-    if lives::all_live(set, page) && set.fast(page.pid(), Agent.now(), &op) {
-        Quick::Done(Ok(0))
-    } else {
-        Quick::Long
+    if !object.direct {
+        return Quick::Long;
+    }
+    if !settled(set, page) {
+        return Quick::Adjusted;
+    }
+    if set.fast(page.pid(), now, &op) { Quick::Done } else { Quick::Long }
+}
+
+/// A call of one operation on a set in which somebody has adjustments.
+#[inline(never)]
+fn among_adjustments(id: IpcId, sops: UserPtr<Sembuf>, until: Deadline) -> Result<usize, Errno> {
+    match one(id, sops, lives::all_live) {
+        Quick::Done => Ok(0),
+        Quick::Adjusted | Quick::Long => timed(id, sops, 1, until),
     }
 }
 
@@ -100,67 +142,139 @@ fn timed(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize, until: Deadline) -> Res
     // The kernel's count is an unsigned int.
     let nsops = nsops as u32 as usize;
     rules::check_count(nsops, process::limit(Limit::Semopm)?)?;
-    with_ops(sops, nsops, |ops| {
-        if id < 0 || until == INVALID {
-            return Err(Errno::EINVAL);
-        }
-        // Held before there is an adjustment, so that no death falls between.
-        let life = if rules::claims_row(ops) { own_life::hold(page) } else { 0 };
-        operate(&entry, id, ops, until, Caller { life, ..process::caller(page) })
-    })
+    let mut few = [MaybeUninit::<Sembuf>::uninit(); FEW];
+    let Some(room) = few.get_mut(..nsops) else { return many(&entry, id, sops, nsops, until, page) };
+    let ops: &[Sembuf] = if let [only] = room {
+        core::slice::from_ref(only.write(Sembuf::from_word(sops.read_word::<{ size_of::<Sembuf>() }>()?)))
+    } else {
+        sops.read_slice(room)?
+    };
+    let shape = Shape::of(ops);
+    let call = Call { entry: &entry, id, ops, shape, until, who: caller(&entry, page, shape) };
+    let section = entry.section();
+    // The way of most calls, straight; whatever is different is left to operate().
+    if let Some(object) = record::find(KIND, id, page)
+        && let Handle::Set(set) = &object.handle
+        && object.direct
+        && until != INVALID
+        && lives::all_live(set, page)
+        && !shape.exceeds(ops, set.nsems().into())
+    {
+        return match set.semop_of(&Agent, call.who, ops, shape) {
+            Ok(Step::Done(())) => Ok(0),
+            other => call.conclude(section, object, set, other),
+        };
+    }
+    drop(section);
+    call.operate()
 }
 
-/// Copies the caller's operations in, to the stack or to memory mapped for the call.
-fn with_ops<R>(
+/// Who calls, with a life that is held before there is an adjustment, so that no death falls between.
+#[inline(always)]
+fn caller(entry: &Entry, page: &Identity, shape: Shape) -> Caller {
+    let life = if shape.undo { own_life::hold(page) } else { 0 };
+    Caller { pid: page.pid(), tid: identity::tid_of(entry.thread()), life }
+}
+
+/// Operations that do not fit on the stack.
+#[inline(never)]
+fn many(
+    entry: &Entry,
+    id: IpcId,
     sops: UserPtr<Sembuf>,
     nsops: usize,
-    run: impl FnOnce(&[Sembuf]) -> Result<R, Errno>,
-) -> Result<R, Errno> {
-    let mut few = [MaybeUninit::uninit(); FEW];
-    if let Some(room) = few.get_mut(..nsops) {
-        return run(sops.read_slice(room)?);
-    }
+    until: Deadline,
+    page: &Identity,
+) -> Result<usize, Errno> {
     with_memory(nsops * size_of::<Sembuf>(), |memory| {
         sops.bytes(memory.len()).read(memory)?;
         // SAFETY: the memory starts at a page, holds nsops operations, and any bits are a Sembuf.
-        run(unsafe { core::slice::from_raw_parts(memory.as_ptr().cast(), nsops) })
+        let ops = unsafe { core::slice::from_raw_parts(memory.as_ptr().cast(), nsops) };
+        let shape = Shape::of(ops);
+        Call { entry, id, ops, shape, until, who: caller(entry, page, shape) }.operate()
     })
 }
 
-fn operate(entry: &Entry, id: IpcId, ops: &[Sembuf], until: Deadline, who: Caller) -> Result<usize, Errno> {
-    let mut tries = Tries::default();
-    let mut settled = false;
-    loop {
-        let section = section::enter();
-        let object = open::open(KIND, id)?;
-        if !settled {
-            settle(object);
-            settled = true;
+/// A call's arguments, copied in and looked at.
+struct Call<'a> {
+    entry: &'a Entry,
+    id: IpcId,
+    ops: &'a [Sembuf],
+    shape: Shape,
+    until: Deadline,
+    who: Caller,
+}
+
+impl Call<'_> {
+    #[inline(never)]
+    fn operate(&self) -> Result<usize, Errno> {
+        let &Call { entry, id, ops, shape, until, who } = self;
+        if id < 0 || until == INVALID {
+            return Err(Errno::EINVAL);
         }
-        let refusal = rules::check_ops(ops, object.entry.size, |wanted| object.permit(wanted)).err();
-        if let Some(errno) = refusal.filter(|_| !rules::claims_row(ops)) {
-            return Err(errno);
+        let mut tries = Tries::default();
+        let mut settled = false;
+        loop {
+            let section = entry.section();
+            let object = open::open(KIND, id)?;
+            if !settled {
+                settle(object);
+                settled = true;
+            }
+            let refusal = shape.check(ops, object.entry.size, |wanted| object.permit(wanted)).err();
+            if let Some(errno) = refusal.filter(|_| !shape.undo) {
+                return Err(errno);
+            }
+            let set = match &object.handle {
+                Handle::Set(set) if object.is_writable() => set,
+                _ => {
+                    drop(section);
+                    return proxy::semop(entry, id, ops, until, Blocking::Allowed);
+                }
+            };
+            if let Some(errno) = refusal {
+                // The call fails either way.
+                let _ = set.claim_row(&Agent, who);
+                return Err(errno);
+            }
+            match set.semop_of(&Agent, who, ops, shape) {
+                Ok(Step::Done(())) => return Ok(0),
+                Ok(Step::Wait(ticket)) => return self.wait(section, object, set, ticket),
+                Err(error) => recover(object, error, &mut tries)?,
+            }
         }
-        let set = match &object.handle {
-            Handle::Set(set) if object.is_writable() => set,
-            _ => {
+    }
+
+    /// What a call comes to that was not done the first time.
+    #[inline(never)]
+    fn conclude(
+        &self,
+        section: Section,
+        object: &'static Object,
+        set: &'static Set<'static>,
+        tried: Result<Step<()>, Error>,
+    ) -> Result<usize, Errno> {
+        match tried {
+            Ok(Step::Done(())) => Ok(0),
+            Ok(Step::Wait(ticket)) => self.wait(section, object, set, ticket),
+            Err(error) => {
+                recover(object, error, &mut Tries::default())?;
                 drop(section);
-                return proxy::semop(entry, id, ops, until, Blocking::Allowed);
+                self.operate()
             }
-        };
-        if let Some(errno) = refusal {
-            // The call fails either way.
-            let _ = set.claim_row(&Agent, who);
-            return Err(errno);
         }
-        match set.semop(&Agent, who, ops) {
-            Ok(Step::Done(())) => return Ok(0),
-            Ok(Step::Wait(ticket)) => {
-                let mut call = Operation { object, set, who, ops, entry };
-                return sleeping::wait(entry, section, &mut call, ticket, until, Cancel::Never).map(|()| 0);
-            }
-            Err(error) => recover(object, error, &mut tries)?,
-        }
+    }
+
+    fn wait(
+        &self,
+        section: Section,
+        object: &'static Object,
+        set: &'static Set<'static>,
+        ticket: Ticket,
+    ) -> Result<usize, Errno> {
+        let &Call { entry, ops, until, who, .. } = self;
+        let mut call = Operation { object, set, who, ops, entry };
+        sleeping::wait(entry, section, &mut call, ticket, until, Cancel::Never).map(|()| 0)
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn settle_in_time(object: &Object) {
 }
 
 /// The set of an object that is mapped.
+#[inline]
 pub(super) fn set_of(object: &Object) -> Option<&Set<'static>> {
     match &object.handle {
         Handle::Set(set) => Some(set),
