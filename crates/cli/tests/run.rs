@@ -59,10 +59,25 @@ fn it_lasts_as_long_as_the_last_descendant() {
     assert_eq!(said.out, "late\n");
 }
 
-/// Starts CMD in a group of its own and waits for its first line.
+/// The signals that these tests send.
+const SENT: [Signal; 7] =
+    [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::ALARM];
+
+/// Starts CMD in a group of its own and waits for its first line. None of the signals is ignored, whatever this test has inherited: a shell's
+/// background processes ignore SIGINT, and bash cannot trap what it was started with ignored.
 fn start(place: &Place, script: &str) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut command = place.ring3(&["run", "-q", "--", "bash", "-c", script]);
-    let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().expect("ring3 starts");
+    command.process_group(0).stdout(Stdio::piped());
+    // SAFETY: signal(2) is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            SENT.iter().for_each(|signal| {
+                libc::signal(signal.as_raw(), libc::SIG_DFL);
+            });
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().expect("ring3 starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     lines.read_line(&mut line).expect("a line");
@@ -76,9 +91,7 @@ fn pid(child: &Child) -> Pid {
 
 #[test]
 fn signals_reach_cmd() {
-    for signal in
-        [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::ALARM]
-    {
+    for signal in SENT {
         let place = Place::new();
         let number = signal.as_raw();
         let script = format!("trap 'exit 50' {number}; echo ready; while :; do sleep 0.01; done");
