@@ -30,7 +30,7 @@ $ring3 stop $name >/dev/null 2>"$dir/err" || { cat "$dir/err"; exit 1; }
 echo x >&"${COPROC[1]}"; wait $COPROC_PID
 $ring3 serve $name --daemon >/dev/null
 coproc $ring3 run --in $name -- "$dir/idle"
-read -r said <&"${COPROC[0]}"; echo y >&"${COPROC[1]}"; read -r said <&"${COPROC[0]}"
+read -r said <&"${COPROC[0]}"; printf y >&"${COPROC[1]}"; read -r said <&"${COPROC[0]}"
 [ "$said" = 1 ] || { echo "not served: $said"; exit 1; }
 if $ring3 stop $name >/dev/null 2>&1; then echo "ended although a program holds something"; exit 1; fi
 echo >&"${COPROC[1]}"; wait $COPROC_PID
