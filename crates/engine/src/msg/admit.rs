@@ -1,8 +1,8 @@
 //! Sending for sleeping senders when room appears. kernel: ss_wakeup(), and what the senders that it wakes do.
 //!
 //! The kernel wakes, in their order, the sleepers whose message would fit now, each looked at alone, and moves the others to the end. The
-//! woken ones then try one after the other, and those that find the room gone again go to the end, too. Here the same happens at
-//! once, and a message that fits is sent on the spot.
+//! woken ones then try one after the other: one that has lost its right ends with EACCES, and those that find the room gone again go to the
+//! end, too. Here the same happens at once, and a message that fits is sent on the spot.
 //!
 //! # Death
 //! Putting the queue in its new order is one change, every message sent another. `settle` runs it all again.
@@ -35,7 +35,8 @@ impl<'r> Queue<'r> {
         for _ in 0..fitting {
             let Some(first) = self.tickets().walk(&self.own.senders).next() else { return Ok(()) };
             let (ticket, record) = first?;
-            if self.sender_fits(record)? {
+            // A sender that was woken is refused before it looks for room. kernel: do_msgsnd() asks ipcperms() first.
+            if record.verdict() != 0 || self.sender_fits(record)? {
                 self.send_for(host, served, ticket, record, now)?;
             } else {
                 let mut tx = self.change();

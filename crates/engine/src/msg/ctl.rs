@@ -117,8 +117,8 @@ impl<'r> Queue<'r> {
     }
 
     /// Decides again which sleepers may go on sleeping here, after the permissions changed. Receivers who may not get EACCES now; senders who may not sleep
-    /// on until there is room for their message, and get EACCES then. kernel: msgctl_down() wakes every receiver, which begins again;
-    /// do_msgsnd() looks at the permission again when there is room.
+    /// on until they would be woken because there is room for their message, and get EACCES then, though others may have taken the room. kernel:
+    /// msgctl_down() wakes every receiver, which begins again; do_msgsnd() looks at the permission again when it is woken.
     pub fn judge<H: Host>(
         &self,
         host: &H,

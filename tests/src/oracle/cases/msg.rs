@@ -536,6 +536,29 @@ case msgctl: IPC_SET takes a sleeping sender's right and gives it back
 0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
 0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
 
+case msgctl: IPC_SET makes room that the first of two senders takes, and the second has lost its right
+0: q = msgget(IPC_PRIVATE, 0666)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0666 qbytes=1})
+1: become(1000, 1000)
+0: msgsnd(q, {1 aa}, _, 0)
+1: msgsnd(q, {2 bb}, _, 0)
+2: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0644 qbytes=3})
+2: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
+
+case msgrcv: makes room that the first of two senders takes, and the second has lost its right
+0: q = msgget(IPC_PRIVATE, 0666)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0666 qbytes=3})
+0: msgsnd(q, {1 aaa}, _, 0)
+1: become(1000, 1000)
+2: msgsnd(q, {2 bb}, _, 0)
+1: msgsnd(q, {3 cc}, _, 0)
+3: msgsnd(q, {4 dddd}, _, 0)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0644 qbytes=3})
+0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
+0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
+0: msgctl(q, IPC_SET, {uid=0 gid=0 mode=0644 qbytes=4})
+0: msgrcv(q, OUT, 10, 0, IPC_NOWAIT)
+
 case msgctl: who may set and remove
 0: q = msgget(IPC_PRIVATE, 0666)
 0: r = msgget(IPC_PRIVATE, 0000)
