@@ -1,7 +1,7 @@
 //! User, groups and capabilities. setuid(2) and its sisters, capset(2).
 
 use crate::next;
-use ring3_calls::process::credentials;
+use ring3_calls::syscall::credentials;
 
 macro_rules! changers {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*);)*) => {$(

@@ -154,7 +154,7 @@ fn refresh(
 }
 
 /// Lets an old record's mapping go (O3). The record is not published any more.
-fn release(cell: &Cell, old: &'static Object) {
+pub(super) fn release(cell: &Cell, old: &'static Object) {
     reclaim::retire(core::ptr::from_ref(old) as usize, old.base, old.len);
     if old.len == 0 {
         return;

@@ -92,11 +92,16 @@ pub(crate) fn make_room() {
     }
 }
 
-fn reclaim(worth: usize) {
-    let retired = RETIRED_COUNT.load(Relaxed);
+/// Whether nothing can be using a region, other than the caller (R2).
+pub(super) fn is_idle() -> bool {
     // ORDERING: Acquire pairs with Asleep's drop (R2).
     let in_use = ASLEEP.load(Acquire) != 0 || pin::some_kept() || identity::in_company();
-    if retired < worth || in_use || !process::is_single_threaded() {
+    !in_use && process::is_single_threaded()
+}
+
+fn reclaim(worth: usize) {
+    let retired = RETIRED_COUNT.load(Relaxed);
+    if retired < worth || !is_idle() {
         return;
     }
     for (retired, spare) in RETIRED.iter().zip(&REUSABLE).take(retired) {

@@ -140,6 +140,12 @@ impl Object {
         self.mapped & needed == needed
     }
 
+    /// Whether the mapping allows nothing beyond certain rights: without the right to read there is none.
+    pub(super) fn is_within(&self, rights: u32) -> bool {
+        let allowed = if rights & READ != 0 { rights } else { 0 };
+        self.mapped & !allowed == 0
+    }
+
     /// Whether the record is good still (O2).
     #[inline]
     fn is_good(&self, id: IpcId, epoch: u32) -> bool {
@@ -196,19 +202,33 @@ pub(super) fn find_in(kind: Kind, id: IpcId, epoch: u32) -> Option<&'static Obje
     object.is_good(id, epoch).then_some(object)
 }
 
-/// Takes the regions of opened objects, and their cells, out of what mlockall has locked. `Home::objects` is held.
-pub(crate) fn unlock() {
-    for cells in TABLES.iter().flatten() {
-        // ORDERING: Acquire pairs with make_room(): the cells are mapped.
-        // SAFETY: null, or what make_room() mapped for ever.
-        let Some(all) = (unsafe { cells.load(Acquire).as_ref() }) else { continue };
-        map::unlock(core::ptr::from_ref(all) as usize, size_of::<Cells>());
-        for cell in all {
-            // ORDERING: Acquire pairs with open::publish(): the record is whole.
-            // SAFETY: null, or a published record, which stays (O1).
-            if let Some(object) = unsafe { cell.record.load(Acquire).as_ref() } {
-                map::unlock(object.base, object.len);
-            }
+/// Whether any object has ever been opened in this memory.
+pub(super) fn is_any_mapped() -> bool {
+    TABLES.iter().flatten().any(|cells| !cells.load(Relaxed).is_null())
+}
+
+/// Every page of cells.
+fn pages() -> impl Iterator<Item = &'static Cells> {
+    // ORDERING: Acquire pairs with make_room(): the cells are mapped.
+    // SAFETY: null, or what make_room() mapped for ever.
+    TABLES.iter().flatten().filter_map(|cells| unsafe { cells.load(Acquire).as_ref() })
+}
+
+/// Calls `each` for every record. `Home::objects` is held.
+pub(super) fn each(each: impl Fn(&'static Cell, &'static Object)) {
+    for cell in pages().flatten() {
+        // ORDERING: Acquire pairs with open::publish(): the record is whole.
+        // SAFETY: null, or a published record, which stays (O1).
+        if let Some(object) = unsafe { cell.record.load(Acquire).as_ref() } {
+            each(cell, object);
         }
     }
+}
+
+/// Takes the regions of opened objects, and their cells, out of what mlockall has locked. `Home::objects` is held.
+pub(crate) fn unlock() {
+    for all in pages() {
+        map::unlock(core::ptr::from_ref(all) as usize, size_of::<Cells>());
+    }
+    each(|_, object| map::unlock(object.base, object.len));
 }

@@ -33,7 +33,7 @@ struct Creds {
 }
 
 /// Changes the credentials of all threads by `run`, a function of libc's. Right even if that fails.
-pub fn changing<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn changing<T>(run: impl FnOnce() -> T) -> T {
     let done = run();
     if let Some(home) = registered_home() {
         home.renew();
@@ -48,7 +48,7 @@ fn registered_home() -> Option<&'static Home> {
 }
 
 /// Changes this thread's own credentials by `run`, which answers a negative number if it fails.
-pub fn changing_own(run: impl FnOnce() -> isize) -> isize {
+pub(crate) fn changing_own(run: impl FnOnce() -> isize) -> isize {
     let done = run();
     let Some(home) = registered_home().filter(|_| done >= 0) else { return done };
     // What the thread keeps is wrong from now on (C1).

@@ -7,10 +7,12 @@
 //! | fork, exec, wait | `life.rs`, `exec.rs` |
 //! | mmap, munmap, mremap; mprotect, madvise, mlock | `memory.rs`; `usage.rs` |
 //! | seccomp, prctl(PR_SET_SECCOMP) | `filter.rs` |
+//! | setuid and its sisters, capset | `credentials.rs` |
 //! | close, dup2, chroot | `descriptors.rs` |
 //! | unshare, setns | `namespace.rs` |
 //! | files of /proc | `files.rs`; `proc_path.rs` for which a path or a descriptor is of |
 
+pub mod credentials;
 pub mod descriptors;
 pub mod exec;
 pub mod files;

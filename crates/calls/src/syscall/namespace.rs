@@ -4,6 +4,7 @@
 //! when the process introduces itself. So clone needs nothing, and neither does a process that the broker does not know yet; one that it
 //! knows introduces itself again, and finds everything that it had opened unusable because another epoch has begun.
 
+use crate::object::narrow::narrow;
 use crate::process::{self, connection};
 
 /// Changes namespaces of this thread by `run`, which answers 0 if it does.
@@ -17,5 +18,8 @@ pub fn changing(run: impl FnOnce() -> isize) -> isize {
 pub(super) fn changed(done: isize) {
     if done == 0 && process::registered() {
         connection::introduce_again();
+    }
+    if done == 0 {
+        narrow();
     }
 }

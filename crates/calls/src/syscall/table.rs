@@ -4,8 +4,9 @@
 //! where libc does more than that (fork and its handlers, the wait functions, setuid in all threads).
 
 use crate::preload::environment::Strings;
-use crate::process::credentials;
-use crate::syscall::{descriptors, exec, files, filter, life, memory, msg, namespace, sem, shm, usage};
+use crate::syscall::{
+    credentials, descriptors, exec, files, filter, life, memory, msg, namespace, sem, shm, usage,
+};
 use crate::thread::signal;
 use ring3_abi::Errno;
 use ring3_os::arch::{nr, syscall};
