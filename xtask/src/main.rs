@@ -11,6 +11,7 @@ mod layers;
 mod licences;
 mod model;
 mod oracle;
+mod permissions;
 mod ptrace;
 mod so_check;
 mod test;
@@ -28,6 +29,8 @@ const USAGE: &str = "cargo xtask COMMAND
   so-check [FILE]      what the agent needs and exports
   model [--rounds N]   the engine's calls under schedules that switch before each access
   oracle [ARGUMENT…]   the same calls on the kernel and on ring3
+  permissions [--short] [--only IDENTITY]
+                       who may do what to an object of which mode, on the kernel and on ring3
   death [--sample N] [--seed S] [--stop] [--native] [--only NAME] [--jobs N] [--list]
                        single-steps calls and kills after every instruction
   counts [--only ROW] [--bless] [--trace ROW] [--ring3 FILE]
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         "so-check" => so_check::run(rest),
         "model" => model::run(rest),
         "oracle" => oracle::run(rest),
+        "permissions" => permissions::run(rest),
         "death" => death::run(rest),
         "counts" => counts::run(rest),
         "counts-inside" => counts::inside(rest),

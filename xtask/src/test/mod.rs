@@ -10,7 +10,7 @@ mod setup;
 mod step;
 
 use crate::cargo::{self, Done};
-use crate::{counts, death, layers, licences, model, oracle, so_check, tidy};
+use crate::{counts, death, layers, licences, model, oracle, permissions, so_check, tidy};
 use std::time::{SystemTime, UNIX_EPOCH};
 use step::Tally;
 
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     tally.cargo_tests("model", &model::TESTS);
     targets(&mut tally);
     if quick {
-        tally.skip("aarch64, book, oracle, death, programs", "--quick");
+        tally.skip("aarch64, book, oracle, permissions, death, programs", "--quick");
     } else {
         long(&mut tally);
     }
@@ -104,6 +104,7 @@ fn long(tally: &mut Tally) {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()).to_string();
     let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
     tally.step("oracle", || oracle::run(&words(&["--random", "--sequences", SEQUENCES, "--seed", SEED])));
+    tally.step("permissions", || permissions::run(&words(&["--short"])));
     tally
         .step(&format!("death (seed {seed})"), || death::run(&words(&["--sample", POINTS, "--seed", &seed])));
     programs::run(tally);
