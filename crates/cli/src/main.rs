@@ -14,6 +14,7 @@ mod client;
 mod doctor;
 mod family;
 mod fault;
+mod install;
 mod keeper;
 mod launch;
 mod leak;

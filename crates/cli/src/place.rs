@@ -7,7 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `sock` | the broker listens here; anybody may connect, the broker looks at credentials |
-//! | `libring3.so` | the agent (or, where the base is mounted noexec, a link to it) |
+//! | `libring3.so` | the agent, or a link to it (`install.rs`) |
 //! | `lock` | flock(2) held by the broker and whoever keeps it |
 //!
 //! # Invariants
@@ -17,17 +17,16 @@
 //! # Death
 //! A namespace whose processes were all killed stays as a directory with a free lock; the next start clears it.
 
-use crate::agent;
 use crate::alias;
 use crate::fault::{Fault, Result, plain};
-use rustix::fs::{FlockOperation, Mode, OFlags, StatVfsMountFlags};
+use crate::install;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::env;
 use std::fs::{self, File, Permissions};
-use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Longest path a Unix socket address holds, without its NUL.
@@ -325,49 +324,8 @@ fn furnish(namespace: &Namespace) -> Result<(OwnedFd, OwnedFd)> {
         .map_err(|why| Fault::file("lock", &dir.join("lock"), why))?;
     fs::set_permissions(dir, Permissions::from_mode(0o755))
         .map_err(|why| Fault::file("open up", dir, why))?;
-    install_agent(namespace)?;
+    install::agent(namespace)?;
     Ok((listen(&namespace.socket())?, lock.into()))
-}
-
-/// Writes the agent where programs may map it: here, or, when this file system is noexec, where it is not.
-fn install_agent(namespace: &Namespace) -> Result<()> {
-    let path = namespace.library();
-    if !noexec(&namespace.dir) {
-        return write_agent(&path);
-    }
-    for dir in elsewhere() {
-        let file = dir.join(format!("libring3-{}.so", namespace.name));
-        if make_own(&dir, false).is_ok() && !noexec(&dir) && write_agent(&file).is_ok() {
-            return symlink(&file, &path).map_err(|why| Fault::file("link", &path, why));
-        }
-        // Made for nothing; one that has something in it stays.
-        let _ = fs::remove_dir(&dir);
-    }
-    Err(Fault::new(format!(
-        "programs cannot map the agent: {} is on a noexec file system",
-        namespace.dir.display()
-    ))
-    .remedy("set RING3_DIR to a directory that is not"))
-}
-
-/// Directories for the agent when the base is noexec.
-fn elsewhere() -> [PathBuf; 2] {
-    ["/tmp", "/var/tmp"].map(|dir| Path::new(dir).join(format!("ring3-{}", uid())))
-}
-
-fn noexec(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOEXEC))
-}
-
-fn write_agent(path: &Path) -> Result<()> {
-    // What a dead namesake left is replaced, not written through: the name may be a link.
-    let _ = fs::remove_file(path);
-    let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
-        file.write_all(agent::LIBRARY)?;
-        file.set_permissions(Permissions::from_mode(0o755))
-    };
-    write().map_err(|why| Fault::file("write the agent", path, why))
 }
 
 /// Binds and listens.
@@ -387,13 +345,7 @@ fn listen(path: &Path) -> Result<OwnedFd> {
 
 /// Removes a namespace's directory, and the agent when it stands elsewhere.
 fn remove(dir: &Path) {
-    if let Ok(target) = fs::read_link(dir.join("libring3.so"))
-        && elsewhere().iter().any(|place| target.parent() == Some(place))
-    {
-        let _ = fs::remove_file(&target);
-        // Only when it is empty: other namespaces' agents may be there.
-        let _ = target.parent().map(fs::remove_dir);
-    }
+    install::remove(dir);
     if let Err(why) = fs::remove_dir_all(dir)
         && why.kind() != std::io::ErrorKind::NotFound
     {

@@ -8,64 +8,18 @@
 
 use crate::process::identity::{self, Identity};
 use crate::process::line::Line;
+use crate::process::packet::receive;
+pub use crate::process::packet::{Answer, HEAD, Small};
+pub(crate) use crate::process::packet::{receive_once, send};
 use crate::process::{deputy, directory, environment};
 use crate::thread::{section, signal};
 use ring3_abi::{Errno, Pid};
 use ring3_os::fd::{self, Fd};
-use ring3_os::socket::{self, Credentials, Wait};
-use ring3_os::{cred, poll, process as os, seccomp, time};
+use ring3_os::{seccomp, socket};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{Grow, Hello, Settle, Stuck};
-use ring3_wire::{Op, Reply, codec, reply::Welcome};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-/// How often the answer is looked for before sleeping until it comes: some 20 µs.
-const TURNS: u32 = 32;
-
-/// How long it is looked for, nanoseconds, in a call that may sleep on its object: the program must not see it asleep before
-/// (`section::Entry`). A broker that takes longer is stopped, or has no CPU.
-const AWAKE: u64 = 100_000_000;
-
-/// What the kernel calls a user or group that the caller's user namespace has no number for. Such a one cannot be claimed, but the kernel
-/// fills in the *real* ids of whoever claims nothing: the same, but for a set-user-ID program in such a namespace. user_namespaces(7).
-const UNMAPPED: u32 = 65534;
-
-/// Bytes of a reply's head, which stands before the body in an answer's buffer.
-pub const HEAD: usize = size_of::<Reply>();
-
-/// Room for a reply whose body is a structure.
-pub type Small = [u8; 256];
-
-/// What the broker answered. The body is in the buffer given, behind [`HEAD`] bytes.
-#[derive(Debug)]
-pub struct Answer {
-    /// The call's value.
-    pub value: i64,
-    /// Length of the body.
-    pub len: usize,
-    /// The descriptor beside it.
-    pub fd: Option<Fd>,
-    /// A descriptor that was beside it found no place.
-    cut: bool,
-}
-
-impl Answer {
-    /// The descriptor that has to be there. # Errors: `EMFILE` if none is free for it, `EPROTO` if none was sent.
-    pub fn descriptor(&self) -> Result<&Fd, Errno> {
-        self.fd.as_ref().ok_or(if self.cut { Errno::EMFILE } else { Errno::EPROTO })
-    }
-
-    /// The descriptor, if one was sent. # Errors: `EMFILE` if none is free for it.
-    pub fn descriptor_if_any(&self) -> Result<Option<&Fd>, Errno> {
-        if self.cut { Err(Errno::EMFILE) } else { Ok(self.fd.as_ref()) }
-    }
-
-    /// The body as a structure. # Errors: `EPROTO` if it is none.
-    pub fn body<T: FromBytes + KnownLayout + Immutable>(&self, buf: &[u8]) -> Result<T, Errno> {
-        let bytes = buf.get(HEAD..HEAD + self.len).ok_or(Errno::EPROTO)?;
-        T::read_from_prefix(bytes).map(|(body, _)| body).map_err(|_| Errno::EPROTO)
-    }
-}
+use ring3_wire::{Op, reply::Welcome};
+use zerocopy::{Immutable, IntoBytes};
 
 /// The calling process's end.
 fn line() -> &'static Line {
@@ -102,7 +56,7 @@ pub(crate) fn make_way(fd: i32) {
 /// # Errors
 /// The broker's answer; `ENOSYS` without a broker.
 pub fn call(op: Op, body: &[u8], rest: &[u8], buf: &mut [u8]) -> Result<Answer, Errno> {
-    deputy::provided(|| fetch(op, body, rest, buf).map(|answer| Answer { fd: None, ..answer }))
+    deputy::provided(|| fetch(op, body, rest, buf).map(Answer::without_descriptor))
 }
 
 /// [`call`] for an answer with a descriptor: what uses that is done under `deputy::provided`.
@@ -338,78 +292,4 @@ fn is_hang_up(errno: Errno) -> bool {
 /// What a call answers whose broker went away.
 fn lost(errno: Errno) -> Errno {
     if is_hang_up(errno) { Errno::ENOSYS } else { errno }
-}
-
-/// Sends one packet, with the credentials this thread has now.
-pub(crate) fn send(
-    line: i32,
-    op: Op,
-    tag: u32,
-    body: &[u8],
-    rest: &[u8],
-    pass: Option<i32>,
-) -> Result<(), Errno> {
-    let who = Credentials { pid: os::pid(), uid: cred::euid(), gid: cred::egid() };
-    let head = codec::head(op, identity::tid(), tag);
-    let parts = [head.as_bytes(), body, rest];
-    let claim = |who| socket::send(line, &parts, who, pass, Wait::Block).map(|_| ());
-    if who.uid != UNMAPPED && who.gid != UNMAPPED {
-        return claim(Some(who));
-    }
-    if (who.uid, who.gid) != (cred::uid(), cred::gid()) {
-        match claim(Some(who)) {
-            Err(Errno::EINVAL | Errno::EPERM) => {}
-            done => return done,
-        }
-    }
-    // The kernel says who sends to a socket that wants to know; the broker may not have asked yet, so our end does.
-    socket::want_credentials(line)?;
-    claim(None)
-}
-
-/// Receives the answer to `tag`. Handlers that come meanwhile are deferred by the section; the receive goes on.
-fn receive(line: i32, tag: u32, buf: &mut [u8]) -> Result<Answer, Errno> {
-    if deputy::is_short() {
-        // What looks at the connection costs a process each time.
-        let _ = poll::readable(line, poll::Mask::MAX);
-    }
-    let mut turns = TURNS;
-    let awake = section::thread().may_sleep().then(|| time::monotonic().saturating_add(AWAKE));
-    loop {
-        // To be woken costs more than the answer does: give the CPU away a few times and look, before sleeping for it.
-        let look = turns > 0 || awake.is_some_and(|until| time::monotonic() < until);
-        let wait = if look { Wait::DontWait } else { Wait::Block };
-        if look {
-            turns = turns.saturating_sub(1);
-            os::give_way();
-        }
-        match receive_once(line, tag, buf, wait) {
-            Ok(Some(answer)) => return answer,
-            Ok(None) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
-/// Receives one packet; `None` if it answers something else.
-pub(crate) fn receive_once(
-    line: i32,
-    tag: u32,
-    buf: &mut [u8],
-    wait: Wait,
-) -> Result<Option<Result<Answer, Errno>>, Errno> {
-    let received = deputy::opening(|| socket::receive(line, buf, wait))?;
-    let fd = received.fd.map(Fd::own);
-    if received.len == 0 {
-        return Err(Errno::ECONNRESET);
-    }
-    let packet = buf.get(..received.len).ok_or(Errno::EPROTO)?;
-    let (reply, body) = codec::reply(packet)?;
-    if reply.tag != tag {
-        return Ok(None);
-    }
-    if reply.errno != 0 {
-        return Ok(Some(Err(Errno(reply.errno as u16))));
-    }
-    Ok(Some(Ok(Answer { value: reply.value, len: body.len(), cut: received.cut && fd.is_none(), fd })))
 }

@@ -37,9 +37,9 @@ use ring3_wire::reply::{ABROAD_PIDS, ABROAD_USERS, Welcome};
 /// One process.
 #[derive(Debug)]
 pub struct Identity {
-    pid: AtomicU32,
-    /// Its number as it sees it itself; 0 nobody's place, [`RESERVED`] for a guest that has not begun.
-    here: AtomicU32,
+    pub(super) pid: AtomicU32,
+    /// Its number as it sees it itself; 0 nobody's place, `guests::RESERVED` for a guest that has not begun.
+    pub(super) here: AtomicU32,
     epoch: AtomicU32,
     tag: AtomicU32,
     /// `Welcome::abroad` (I5).
@@ -49,7 +49,7 @@ pub struct Identity {
     /// The process's life.
     pub(crate) life: OwnLife,
     /// A guest's connection.
-    line: Line,
+    pub(super) line: Line,
     /// What a guest begins with: function, argument, and the token by which its parent announced it.
     pub(crate) start: [AtomicUsize; 2],
     /// See `start`.
@@ -58,8 +58,6 @@ pub struct Identity {
 
 /// The most processes in one memory.
 const PLACES: usize = 1 + section::MOST_BESIDE;
-/// The place of a guest that has not begun.
-const RESERVED: u32 = u32::MAX;
 
 /// The page.
 #[derive(Debug)]
@@ -68,7 +66,7 @@ pub struct Home {
     /// [`THREADS`], [`GUESTS`].
     apart: AtomicU32,
     /// vfork children that may be at work.
-    vforks: AtomicU32,
+    pub(super) vforks: AtomicU32,
     /// 1: in company.
     company: AtomicU32,
     /// The process whose memory this is (`thread/memory.rs`).
@@ -79,14 +77,14 @@ pub struct Home {
     pub(crate) attach: Lock,
     /// How the kernel locks what this memory maps (mlockall(2)): a [`Locking`]'s number. Fork wipes it, as the kernel does.
     locking: AtomicU32,
-    places: [Identity; PLACES],
+    pub(super) places: [Identity; PLACES],
 }
 const _: () = assert!(size_of::<Home>() <= map::PAGE);
 
 /// Threads may have credentials of their own (`credentials.rs`).
 pub(super) const THREADS: u32 = 1;
 /// Guests have.
-const GUESTS: u32 = 2;
+pub(super) const GUESTS: u32 = 2;
 
 static NOBODY: Identity = Identity {
     pid: AtomicU32::new(0),
@@ -285,7 +283,7 @@ impl Home {
         owner
     }
 
-    fn guests(&self) -> &[Identity] {
+    pub(super) fn guests(&self) -> &[Identity] {
         let [_, guests @ ..] = &self.places;
         guests
     }
@@ -293,19 +291,6 @@ impl Home {
     /// The place of a process, by its own number.
     fn find(&self, here: Pid) -> Option<&Identity> {
         self.places.iter().find(|place| place.here.load(Relaxed) == here)
-    }
-
-    fn guest_number(&self, guest: &Identity) -> Option<usize> {
-        self.guests().iter().position(|place| core::ptr::eq(place, guest))
-    }
-
-    /// Frees the locks that a process held by the name of a thread's state when it ended.
-    fn free_locks(&self, name: usize) {
-        for lock in
-            [&self.objects, &self.attach].into_iter().chain(self.places.iter().map(|place| &place.rpc))
-        {
-            lock.release_of(name);
-        }
     }
 
     /// The bit of a process among those that use an object (`object/record.rs`).
@@ -382,79 +367,8 @@ impl Home {
         self.owner().epoch.store(next, Release);
     }
 
-    /// Takes a place for a guest.
-    fn take(&self, here: u32) -> Option<&Identity> {
-        let free = |place: &&Identity| place.here.compare_exchange(0, here, AcqRel, Relaxed).is_ok();
-        let place = self.guests().iter().find(free)?;
-        self.set_apart(GUESTS, true);
-        self.review();
-        Some(place)
-    }
-
-    /// A place for a guest that the caller is about to make (I4). # Errors: `EAGAIN`, as from the kernel at a limit of processes.
-    pub(crate) fn reserve(&self) -> Result<&Identity, Errno> {
-        self.note_owner();
-        self.take(RESERVED).ok_or(Errno::EAGAIN)
-    }
-
-    /// Gives a guest's place back (I4).
-    pub(crate) fn release(&self, guest: &Identity) {
-        if let Some(n) = self.guest_number(guest) {
-            self.free_locks(section::end_beside(n));
-        }
-        // Where the table of descriptors is shared, the guest's connection is still open.
-        guest.line.hang_up();
-        guest.pid.store(0, Relaxed);
-        // ORDERING: Release pairs with whoever finds the place free: the guest's state was cleared before.
-        guest.here.store(0, Release);
-        self.renew();
-        self.review();
-    }
-
-    /// Gives back the places of guests that have ended and that somebody has waited for.
-    pub(crate) fn release_the_dead(&self) {
-        for guest in self.guests() {
-            let here = guest.here.load(Relaxed);
-            if here != 0 && here != RESERVED && !os::exists(here) {
-                self.release(guest);
-            }
-        }
-    }
-
-    /// Notes the owner's number while only the owner can be the caller.
-    fn note_owner(&self) {
-        if !self.in_company() {
-            self.owner().here.store(os::pid(), Relaxed);
-        }
-    }
-
-    /// Before vfork, in the process that calls it.
-    pub(crate) fn before_vfork(&self) {
-        self.note_owner();
-        section::thread().vforks.fetch_add(1, Relaxed);
-        self.vforks.fetch_add(1, Relaxed);
-        self.review();
-    }
-
-    /// After vfork, in the process that called it: child `pid` has ended, executed another program, or never was.
-    pub(crate) fn after_vfork(&self, pid: Option<Pid>) {
-        self.free_locks(section::mend());
-        if let Some(guest) =
-            pid.and_then(|pid| self.guests().iter().find(|guest| guest.here.load(Relaxed) == pid))
-        {
-            self.release(guest);
-        }
-        let counted = &section::thread().vforks;
-        // Not one that began before the page was there.
-        if counted.load(Relaxed) != 0 {
-            counted.fetch_sub(1, Relaxed);
-            self.vforks.fetch_sub(1, Relaxed);
-        }
-        self.review();
-    }
-
     /// Finds out whether the memory is in company, and says so.
-    fn review(&self) {
+    pub(super) fn review(&self) {
         // ORDERING: Acquire pairs with the store that takes or frees a place.
         let guests = self.guests().iter().any(|guest| guest.here.load(Acquire) != 0);
         let company = guests || self.vforks.load(Relaxed) != 0;

@@ -2,9 +2,9 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | which process, which thread, which epoch | `identity.rs` |
+//! | which process, which thread, which epoch | `identity.rs`, `guests.rs` |
 //! | may this thread use an object | `credentials.rs` |
-//! | how is the broker asked | `connection.rs`, `line.rs` |
+//! | how is the broker asked | `connection.rs`, `packet.rs`, `line.rs` |
 //! | how do others learn of this process's end, and this one of theirs | `own_life.rs`, `life_state.rs`, `lives.rs` |
 //! | how is anything received by a process that has no descriptor free | `deputy.rs` |
 //! | where is the namespace's directory | `directory.rs` |
@@ -16,11 +16,13 @@ pub mod credentials;
 pub(crate) mod deputy;
 pub(crate) mod directory;
 pub mod environment;
+mod guests;
 pub mod identity;
 mod life_state;
 mod line;
 pub(crate) mod lives;
 pub(crate) mod own_life;
+mod packet;
 pub mod trace;
 
 use crate::process::identity::Identity;

@@ -2,7 +2,7 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | when do handlers run, and what does a thread keep | `section.rs`, `signal.rs` |
+//! | when do handlers run, and what does a thread keep | `section.rs`, `signal.rs`, `disposition.rs` |
 //! | whose memory is it | `memory.rs` |
 //! | how does a call spin and sleep, and how is it cancelled | `adaptive_spin.rs`, `sleep.rs`, `cancel.rs` |
 //! | what does the kernel do when the thread ends | `robust_list.rs` |
@@ -10,6 +10,7 @@
 
 mod adaptive_spin;
 pub mod cancel;
+mod disposition;
 mod kept;
 pub(crate) mod lock;
 pub mod memory;
