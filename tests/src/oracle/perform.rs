@@ -98,6 +98,8 @@ pub(crate) fn perform(me: Worker, op: Op, call: &Call) -> Outcome {
         Op::Become | Op::Seteuid | Op::Setegid | Op::CapDrop | Op::Handler | Op::Rlimit | Op::Unshare => {
             attributes(op, &args)
         }
+        Op::Hide => Outcome::plain(sys::hide_directory(std::env::var_os("RING3_LIB"))),
+        Op::Forbid => Outcome::plain(sys::forbid(libc::SYS_msgsnd)),
         Op::Ftok | Op::Sysctl | Op::Cat | Op::Write | Op::Access => files(op, &args),
     }
 }

@@ -94,6 +94,7 @@ ops! {
     Fork = "fork"; Vfork = "vfork"; Thread = "thread"; Exec = "exec"; Exit = "exit"; Wait = "wait"; Become = "become";
     Seteuid = "seteuid"; Setegid = "setegid"; CapDrop = "capdrop"; Handler = "handler"; Rlimit = "rlimit";
     Sysctl = "sysctl"; Cat = "cat"; Write = "write"; Access = "access"; Fill = "fill"; Unshare = "unshare_sem";
+    Hide = "hide"; Forbid = "forbid";
 }
 
 impl Op {

@@ -1,9 +1,10 @@
 //! The calls of libc that driver and workers need, with safe faces: all that is not System V IPC.
 
 use libc::{c_int, c_void, pid_t};
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -214,4 +215,44 @@ pub fn kill_group(leader: u32) {
 pub fn is_privileged_start() -> bool {
     // SAFETY: they take nothing.
     unsafe { libc::geteuid() != libc::getuid() || libc::getegid() != libc::getgid() }
+}
+
+/// Enters a mount namespace of this process's own, in which the directory of `file`, if there is one, is empty.
+pub(crate) fn hide_directory(file: Option<OsString>) -> i64 {
+    let file = file.map(PathBuf::from);
+    let dir = file.as_deref().and_then(Path::parent).map(|dir| dir.as_os_str().as_encoded_bytes());
+    let dir = dir.and_then(|dir| CString::new(dir).ok());
+    let (tmpfs, private) = (c"tmpfs".as_ptr(), libc::MS_REC | libc::MS_PRIVATE);
+    // SAFETY: the strings live through the calls; what is mounted is seen in the new namespace alone.
+    let ret = unsafe {
+        match (libc::unshare(libc::CLONE_NEWNS), dir) {
+            (0, dir) => {
+                let done = libc::mount(tmpfs, c"/".as_ptr(), std::ptr::null(), private, std::ptr::null());
+                let hide = |dir: CString| libc::mount(tmpfs, dir.as_ptr(), tmpfs, 0, std::ptr::null());
+                done | dir.map_or(0, hide)
+            }
+            (failed, _) => failed,
+        }
+    };
+    i64::from(ret)
+}
+
+/// Installs a filter that answers EPERM to one system call, and allows all others. seccomp(2).
+pub(crate) fn forbid(call: i64) -> i64 {
+    let filter = |code: u32, jump_if_not: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: jump_if_not,
+        k,
+    };
+    let mut program = [
+        // The call's number is the first word of struct seccomp_data.
+        filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
+        filter(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        filter(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the kernel copies the program, which lives through the call.
+    i64::from(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) })
 }

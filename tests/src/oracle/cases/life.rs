@@ -183,6 +183,39 @@ case unshare(CLONE_SYSVSEM) settles at once
 1: exit(0)
 0: semctl(s, 0, GETVAL)
 
+case a thread with adjustments of its own
+deviates thread-undo
+0: s = semget(IPC_PRIVATE, 1, 0600)
+1: thread(4)
+4: unshare_sem(0)
+4: semop(s, [0+2u], _)
+1: exec()
+0: semctl(s, 0, GETVAL)
+
+case exec where the agent's file is not to be seen
+deviates hidden-agent
+0: s = semget(IPC_PRIVATE, 1, 0600)
+1: semop(s, [0+2], _)
+1: hide()
+1: semctl(s, 0, GETVAL)
+1: exec()
+1: semctl(s, 0, GETVAL)
+
+case a filter of the program's own forbids msgsnd
+deviates own-filter
+0: q = msgget(IPC_PRIVATE, 0600)
+1: forbid()
+1: msgsnd(q, {1 a}, _, 0)
+0: msgrcv(q, OUT, 9, 0, IPC_NOWAIT)
+
+case no descriptor is free, and none can be
+deviates no-descriptor
+0: s = semget(IPC_PRIVATE, 1, 0600)
+1: capdrop(24)
+1: rlimit(7, 1)
+1: semop(s, [0+1], _)
+1: semctl(s, 0, GETVAL)
+
 case ftok
 0: ftok(|/|, 1)
 0: ftok(|/nonexistent|, 1)
