@@ -5,6 +5,7 @@ use ring3_tests::support::{self, Scratch};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const LOAD: &str = env!("CARGO_BIN_EXE_ring3-load");
 
@@ -85,8 +86,14 @@ fn nothing_remains_after_sigkill_of_everything() {
     let mut line = String::new();
     BufReader::new(run.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     assert!(line.starts_with("holding"), "{line}");
-    for pid in family(run.id()) {
+    let family = family(run.id());
+    let ends: Vec<_> = family.iter().map(|&pid| sys::pidfd(pid).expect("it is there")).collect();
+    for pid in family {
         sys::kill(pid, libc::SIGKILL);
+    }
+    // A killed process that waits for a CPU still holds its namespace's lock.
+    for end in &ends {
+        assert!(sys::readable(end, Duration::from_secs(60)), "a killed process ends");
     }
     run.wait().expect("ring3 is reaped");
     assert_eq!(machine(), before, "the machine's own objects");
