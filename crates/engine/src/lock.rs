@@ -80,6 +80,20 @@ pub fn lock<'r, 'h, H: Host>(header: &'r Header, host: &'h H, who: Caller) -> Re
     }
 }
 
+/// Takes the lock of a live object if it is free: for a caller that goes another way otherwise.
+#[inline(always)]
+pub fn lock_at_once<'r, 'h, H: Host>(
+    header: &'r Header,
+    host: &'h H,
+    who: Caller,
+) -> Option<Locked<'r, 'h, H>> {
+    // ORDERING: Acquire pairs with release()'s Release, as in lock_any().
+    header.lock.compare_exchange(0, who.pid & HOLDER, Acquire, Relaxed).ok()?;
+    header.holder.store(who.tid, Relaxed);
+    let locked = Locked { header, host };
+    if header.state.load(Relaxed) == LIVE { Some(locked) } else { None }
+}
+
 /// Takes the lock whatever the object's state.
 #[inline]
 pub fn lock_any<'r, 'h, H: Host>(header: &'r Header, host: &'h H, who: Caller) -> Result<Locked<'r, 'h, H>> {

@@ -183,6 +183,7 @@ static MSG: &[MsgCase] = &[
     MsgCase { name: "msg-send-long", act: Msg::Send(3, LONG), ..MsgCase::DEFAULT },
     MsgCase { name: "msg-send-first-call", act: Msg::Send(3, SHORT), cold: true, ..MsgCase::DEFAULT },
     MsgCase { name: "msg-send-many-types", act: Msg::Send(3, SHORT), queued: THREE, ..MsgCase::DEFAULT },
+    MsgCase { name: "msg-send-known-type", act: Msg::Send(2, 80), queued: THREE, ..MsgCase::DEFAULT },
     MsgCase {
         name: "msg-send-to-sleeper",
         waiters: &[Msg::Receive(LONG, 0, 0)],

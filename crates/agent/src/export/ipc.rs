@@ -91,6 +91,14 @@ fn semctl_at_length(id: i32, num: i32, cmd: i32, arg: usize) -> i32 {
 /// msgsnd(2). A cancellation point.
 pub extern "C-unwind" fn msgsnd(id: i32, message: usize, size: usize, flags: i32) -> i32 {
     cancel::cancellation_point();
+    if !trace::wanted() && msg::msgsnd_at_once(id, UserPtr::claim(message), size).is_some() {
+        return 0;
+    }
+    msgsnd_at_length(id, message, size, flags)
+}
+
+#[inline(never)]
+extern "C-unwind" fn msgsnd_at_length(id: i32, message: usize, size: usize, flags: i32) -> i32 {
     let send = move || msg::msgsnd(id, UserPtr::claim(message), size, flags);
     if trace::wanted() {
         return told("msgsnd", &[id as usize, message, size, flags as usize], send) as i32;
@@ -101,6 +109,22 @@ pub extern "C-unwind" fn msgsnd(id: i32, message: usize, size: usize, flags: i32
 /// msgrcv(2). A cancellation point.
 pub extern "C-unwind" fn msgrcv(id: i32, message: usize, size: usize, msgtyp: i64, flags: i32) -> isize {
     cancel::cancellation_point();
+    if !trace::wanted()
+        && let Some(received) = msg::msgrcv_at_once(id, UserPtr::claim(message), size, msgtyp, flags)
+    {
+        return answer(received);
+    }
+    msgrcv_at_length(id, message, size, msgtyp, flags)
+}
+
+#[inline(never)]
+extern "C-unwind" fn msgrcv_at_length(
+    id: i32,
+    message: usize,
+    size: usize,
+    msgtyp: i64,
+    flags: i32,
+) -> isize {
     let receive = move || msg::msgrcv(id, UserPtr::claim(message), size, msgtyp, flags);
     if trace::wanted() {
         return told("msgrcv", &[id as usize, message, size, msgtyp as usize, flags as usize], receive);

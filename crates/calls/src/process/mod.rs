@@ -74,6 +74,13 @@ pub(crate) fn caller(page: &Identity) -> Caller {
     Caller { pid: page.pid(), tid: identity::tid(), life: page.life.number() }
 }
 
+/// [`limit`] if the broker need not be asked.
+#[inline(always)]
+pub(crate) fn limit_at_once(which: Limit) -> Option<i64> {
+    let head = directory::head().ok()?;
+    if head.limits_may_change() { None } else { Some(head.limit(which)) }
+}
+
 /// A limit of the namespace. What was written to its file before is in force: kernel: proc_ipc_dointvec() and its sisters return after
 /// they have set it, but a write to our files returns when the text is in a pipe.
 #[inline]

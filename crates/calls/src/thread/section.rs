@@ -268,6 +268,12 @@ impl Section {
     pub(crate) fn name(&self) -> usize {
         self.thread.name()
     }
+
+    /// The thread's state.
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> &'static ThreadState {
+        self.thread
+    }
 }
 
 /// After vfork: no section of this thread is open, whatever a child that was killed in one has left. Answers the thread's name.

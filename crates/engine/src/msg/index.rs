@@ -14,7 +14,7 @@
 
 use super::Queue;
 use super::layout::{LEAF, Node, Slot, head_pair, headed, link_pair, links};
-use crate::atomic::Relaxed;
+use crate::atomic::{AtomicU64, Relaxed};
 use crate::error::{Error, Result};
 use crate::journal::Tx;
 use crate::region::Link;
@@ -33,7 +33,7 @@ enum Spot<'r> {
 impl<'r> Queue<'r> {
     #[inline]
     fn node(&self, link: Link<Node>) -> Result<&'r Node> {
-        self.map.nodes.linked(self.region, link)
+        self.nodes.linked(link)
     }
 
     #[inline]
@@ -108,23 +108,40 @@ impl<'r> Queue<'r> {
     pub(super) fn index(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
         let mtype = slot.mtype.load(Relaxed);
         let near = self.nearest(mtype)?;
-        if let Some((near, leaf)) = near {
-            let (first, last) = links::<Slot, Slot>(leaf.ends.load(Relaxed));
-            if first.is_none() {
-                if leaf.mtype.load(Relaxed) != mtype {
-                    tx.set64(&leaf.mtype, mtype)?;
-                }
-                slot.leaf.store(near);
-                return tx.set64(&leaf.ends, link_pair(link, link));
-            }
-            if leaf.mtype.load(Relaxed) == mtype {
-                slot.leaf.store(near);
-                // The last one's link means nothing before the commit: no journal.
-                self.slot(last)?.kin.store(link);
-                return tx.set64(&leaf.ends, link_pair(first, link));
-            }
+        match near.filter(|(_, leaf)| takes(leaf, mtype)) {
+            Some((near, leaf)) => self.stand(tx, link, slot, near, leaf, mtype),
+            None => self.plant(tx, link, mtype, near.map(|(_, leaf)| leaf.mtype.load(Relaxed))),
         }
-        self.plant(tx, link, mtype, near.map(|(_, leaf)| leaf.mtype.load(Relaxed)))
+    }
+
+    /// The leaf that takes messages of this type, if there is one.
+    #[inline(always)]
+    pub(super) fn leaf_for(&self, mtype: u64) -> Result<Option<(Link<Node>, &'r Node)>> {
+        Ok(self.nearest(mtype)?.filter(|(_, leaf)| takes(leaf, mtype)))
+    }
+
+    /// Puts a message behind the others of a leaf that takes it.
+    #[inline(always)]
+    pub(super) fn stand(
+        &self,
+        tx: &mut Tx<'r>,
+        link: Link<Slot>,
+        slot: &Slot,
+        at: Link<Node>,
+        leaf: &Node,
+        mtype: u64,
+    ) -> Result<()> {
+        slot.leaf.store(at);
+        let (first, last) = links::<Slot, Slot>(leaf.ends.load(Relaxed));
+        if first.is_none() {
+            if leaf.mtype.load(Relaxed) != mtype {
+                tx.set64(&leaf.mtype, mtype)?;
+            }
+            return tx.set64(&leaf.ends, link_pair(link, link));
+        }
+        // The last one's link means nothing before the commit: no journal.
+        self.slot(last)?.kin.store(link);
+        tx.set64(&leaf.ends, link_pair(first, link))
     }
 
     /// Makes a leaf for a new type. `near` is the nearest other type, if there is one.
@@ -174,6 +191,18 @@ impl<'r> Queue<'r> {
     /// Takes the first message of its type out of the index. Any other is spoiled (X3).
     #[inline]
     pub(super) fn unindex(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
+        match self.step_out(link, slot)? {
+            Some((ends, left)) => tx.set64(ends, left),
+            None => {
+                let leaf = slot.leaf.load();
+                self.fell(tx, leaf, self.node(leaf)?.mtype.load(Relaxed))
+            }
+        }
+    }
+
+    /// What is left of its leaf's messages without the first: the leaf's word, and what it will say. `None`: the leaf goes, too.
+    #[inline(always)]
+    pub(super) fn step_out(&self, link: Link<Slot>, slot: &Slot) -> Result<Option<(&'r AtomicU64, u64)>> {
         let at = slot.leaf.load();
         let leaf = self.node(at)?;
         let (first, last) = links(leaf.ends.load(Relaxed));
@@ -181,12 +210,9 @@ impl<'r> Queue<'r> {
             return Err(Error::Spoiled);
         }
         if first != last {
-            return tx.set64(&leaf.ends, link_pair(slot.kin.load(), last));
+            return Ok(Some((&leaf.ends, link_pair(slot.kin.load(), last))));
         }
-        if self.root() == at {
-            return tx.set64(&leaf.ends, 0);
-        }
-        self.fell(tx, at, leaf.mtype.load(Relaxed))
+        Ok((self.root() == at).then_some((&leaf.ends, 0)))
     }
 
     /// Removes a leaf that is not the root, and the fork above it.
@@ -290,6 +316,12 @@ impl<'r> Queue<'r> {
         }
         Ok(count)
     }
+}
+
+/// Whether the nearest leaf takes messages of this type: its own, or the root's that has none (X2).
+#[inline]
+fn takes(leaf: &Node, mtype: u64) -> bool {
+    leaf.mtype.load(Relaxed) == mtype || links::<Slot, Slot>(leaf.ends.load(Relaxed)).0.is_none()
 }
 
 /// The two sides of a fork.

@@ -1,7 +1,7 @@
 //! Message queues. msgop(2), msgctl(2); kernel: ipc/msg.c.
 //!
 //! `store.rs` is where texts live; `index.rs` finds messages by type; `order.rs` is the queue itself; `send.rs` and `receive.rs` are the
-//! calls, `part.rs` is what a call keeps in its ticket, `admit.rs` lets sleeping senders in; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls check
+//! calls, `at_once.rs` is the short way through them, `part.rs` is what a call keeps in its ticket, `admit.rs` lets sleeping senders in; `ctl.rs` are msgctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what calls check
 //! before that; `transfer.rs` moves a queue to another region.
 //!
 //! # Invariants
@@ -10,6 +10,7 @@
 //! I3. A ticket that owns a slot names it, and says what the ticket is for (`part.rs`).
 
 mod admit;
+mod at_once;
 pub mod ctl;
 mod index;
 pub mod layout;
@@ -25,6 +26,7 @@ mod tests;
 mod transfer;
 mod verify;
 
+pub use at_once::{SHORT, Short};
 pub use ctl::Stat;
 pub use layout::Geometry;
 pub use receive::{Received, ReceivedText, Room, Selection};
@@ -39,7 +41,7 @@ use crate::lock::{self, Locked};
 use crate::object::{Header, LIVE, MAGIC};
 use crate::region::{Array, Region};
 use crate::ticket::{Ticket, Tickets};
-use layout::{Map, Part, QUEUE_HEADER, QueueHeader, pair};
+use layout::{Block, Map, Node, Part, QUEUE_HEADER, QueueHeader, Slot, pair};
 use ring3_abi::{IpcId, Kind, Pid};
 
 /// How many bytes of text are staged at most: a longer one is reserved, copied, posted; and comes as a [`ReceivedText`].
@@ -54,6 +56,9 @@ pub struct Queue<'r> {
     header: &'r Header,
     own: &'r QueueHeader,
     journal: Array<'r, Entry>,
+    slots: Array<'r, Slot>,
+    nodes: Array<'r, Node>,
+    links: Array<'r, Block>,
 }
 
 impl<'r> Queue<'r> {
@@ -63,8 +68,17 @@ impl<'r> Queue<'r> {
         if region.len() < map.len {
             return Err(Error::Spoiled);
         }
-        let journal = map.journal.lies_in(region)?;
-        Ok(Queue { region, geometry, map, header: region.at(0)?, own: region.at(QUEUE_HEADER)?, journal })
+        Ok(Queue {
+            region,
+            geometry,
+            map,
+            header: region.at(0)?,
+            own: region.at(QUEUE_HEADER)?,
+            journal: map.journal.lies_in(region)?,
+            slots: map.slots.lies_in(region)?,
+            nodes: map.nodes.lies_in(region)?,
+            links: map.links.lies_in(region)?,
+        })
     }
 
     /// Makes a zeroed region a new queue. The broker only.

@@ -20,9 +20,22 @@ impl<'r> Queue<'r> {
         u64::from(bytes).saturating_add(size as u64) <= qbytes && u64::from(messages) < qbytes
     }
 
+    /// The first message, if there is one.
+    #[inline]
+    pub(super) fn first(&self) -> Link<Slot> {
+        links::<Slot, Slot>(self.own.order.load(Relaxed)).0
+    }
+
     /// Puts a message that nobody else can reach at the end of the queue.
     #[inline]
     pub(super) fn append(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
+        self.line_up(tx, link, slot, slot.size.load(Relaxed))?;
+        self.index(tx, link, slot)
+    }
+
+    /// The order's part of [`Queue::append`], and the counts'.
+    #[inline(always)]
+    pub(super) fn line_up(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot, size: u32) -> Result<()> {
         let seq = self.own.seq.load(Relaxed);
         self.own.seq.store(seq.wrapping_add(1), Relaxed);
         slot.seq.store(seq, Relaxed);
@@ -35,9 +48,7 @@ impl<'r> Queue<'r> {
             slot.prev.store(last);
             tx.set64(&self.own.order, link_pair(first, link))?;
         }
-        self.index(tx, link, slot)?;
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
-        let size = slot.size.load(Relaxed);
         let bytes = bytes.checked_add(size).ok_or(Error::Spoiled)?;
         tx.set64(&self.own.counts, pair(bytes, messages.checked_add(1).ok_or(Error::Spoiled)?))
     }
@@ -45,6 +56,13 @@ impl<'r> Queue<'r> {
     /// Takes a message out of the queue: the first of its type.
     #[inline]
     pub(super) fn detach(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
+        self.leave_line(tx, link, slot, slot.size.load(Relaxed))?;
+        self.unindex(tx, link, slot)
+    }
+
+    /// The order's part of [`Queue::detach`], and the counts'.
+    #[inline(always)]
+    pub(super) fn leave_line(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot, size: u32) -> Result<()> {
         let (first, last) = links(self.own.order.load(Relaxed));
         if first == link && last == link {
             tx.set64(&self.own.order, 0)?;
@@ -57,9 +75,7 @@ impl<'r> Queue<'r> {
             tx.set_link(&self.slot(prev)?.next, next)?;
             tx.set_link(&self.slot(next)?.prev, prev)?;
         }
-        self.unindex(tx, link, slot)?;
         let (bytes, messages) = halves(self.own.counts.load(Relaxed));
-        let size = slot.size.load(Relaxed);
         let bytes = bytes.checked_sub(size).ok_or(Error::Spoiled)?;
         tx.set64(&self.own.counts, pair(bytes, messages.checked_sub(1).ok_or(Error::Spoiled)?))
     }

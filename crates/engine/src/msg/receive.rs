@@ -63,7 +63,7 @@ pub struct ReceivedText {
 
 impl Selection {
     /// Highest type that a negative msgtyp accepts. kernel: convert_mode().
-    fn limit(self) -> i64 {
+    pub(super) fn limit(self) -> i64 {
         self.msgtyp.checked_neg().unwrap_or(i64::MAX)
     }
 
@@ -88,7 +88,7 @@ impl<'r> Queue<'r> {
     #[inline]
     fn find(&self, selection: Selection) -> Result<Link<Slot>> {
         match selection.msgtyp {
-            0 => Ok(links::<Slot, Slot>(self.own.order.load(Relaxed)).0),
+            0 => Ok(self.first()),
             t if t < 0 => self.first_of_lowest(selection.limit() as u64),
             t if selection.flags & MSG_EXCEPT != 0 => self.first_of_other(t as u64),
             t => self.first_of_type(t as u64),

@@ -22,7 +22,7 @@ impl<'r> Queue<'r> {
     /// The slot that a link means; no link is spoiled here.
     #[inline]
     pub(super) fn slot(&self, link: Link<Slot>) -> Result<&'r Slot> {
-        self.map.slots.linked(self.region, link)
+        self.slots.linked(link)
     }
 
     /// Takes a slot, and blocks for `size` bytes, for a message that nobody can reach before the commit. Answers the link and the slot.
@@ -36,22 +36,29 @@ impl<'r> Queue<'r> {
         mtype: i64,
         size: usize,
     ) -> Result<(Link<Slot>, &'r Slot)> {
-        let (free, fresh) = headed::<Slot>(self.own.slots.load(Relaxed));
-        let (link, slot) = if !free.is_none() {
-            let slot = self.slot(free)?;
-            tx.set64(&self.own.slots, head_pair(slot.free.load(), fresh))?;
-            (free, slot)
-        } else {
-            let index = self.map.slots.index(fresh).ok_or(Error::Full)?;
-            tx.set64(&self.own.slots, head_pair::<Slot>(Link::NONE, fresh + 1))?;
-            (index.link(), self.map.slots.element(self.region, index)?)
-        };
+        let (link, slot) = self.take_short(tx)?;
         slot.mtype.store(mtype as u64, Relaxed);
         slot.size.store(size as u32, Relaxed);
         if size > INLINE {
             slot.block.store(self.take_blocks(tx, blocks_of(size))?);
         }
         Ok((link, slot))
+    }
+
+    /// Takes a slot for a text that needs no blocks; its fields are the caller's to fill.
+    #[inline(always)]
+    pub(super) fn take_short(&self, tx: &mut Tx<'r>) -> Result<(Link<Slot>, &'r Slot)> {
+        let (free, fresh) = headed::<Slot>(self.own.slots.load(Relaxed));
+        let taken = if !free.is_none() {
+            let slot = self.slot(free)?;
+            tx.set64(&self.own.slots, head_pair(slot.free.load(), fresh))?;
+            (free, slot)
+        } else {
+            let index = self.map.slots.index(fresh).ok_or(Error::Full)?;
+            tx.set64(&self.own.slots, head_pair::<Slot>(Link::NONE, fresh + 1))?;
+            (index.link(), self.slots.element(index)?)
+        };
+        Ok(taken)
     }
 
     /// Gives a slot and its blocks back.
@@ -61,6 +68,12 @@ impl<'r> Queue<'r> {
         if size > INLINE {
             self.give_blocks(tx, slot.block.load(), blocks_of(size))?;
         }
+        self.give_short(tx, link, slot)
+    }
+
+    /// Gives a slot back whose text has no blocks.
+    #[inline(always)]
+    pub(super) fn give_short(&self, tx: &mut Tx<'r>, link: Link<Slot>, slot: &Slot) -> Result<()> {
         let (free, fresh) = headed(self.own.slots.load(Relaxed));
         slot.free.store(free);
         tx.set64(&self.own.slots, head_pair(link, fresh))
@@ -89,7 +102,7 @@ impl<'r> Queue<'r> {
         let mut first = head;
         for number in (fresh..end).rev() {
             let index = self.map.links.index(number).ok_or(Error::Full)?;
-            self.map.links.element(self.region, index)?.next.store(first);
+            self.links.element(index)?.next.store(first);
             first = index.link();
         }
         tx.set32(&self.own.block_fresh, end)?;
@@ -106,14 +119,14 @@ impl<'r> Queue<'r> {
             last = self.behind(last)?;
         }
         let (head, free) = headed(self.own.blocks.load(Relaxed));
-        self.map.links.linked(self.region, last)?.next.store(head);
+        self.links.linked(last)?.next.store(head);
         tx.set64(&self.own.blocks, head_pair(first, free.checked_add(count).ok_or(Error::Spoiled)?))
     }
 
     /// The block behind a block, both as links.
     #[inline]
     pub(super) fn behind(&self, link: Link<Block>) -> Result<Link<Block>> {
-        Ok(self.map.links.linked(self.region, link)?.next.load())
+        Ok(self.links.linked(link)?.next.load())
     }
 
     /// Offset in the region of a block's bytes.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::Region;
+use crate::atomic::AtomicU64;
 use crate::error::Result;
 
 impl Region<'_> {
@@ -31,4 +32,20 @@ impl Region<'_> {
         unsafe { core::ptr::copy(from.as_ptr(), to.as_ptr(), len) };
         Ok(())
     }
+}
+
+/// Fills a field of a region, words of text. The length is the type's, so the copy is a few wide moves.
+#[inline(always)]
+pub fn write_all<const N: usize>(field: &[AtomicU64; N], from: &[u64; N]) {
+    let to = core::ptr::from_ref(field).cast::<[u64; N]>().cast_mut();
+    // SAFETY: the field is that long, and atomics may be written through a shared reference; raw bytes (R2).
+    unsafe { core::ptr::copy_nonoverlapping(from, to, 1) };
+}
+
+/// Reads such a field.
+#[inline(always)]
+pub fn read_all<const N: usize>(field: &[AtomicU64; N], to: &mut [u64; N]) {
+    let from = core::ptr::from_ref(field).cast::<[u64; N]>();
+    // SAFETY: the field is that long; `to` is memory of our own, of which any bits are a value.
+    unsafe { core::ptr::copy_nonoverlapping(from, to, 1) };
 }

@@ -15,5 +15,5 @@ pub(super) mod queue;
 
 pub use msgctl::msgctl;
 pub use msgget::msgget;
-pub use msgrcv::msgrcv;
-pub use msgsnd::msgsnd;
+pub use msgrcv::{msgrcv, msgrcv_at_once};
+pub use msgsnd::{msgsnd, msgsnd_at_once};

@@ -9,7 +9,7 @@ use crate::object::record::Object;
 use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process;
-use crate::syscall::msg::queue::{KIND, Message, follow, patiently, queue_of, text};
+use crate::syscall::msg::queue::{KIND, Message, follow, patiently, queue_at_once, queue_of, text};
 use crate::syscall::proxy;
 use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
@@ -17,9 +17,60 @@ use core::mem::MaybeUninit;
 use ring3_abi::ipc::READ;
 use ring3_abi::msg::MSG_NOERROR;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::msg::{Queue, Received, ReceivedText, Room, STAGE, Selection, rules};
-use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
+use ring3_engine::msg::{Queue, Received, ReceivedText, Room, STAGE, Selection, Short, rules};
+use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
 use ring3_wire::request::{Limit, MsgReceive};
+use zerocopy::IntoBytes;
+
+/// msgrcv(2) if it can be done at once: a short message is there, and no sender sleeps. `None`: call [`msgrcv`], which finds every error in its
+/// order. If the caller's memory is bad the message is gone, as in the kernel.
+#[inline(always)]
+pub fn msgrcv_at_once(
+    id: i32,
+    message: Message,
+    size: usize,
+    msgtyp: i64,
+    flags: i32,
+) -> Option<Result<usize, Errno>> {
+    let section = section::enter();
+    let mut letter: Short = [0; _];
+    let taken = take_at_once(id, Selection { msgtyp, size, flags }, &mut letter, &section);
+    drop(section);
+    taken.map(|letter| hand_out(message, letter))
+}
+
+#[inline(always)]
+fn take_at_once<'a>(
+    id: IpcId,
+    selection: Selection,
+    letter: &'a mut Short,
+    section: &Section,
+) -> Option<&'a [u8]> {
+    rules::check_receive(id, selection.size, selection.flags).ok()?;
+    if rules::copies(selection.flags) {
+        return None;
+    }
+    let now = Agent.now();
+    let (queue, who) = queue_at_once(id, section)?;
+    let len = queue.receive_at_once(&Agent, who, now, selection, letter)?;
+    letter.as_bytes().get(..size_of::<i64>() + len)
+}
+
+/// Writes a type and a text where the caller wants them.
+#[inline(always)]
+fn hand_out(message: Message, letter: &[u8]) -> Result<usize, Errno> {
+    message.bytes(letter.len()).write(letter).or_else(|_| hand_out_in_parts(message, letter))?;
+    Ok(letter.len() - size_of::<i64>())
+}
+
+/// The kernel writes the type first, whatever becomes of the text.
+#[cold]
+#[inline(never)]
+fn hand_out_in_parts(message: Message, letter: &[u8]) -> Result<(), Errno> {
+    let (mtype, staged) = letter.split_at_checked(size_of::<i64>()).ok_or(Errno::EFAULT)?;
+    message.bytes(mtype.len()).write(mtype)?;
+    text(message, staged.len())?.write(staged)
+}
 
 /// msgrcv(2). A cancellation point while it sleeps.
 pub fn msgrcv(id: i32, message: Message, size: usize, msgtyp: i64, flags: i32) -> Result<usize, Errno> {

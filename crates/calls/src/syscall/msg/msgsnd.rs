@@ -8,17 +8,44 @@ use crate::object::record::Object;
 use crate::object::recover::{Tries, recover};
 use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process;
-use crate::syscall::msg::queue::{KIND, Message, follow, patiently, queue_of, text};
+use crate::syscall::msg::queue::{KIND, Message, follow, patiently, queue_at_once, queue_of, text};
 use crate::syscall::proxy;
-use crate::thread::section::{self, Entry};
+use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
 use ring3_abi::ipc::{IPC_NOWAIT, WRITE};
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::msg::{Queue, ReservedMessage, STAGE, rules};
-use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
+use ring3_engine::msg::{Queue, ReservedMessage, SHORT, STAGE, Short, rules};
+use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
 use ring3_os::user::UserBytes;
 use ring3_wire::request::{Limit, MsgSend};
+use zerocopy::IntoBytes;
+
+/// msgsnd(2) if it can be done at once: a short text that fits, with nobody asleep who waits for it. `None`: call [`msgsnd`], which finds every
+/// error in its order.
+#[inline(always)]
+pub fn msgsnd_at_once(id: i32, message: Message, size: usize) -> Option<usize> {
+    if size > SHORT {
+        return None;
+    }
+    let section = section::enter();
+    let sent = send_at_once(id, message, size, &section);
+    drop(section);
+    sent
+}
+
+#[inline(always)]
+fn send_at_once(id: IpcId, message: Message, size: usize, section: &Section) -> Option<usize> {
+    // First, while little has to be kept over the calls.
+    let now = Agent.now();
+    // Zero behind the text: the copy to the region takes all.
+    let mut letter: Short = [0; _];
+    let room = letter.as_mut_bytes().get_mut(..size_of::<i64>() + size)?;
+    message.bytes(room.len()).read(room).ok()?;
+    rules::check_send(id, letter[0].cast_signed(), size, process::limit_at_once(Limit::Msgmax)?).ok()?;
+    let (queue, who) = queue_at_once(id, section)?;
+    queue.send_at_once(&Agent, who, now, &letter, size).then_some(0)
+}
 
 /// msgsnd(2). A cancellation point while it sleeps.
 pub fn msgsnd(id: i32, message: Message, size: usize, flags: i32) -> Result<usize, Errno> {

@@ -1,9 +1,10 @@
 //! The queue that a call is for, as this process has it mapped.
 
 use crate::object::open;
-use crate::object::record::{Handle, Object};
+use crate::object::record::{self, Handle, Object};
 use crate::object::recover::{Tries, recover};
-use crate::process::connection;
+use crate::process::{connection, identity};
+use crate::thread::section::Section;
 use crate::thread::sleep::Agent;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::Queue;
@@ -24,6 +25,19 @@ pub(in crate::syscall) fn text(message: Message, size: usize) -> Result<UserByte
 pub(super) fn queue_of(object: &Object) -> Option<&Queue<'static>> {
     match &object.handle {
         Handle::Queue(queue) if object.is_writable() => Some(queue),
+        _ => None,
+    }
+}
+
+/// The queue of an identifier, and who calls, if every thread may do everything with it and nothing must be asked.
+#[inline(always)]
+pub(super) fn queue_at_once(id: IpcId, section: &Section) -> Option<(&'static Queue<'static>, Caller)> {
+    let page = identity::current();
+    let object = record::find(KIND, id, page)?;
+    match &object.handle {
+        Handle::Queue(queue) if object.direct => {
+            Some((queue, Caller { pid: page.pid(), tid: identity::tid_of(section.thread()), life: 0 }))
+        }
         _ => None,
     }
 }

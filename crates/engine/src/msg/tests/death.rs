@@ -157,6 +157,27 @@ fn send_short(mtype: i64) -> impl Fn(Queue<'_>) {
     move |queue| drop(queue.send_small(&HOST, DYING, mtype, &SHORT, false))
 }
 
+fn send_short_at_once(mtype: i64) -> impl Fn(Queue<'_>) {
+    move |queue| {
+        super::send_at_once(queue, DYING, mtype, &SHORT);
+    }
+}
+
+fn receive_at_once(msgtyp: i64) -> impl Fn(Queue<'_>) {
+    move |queue| drop(super::receive_at_once(queue, DYING, selection(msgtyp, 100, 0)))
+}
+
+#[test]
+fn in_what_is_done_at_once() {
+    let mut points = check(filled(&[]), send_short_at_once(3));
+    points += check(filled(&[(3, 10)]), send_short_at_once(3));
+    points += check(filled(&[(1, 10), (9, 300), (3, 0)]), send_short_at_once(3));
+    points += check(filled(&[(1, 10)]), receive_at_once(0));
+    points += check(filled(&[(3, 10), (1, 5), (3, 80), (3, 7)]), receive_at_once(3));
+    points += check(filled(&[(3, 10), (1, 5), (3, 80)]), receive_at_once(-3));
+    assert!(points > 60, "{points}");
+}
+
 fn send_long(mtype: i64) -> impl Fn(Queue<'_>) {
     move |queue| {
         let Ok(reserved) = queue.reserve(&HOST, DYING, LONG.len()) else { return };
