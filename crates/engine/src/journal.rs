@@ -29,6 +29,8 @@ layout! {
 }
 
 /// A change under way. Dropped without [`Tx::commit`], it is rolled back.
+///
+/// What sets a field is inlined everywhere: as long as no reference to the change leaves a function, it stays in registers.
 #[derive(Debug)]
 pub struct Tx<'r> {
     region: Region<'r>,
@@ -44,7 +46,7 @@ impl<'r> Tx<'r> {
         Tx { region, header, entries, len: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     fn note(&mut self, offset: usize, wide: u64, old: u64) -> Result<()> {
         let Ok(entry) = self.entries.get(self.len) else { return Err(Error::Full) };
         // ORDERING: a death is precise: what the program did up to it is seen, nothing behind it. So against death only the compiler must
@@ -59,30 +61,30 @@ impl<'r> Tx<'r> {
     }
 
     /// Sets a 32-bit field of this region.
-    #[inline]
+    #[inline(always)]
     pub fn set32(&mut self, field: &AtomicU32, new: u32) -> Result<()> {
-        self.note(self.region.offset_of(field)?, 0, u64::from(field.load(Relaxed)))?;
+        self.note(self.region.place_of(field), 0, u64::from(field.load(Relaxed)))?;
         // ORDERING: Release keeps the new value behind the journal's length (J2).
         field.store(new, Release);
         Ok(())
     }
 
     /// Sets a link of this region.
-    #[inline]
+    #[inline(always)]
     pub fn set_link<T>(&mut self, field: &LinkCell<T>, new: Link<T>) -> Result<()> {
         self.set32(field.word(), new.word())
     }
 
     /// Sets a 64-bit field of this region.
-    #[inline]
+    #[inline(always)]
     pub fn set64(&mut self, field: &AtomicU64, new: u64) -> Result<()> {
         self.replace64(field, field.load(Relaxed), new)
     }
 
     /// Sets a 64-bit field of this region, in which the caller has seen `old`, which is there still.
-    #[inline]
+    #[inline(always)]
     pub fn replace64(&mut self, field: &AtomicU64, old: u64, new: u64) -> Result<()> {
-        self.note(self.region.offset_of(field)?, 1, old)?;
+        self.note(self.region.place_of(field), 1, old)?;
         // ORDERING: as in set32.
         field.store(new, Release);
         Ok(())
@@ -92,7 +94,7 @@ impl<'r> Tx<'r> {
     /// there: what is read before the swap may be over by then.
     #[inline]
     pub fn swap32(&mut self, field: &AtomicU32, restored: u32, new: u32) -> Result<u32> {
-        self.note(self.region.offset_of(field)?, 0, u64::from(restored))?;
+        self.note(self.region.place_of(field), 0, u64::from(restored))?;
         // ORDERING: Release as in set32; Acquire pairs with the sleeper's own transition of its state word.
         Ok(field.swap(new, AcqRel))
     }

@@ -54,8 +54,14 @@ pub extern "C" fn semop(id: i32, ops: usize, count: usize) -> i32 {
     }
     match sem::semop_at_once(id, UserPtr::claim(ops), count) {
         Quick::Done => 0,
+        Quick::Locked => semop_locked(id, ops, count),
         tried => semop_after(tried, id, ops, count),
     }
+}
+
+#[inline(never)]
+fn semop_locked(id: i32, ops: usize, count: usize) -> i32 {
+    answer(sem::semop_locked(id, UserPtr::claim(ops), count)) as i32
 }
 
 #[inline(never)]

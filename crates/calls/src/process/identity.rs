@@ -184,7 +184,7 @@ pub fn tid() -> Pid {
 }
 
 /// [`tid`], by this thread's state.
-#[inline]
+#[inline(always)]
 pub(crate) fn tid_of(thread: &ThreadState) -> Pid {
     let epoch = current().epoch();
     if epoch != 0 && thread.tid_epoch.load(Relaxed) == epoch {
@@ -194,6 +194,7 @@ pub(crate) fn tid_of(thread: &ThreadState) -> Pid {
 }
 
 #[cold]
+#[inline(never)]
 fn ask_tid(thread: &ThreadState, epoch: u32) -> Pid {
     let tid = match thread.stood_in_for.load(Relaxed) {
         0 => os::tid(),

@@ -37,14 +37,17 @@ static PAGES: AtomicUsize = AtomicUsize::new(0);
 const HEAD: usize = 64;
 const _: () = assert!(ENTRY + size_of::<usize>() <= HEAD && HEAD + HEAD_LEN <= PAGE);
 
+/// This process's life if it is held.
+#[inline(always)]
+pub(crate) fn held(page: &Identity) -> Option<Life> {
+    page.life.word().filter(|word| life::is_held(word)).map(|_| page.life.number())
+}
+
 /// Holds this process's life, which it gets if it has none, and answers its number. A life that cannot be held now makes others ask the
 /// broker; 0, that there can be none, too.
 #[inline]
 pub(crate) fn hold(page: &Identity) -> Life {
-    match page.life.word() {
-        Some(word) if life::is_held(word) => page.life.number(),
-        _ => hold_slowly(page),
-    }
+    held(page).unwrap_or_else(|| hold_slowly(page))
 }
 
 #[cold]

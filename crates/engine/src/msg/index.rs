@@ -86,12 +86,19 @@ impl<'r> Queue<'r> {
     }
 
     /// The leaf that shares the most bits with `mtype`: its own if it has one. For 0 that is the lowest. `None`: the index is empty.
-    #[inline]
+    #[inline(always)]
     fn nearest(&self, mtype: u64) -> Result<Option<(Link<Node>, &'r Node)>> {
-        let mut at = self.root();
-        if at.is_none() {
+        let root = self.root();
+        if root.is_none() {
             return Ok(None);
         }
+        // All messages are of one type, mostly.
+        let node = self.node(root)?;
+        if node.bit.load(Relaxed) == LEAF { Ok(Some((root, node))) } else { self.nearest_below(root, mtype) }
+    }
+
+    #[inline(never)]
+    fn nearest_below(&self, mut at: Link<Node>, mtype: u64) -> Result<Option<(Link<Node>, &'r Node)>> {
         for _ in 0..DEPTH {
             let node = self.node(at)?;
             let bit = node.bit.load(Relaxed);

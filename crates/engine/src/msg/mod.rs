@@ -120,9 +120,16 @@ impl<'r> Queue<'r> {
         self.tickets().wait_word(ticket)
     }
 
-    /// A process and a time as one word.
+    /// A process and a time as one word. A time too early or too late for it becomes the first or the last.
+    #[inline]
     fn stamp(&self, pid: Pid, now: i64) -> u64 {
-        let base = self.own.base.load(Relaxed) as i64;
-        pair(pid, now.saturating_sub(base).clamp(0, i64::from(u32::MAX - 1)) as u32 + 1)
+        const LAST: u32 = u32::MAX - 1;
+        let base = self.own.base.load(Relaxed);
+        let since = match (now as u64).wrapping_sub(base) {
+            since if since <= u64::from(LAST) => since as u32,
+            _ if now < base as i64 => 0,
+            _ => LAST,
+        };
+        pair(pid, since + 1)
     }
 }

@@ -102,8 +102,14 @@ impl<'r> Region<'r> {
     /// The offset of a field that lies in this region.
     #[inline]
     pub fn offset_of<T: Layout>(self, field: &T) -> Result<usize> {
-        let at = (core::ptr::from_ref(field) as usize).wrapping_sub(self.base.as_ptr() as usize);
+        let at = self.place_of(field);
         if at < self.len { Ok(at) } else { Err(Error::Spoiled) }
+    }
+
+    /// The same without a look: of a field that lies elsewhere it is an offset where [`Region::at`] finds nothing.
+    #[inline(always)]
+    pub fn place_of<T: Layout>(self, field: &T) -> usize {
+        (core::ptr::from_ref(field) as usize).wrapping_sub(self.base.as_ptr() as usize)
     }
 
     /// A raw pointer to `len` bytes at `offset`, if they lie in the region. For raw copies only (R2).

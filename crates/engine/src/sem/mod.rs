@@ -1,6 +1,6 @@
 //! Semaphore sets. semop(2), semctl(2); kernel: ipc/sem.c.
 //!
-//! `word.rs` is one semaphore; `op.rs` does operations and decides which calls sleep; `scan.rs` serves sleepers; `undo.rs` has the adjustments of
+//! `word.rs` is one semaphore; `op.rs` does operations and decides which calls sleep; `at_once.rs` is the short way for those that do not; `scan.rs` serves sleepers; `undo.rs` has the adjustments of
 //! SEM_UNDO; `sleeper.rs` is a call that sleeps; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what
 //! calls check before that; `hand_over.rs` is for processes that owe together; `transfer.rs` moves a set to another region.
 //!
@@ -9,6 +9,7 @@
 //! I2. No call sleeps that could go on: an operation that changes a value scans the queues before it gives the lock back.
 //! I3. Every semaphore that a ticket names is slow (`word.rs`), so no change of it misses the scan.
 
+mod at_once;
 pub mod ctl;
 mod hand_over;
 pub mod layout;

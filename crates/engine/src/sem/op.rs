@@ -18,7 +18,7 @@ use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::sem::{SEM_UNDO, SEMVMX, Sembuf};
 
 /// How many slow operations keep a semaphore slow after the last that had to. kernel: USE_GLOBAL_LOCK_HYSTERESIS.
-const HYSTERESIS: u32 = 10;
+pub(super) const HYSTERESIS: u32 = 10;
 /// How many sleepers are looked at to find out whether one names a semaphore.
 const LOOKS: usize = 16;
 

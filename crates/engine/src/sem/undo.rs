@@ -24,6 +24,14 @@ use ring3_abi::sem::SEMAEM;
 /// How far from its own place a process's row may stand.
 const WINDOW: u32 = 64;
 
+impl RowKey {
+    /// Whether a row that is linked is the only one.
+    #[inline]
+    fn is_alone(&self) -> bool {
+        self.next.load().is_none() && self.prev.load().is_none()
+    }
+}
+
 /// Writes down the life of a row's process, which it may have got since it has the row.
 #[inline]
 fn name_life(key: &RowKey, life: Life) {
@@ -33,11 +41,17 @@ fn name_life(key: &RowKey, life: Life) {
     }
 }
 
+/// Where a process's own place is, in tables of any length.
+#[inline]
+fn home(pid: Pid) -> u32 {
+    pid.wrapping_mul(0x9E37_79B1)
+}
+
 impl<'r> Set<'r> {
     /// Places where a process's row may be.
     fn window(&self, pid: Pid) -> impl Iterator<Item = Index<RowKey>> {
         let rows = self.geometry.rows;
-        let start = pid.wrapping_mul(0x9E37_79B1);
+        let start = home(pid);
         (0..WINDOW.min(rows))
             .filter_map(move |n| self.map.keys.index(start.wrapping_add(n) & rows.wrapping_sub(1)))
     }
@@ -45,15 +59,23 @@ impl<'r> Set<'r> {
     /// The process's row, made if it has none. # Errors: `Full`.
     #[inline]
     pub(super) fn row(&self, pid: Pid, life: Life) -> Result<Index<RowKey>> {
-        // Its own place, where it mostly is, needs no walk.
-        if let Some(row) = self.window(pid).next()
-            && let Ok(key) = self.key(row)
-            && key.pid.load(Relaxed) == pid
-        {
-            name_life(key, life);
-            return Ok(row);
+        match self.row_at_home(pid, life) {
+            Some((row, _)) => Ok(row),
+            None => self.row_elsewhere(pid, life),
         }
-        self.row_elsewhere(pid, life)
+    }
+
+    /// The process's row if it has one in its own place, where it mostly is.
+    // The place is reckoned here: the first of [`Set::window`] is found by a search that is unrolled over all of it.
+    #[inline(always)]
+    pub(super) fn row_at_home(&self, pid: Pid, life: Life) -> Option<(Index<RowKey>, &'r RowKey)> {
+        let row = self.map.keys.index(home(pid) & self.geometry.rows.wrapping_sub(1))?;
+        let key = self.key(row).ok()?;
+        if key.pid.load(Relaxed) != pid {
+            return None;
+        }
+        name_life(key, life);
+        Some((row, key))
     }
 
     #[inline(never)]
@@ -83,7 +105,7 @@ impl<'r> Set<'r> {
     }
 
     /// Links a row that has adjustments from now on (U5).
-    #[inline(never)]
+    #[inline(always)]
     fn link_row(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
         let first = self.own.rows.load();
         // In the journal, too: the same change may have unlinked the row, and is rolled back with that if a later operation must wait.
@@ -95,7 +117,7 @@ impl<'r> Set<'r> {
         tx.set_link(&self.own.rows, row.link())
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn unlink_row(&self, tx: &mut Tx<'r>, key: &RowKey) -> Result<()> {
         let (next, prev) = (key.next.load(), key.prev.load());
         if !next.is_none() {
@@ -131,8 +153,7 @@ impl<'r> Set<'r> {
     /// Unlinks a row with no adjustments left, unless it is the only one (U3).
     #[inline]
     fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
-        let alone = key.next.load().is_none() && key.prev.load().is_none();
-        if alone { Ok(()) } else { self.unlink_unless_some(tx, row, key) }
+        if key.is_alone() { Ok(()) } else { self.unlink_unless_some(tx, row, key) }
     }
 
     #[inline(never)]
@@ -157,6 +178,7 @@ impl<'r> Set<'r> {
     }
 
     /// Whether a row has an adjustment that is not 0.
+    #[inline(never)]
     fn has_some(&self, row: Index<RowKey>) -> Result<bool> {
         for num in 0..self.geometry.nsems {
             if self.adjustment(row, num)? != 0 {
@@ -276,7 +298,7 @@ impl<'r> Set<'r> {
     }
 
     #[inline]
-    fn is_of_epoch(&self, key: &RowKey) -> bool {
+    pub(super) fn is_of_epoch(&self, key: &RowKey) -> bool {
         key.epoch.load(Relaxed) == self.own.epoch.load(Relaxed)
     }
 
@@ -286,26 +308,39 @@ impl<'r> Set<'r> {
         Ok(if self.counts_row(row)? { self.cell(row, num)?.load(Relaxed) as i32 } else { 0 })
     }
 
-    /// Adds to an adjustment. Answers `false`, with nothing done, if it would leave its range. kernel: perform_atomic_semop().
+    /// Adds to an adjustment. Answers `false` if it would leave its range; the change must be dropped then. kernel: perform_atomic_semop().
     #[inline(always)]
     pub(super) fn adjust(&self, tx: &mut Tx<'r>, row: Index<RowKey>, num: u32, by: i32) -> Result<bool> {
-        let (key, cell) = (self.key(row)?, self.cell(row, num)?);
-        let counts = self.is_of_epoch(key);
-        let before = if counts { cell.load(Relaxed) as i32 } else { 0 };
+        let key = self.key(row)?;
+        if !self.is_of_epoch(key) {
+            self.begin_epoch(tx, row, key)?;
+        }
+        self.adjust_counted(tx, row, key, num, by)
+    }
+
+    /// [`Set::adjust`] in a row of the set's epoch.
+    #[inline(always)]
+    pub(super) fn adjust_counted(
+        &self,
+        tx: &mut Tx<'r>,
+        row: Index<RowKey>,
+        key: &RowKey,
+        num: u32,
+        by: i32,
+    ) -> Result<bool> {
+        let cell = self.cell(row, num)?;
+        let before = cell.load(Relaxed) as i32;
         let adjustment = before.saturating_add(by);
         if !(-SEMAEM - 1..=SEMAEM).contains(&adjustment) {
             return Ok(false);
-        }
-        if !counts {
-            self.begin_epoch(tx, row, key)?;
         }
         tx.set32(cell, adjustment as u32)?;
         if adjustment != 0 {
             if !self.is_linked(row, key) {
                 self.link_row(tx, row, key)?;
             }
-        } else if before != 0 {
-            self.unlink_unless_alone(tx, row, key)?;
+        } else if before != 0 && !key.is_alone() && !self.has_some(row)? {
+            self.unlink_row(tx, key)?;
         }
         Ok(true)
     }

@@ -181,7 +181,7 @@ impl Taken<'_> {
     }
 
     /// Writes it, in a change. The word stays slow.
-    #[inline]
+    #[inline(always)]
     pub fn put(self, tx: &mut Tx<'_>, new: Snapshot) -> Result<()> {
         // It stands there still: nobody else writes a word that is taken.
         tx.replace64(self.word, self.seen.0, new.0 & !FAST)

@@ -5,9 +5,11 @@
 //! | question | file |
 //! | --- | --- |
 //! | semget, semop and semtimedop, semctl | the file of the call's name |
+//! | a semop that needs the lock and can be done at once | `at_once.rs` |
 //! | which mapped set a call is for | `set.rs` |
 //! | memory for as many values or operations as a call has | `scratch.rs` |
 
+mod at_once;
 mod scratch;
 mod semctl;
 mod semget;
@@ -16,4 +18,4 @@ mod set;
 
 pub use semctl::{Semun, semctl, semctl_at_once};
 pub use semget::semget;
-pub use semop::{Quick, semop, semop_after, semop_at_once, semtimedop};
+pub use semop::{Quick, semop, semop_after, semop_at_once, semop_locked, semtimedop};

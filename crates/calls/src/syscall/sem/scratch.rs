@@ -3,6 +3,9 @@
 use ring3_abi::Errno;
 use ring3_os::map;
 
+/// Operations that fit on the stack; longer calls map memory for a moment. SEMOPM_FAST in the kernel.
+pub(super) const FEW: usize = 64;
+
 /// Memory for the length of a call.
 pub(super) fn with_memory<R>(
     len: usize,

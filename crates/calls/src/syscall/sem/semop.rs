@@ -7,7 +7,8 @@ use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process::identity::Identity;
 use crate::process::{self, identity, lives, own_life};
 use crate::syscall::proxy;
-use crate::syscall::sem::scratch::with_memory;
+use crate::syscall::sem::at_once::at_once;
+use crate::syscall::sem::scratch::{FEW, with_memory};
 use crate::syscall::sem::set::{KIND, set_of, settle};
 use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
@@ -21,9 +22,6 @@ use ring3_os::time::{self, Timespec};
 use ring3_os::user::UserPtr;
 use ring3_wire::request::Limit;
 
-/// Operations that fit on the stack; longer calls map memory for a moment. SEMOPM_FAST in the kernel.
-const FEW: usize = 64;
-
 /// semop(2).
 pub fn semop(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
     semop_after(semop_at_once(id, sops, nsops), id, sops, nsops)
@@ -32,7 +30,7 @@ pub fn semop(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errn
 /// semop(2) if it can be done at once.
 #[inline(always)]
 pub fn semop_at_once(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Quick {
-    if nsops == 1 { one(id, sops, |set, _| !set.has_adjustments()) } else { Quick::Long }
+    if nsops == 1 { one(id, sops, |set, _| !set.has_adjustments()) } else { Quick::Locked }
 }
 
 /// semop(2) after it was tried at once.
@@ -41,8 +39,15 @@ pub fn semop_after(tried: Quick, id: i32, sops: UserPtr<Sembuf>, nsops: usize) -
     match tried {
         Quick::Done => Ok(0),
         Quick::Adjusted => among_adjustments(id, sops, Deadline::NEVER),
+        Quick::Locked => semop_locked(id, sops, nsops),
         Quick::Long => timed(id, sops, nsops, Deadline::NEVER),
     }
+}
+
+/// semop(2) of several operations, or of one with SEM_UNDO.
+#[inline(always)]
+pub fn semop_locked(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
+    if at_once(id, sops, nsops) { Ok(0) } else { timed(id, sops, nsops, Deadline::NEVER) }
 }
 
 /// semtimedop(2). The timeout counts from now, once.
@@ -53,15 +58,13 @@ pub fn semtimedop(
     timeout: UserPtr<Timespec>,
 ) -> Result<usize, Errno> {
     let Some(timeout) = timeout.given() else { return semop(id, sops, nsops) };
-    let until = deadline(timeout.read()?);
-    if let (1, Some(until)) = (nsops, until) {
-        match one(id, sops, |set, _| !set.has_adjustments()) {
-            Quick::Done => return Ok(0),
-            Quick::Adjusted => return among_adjustments(id, sops, until),
-            Quick::Long => {}
-        }
+    let Some(until) = deadline(timeout.read()?) else { return timed(id, sops, nsops, INVALID) };
+    match semop_at_once(id, sops, nsops) {
+        Quick::Done => Ok(0),
+        Quick::Adjusted => among_adjustments(id, sops, until),
+        Quick::Locked if at_once(id, sops, nsops) => Ok(0),
+        Quick::Locked | Quick::Long => timed(id, sops, nsops, until),
     }
-    timed(id, sops, nsops, until.unwrap_or(INVALID))
 }
 
 /// A timeout that the kernel refuses, but only after it has looked at the operations.
@@ -82,6 +85,8 @@ pub enum Quick {
     Done,
     /// Somebody has adjustments in the set: those that have ended come first.
     Adjusted,
+    /// It needs the lock: several operations, or one with SEM_UNDO.
+    Locked,
     /// Go the long way, which finds every error in its order.
     Long,
 }
@@ -112,7 +117,7 @@ fn one_in_section(
     let Ok(word) = sops.read_word::<{ size_of::<Sembuf>() }>() else { return Quick::Long };
     let op = Sembuf::from_word(word);
     if op.sem_flg & SEM_UNDO != 0 {
-        return Quick::Long;
+        return Quick::Locked;
     }
     let page = identity::current();
     let Some(object) = record::find(KIND, id, page) else { return Quick::Long };
@@ -131,7 +136,7 @@ fn one_in_section(
 fn among_adjustments(id: IpcId, sops: UserPtr<Sembuf>, until: Deadline) -> Result<usize, Errno> {
     match one(id, sops, lives::all_live) {
         Quick::Done => Ok(0),
-        Quick::Adjusted | Quick::Long => timed(id, sops, 1, until),
+        _ => timed(id, sops, 1, until),
     }
 }
 

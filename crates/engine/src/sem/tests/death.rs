@@ -112,6 +112,13 @@ fn with_adjustments(set: Set<'_>) -> Vec<Asleep> {
     Vec::new()
 }
 
+/// The dying process alone has one.
+fn alone(set: Set<'_>) -> Vec<Asleep> {
+    set.setall(&HOST, who(0), |n| 2 - n as u16).unwrap();
+    assert_eq!(set.semop(&HOST, DYING, &[op(0, 5, UNDO), op(0, -5, 0)]), Ok(Step::Done(())));
+    Vec::new()
+}
+
 fn sleep(set: Set<'_>, n: u32, ops: &[Sembuf]) -> Asleep {
     match set.semop(&HOST, who(n), ops).unwrap() {
         Step::Wait(ticket) => (n, ticket),
@@ -121,6 +128,35 @@ fn sleep(set: Set<'_>, n: u32, ops: &[Sembuf]) -> Asleep {
 
 fn call<const N: usize>(ops: [Sembuf; N]) -> impl Fn(Set<'_>) {
     move |set| drop(set.semop(&HOST, DYING, &ops))
+}
+
+fn call_at_once<const N: usize>(ops: [Sembuf; N]) -> impl Fn(Set<'_>) {
+    move |set| {
+        super::at_once(set, DYING, &ops);
+    }
+}
+
+#[test]
+fn in_a_call_that_is_done_at_once() {
+    const MIXED: [Sembuf; 5] = [op(0, -2, UNDO), op(1, 3, UNDO), op(2, 0, 0), op(0, 7, 0), op(0, -1, UNDO)];
+    // Its row was emptied, and stays linked.
+    let emptied = |set: Set<'_>| {
+        let asleep = alone(set);
+        assert_eq!(set.semop(&HOST, DYING, &[op(0, 5, 0), op(0, -5, UNDO)]), Ok(Step::Done(())));
+        asleep
+    };
+    let mut points = 0;
+    for before in [with_adjustments, alone] {
+        points += both(before, call_at_once([op(0, 1, UNDO)]));
+        points += both(before, call_at_once(MIXED));
+    }
+    // Its row empties beside another, and is unlinked.
+    points += both(with_adjustments, call_at_once([op(0, 5, 0), op(0, -5, UNDO)]));
+    points += both(emptied, call_at_once([op(0, 1, UNDO)]));
+    points += both(filled, call_at_once([op(0, -2, 0), op(1, 3, 0), op(2, 0, 0)]));
+    // What must wait is not done.
+    points += both(with_adjustments, call_at_once([op(0, -2, UNDO), op(1, 3, 0), op(2, -1, 0)]));
+    assert!(points > 200, "{points}");
 }
 
 #[test]

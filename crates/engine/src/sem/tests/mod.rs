@@ -20,7 +20,7 @@ fn who(n: u32) -> Caller {
     Caller { pid: 100 + n, tid: 100 + n, life: 0 }
 }
 
-fn op(num: u16, add: i16, flags: i32) -> Sembuf {
+const fn op(num: u16, add: i16, flags: i32) -> Sembuf {
     Sembuf { sem_num: num, sem_op: add, sem_flg: flags as i16 }
 }
 
@@ -33,11 +33,22 @@ fn with_set(nsems: u32, test: impl FnOnce(Set<'_>)) {
     set.verify().unwrap();
 }
 
+/// For what cannot be done without the lock.
+fn at_once(set: Set<'_>, caller: Caller, ops: &[Sembuf]) -> bool {
+    if ops.iter().any(|op| op.sem_flg & SEM_UNDO != 0) {
+        set.semop_at_once::<true, _>(&HOST, caller, HOST.0, ops)
+    } else {
+        ops.len() > 1 && set.semop_at_once::<false, _>(&HOST, caller, HOST.0, ops)
+    }
+}
+
 fn go(set: Set<'_>, n: u32, ops: &[Sembuf]) -> Result<Option<Ticket>, Error> {
     let step = if let [one] = ops
         && one.sem_flg == 0
         && set.fast(who(n).pid, HOST.0, one)
     {
+        Step::Done(())
+    } else if at_once(set, who(n), ops) {
         Step::Done(())
     } else {
         set.semop(&HOST, who(n), ops)?
