@@ -4,12 +4,13 @@
 //! P1. Who may write a lock's word can keep it from coming free. So all that the broker does about locks that others hold (sleeping for them,
 //!     finding out about their holders) together takes at most one [`SHARE`]th of its time, but for the first [`MOST`] after a rest.
 
+use crate::life::Movers;
 use ring3_engine::atomic::{AtomicU32, Relaxed};
 use ring3_engine::{Caller, Deadline, Host, Parked, WaitWord};
 use rustix::fs::Timespec;
 use rustix::thread::futex;
 use rustix::time::{ClockId, clock_gettime};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// How long the broker waits for a region's lock at a time, nanoseconds. The engine asks a few times, then gives up.
@@ -65,6 +66,8 @@ pub(crate) struct BrokerHost {
     pub(crate) me: Caller,
     /// One for all namespaces of a broker.
     pub(crate) patience: Rc<Patience>,
+    /// Likewise.
+    pub(crate) movers: Rc<RefCell<Movers>>,
 }
 
 impl BrokerHost {
@@ -78,6 +81,7 @@ impl BrokerHost {
                 life: 0,
             },
             patience: Rc::new(Patience::new()),
+            movers: Rc::default(),
         }
     }
 }

@@ -12,11 +12,15 @@
 //! # Death
 //! The word keeps the dead holder's number. Only `settle`, which the broker runs for that process, takes the lock over
 //! ([`seize`]), and it rolls the journal back before anything else. Waiters that have slept several times in vain ask the broker.
+//!
+//! # A stop
+//! A holder that is stopped keeps the word as it is. The broker, asked in the same way, has it stepped to its [`release`] (docs/stopped.md).
 
 use crate::atomic::{Acquire, AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::host::{Caller, Deadline, Host, Parked, WaitWord};
 use crate::object::{Header, LIVE, MOVED, REMOVED};
+use crate::region::Region;
 use core::marker::PhantomData;
 use ring3_abi::Pid;
 
@@ -172,6 +176,32 @@ pub fn seize<'r, 'h, H: Host>(
         }
     }
     Ok((lock_any(header, host, who)?, false))
+}
+
+/// Whom a region's lock names, for somebody who only looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'r>(&'r Header);
+
+/// Looks at a region's lock. # Errors: `Spoiled` if the region is too short for one.
+pub fn named(region: Region<'_>) -> Result<Named<'_>> {
+    region.at(0).map(Named)
+}
+
+impl Named<'_> {
+    /// The process; 0 if the lock is free.
+    pub fn process(&self) -> Pid {
+        self.0.lock.load(Relaxed) & HOLDER
+    }
+
+    /// The thread, as the last holder said.
+    pub fn thread(&self) -> Pid {
+        self.0.holder.load(Relaxed)
+    }
+
+    /// The word, for a wake-up of those who sleep on it.
+    pub fn word(&self) -> *const u32 {
+        self.0.lock.as_ptr()
+    }
 }
 
 /// Swaps the holder while it is `dead`; a waiter may set its flag in between.

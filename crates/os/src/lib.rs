@@ -25,5 +25,6 @@ pub mod seccomp;
 pub mod socket;
 pub mod task;
 pub mod time;
+pub mod tracing;
 pub mod user;
 pub mod vdso;

@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
         println!("a sample of {sample} points, seed {}", options.seed);
         options.sample = Some(sample.div_ceil(cases.len()));
     }
-    let (verb, started) = (if options.stop { "held up" } else { "violations" }, Instant::now());
+    let (verb, started) = (if options.stop { "late" } else { "violations" }, Instant::now());
     println!("{:34} {:>8} {:>8} {:>8} {:>10} {:>7}", "case", "points", "done", "not", verb, "s");
     let (next, total) = (AtomicUsize::new(0), Mutex::new(Count::default()));
     std::thread::scope(|scope| {
@@ -69,9 +69,8 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     let total = total.into_inner().map_err(|_| "a worker failed")?;
     println!("{}", total.row(&format!("total ({:.0} s)", started.elapsed().as_secs_f64()), options.stop));
     if options.stop {
-        println!("{} points, {} at which a stopped process holds others up", total.points, total.held_up);
-    } else {
-        println!("{} points, {} violations", total.points, total.violations);
+        println!("{}", total.waits());
     }
+    println!("{} points, {} violations", total.points, total.violations);
     if total.violations == 0 { Ok(()) } else { Err(format!("{} violations", total.violations)) }
 }

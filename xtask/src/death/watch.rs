@@ -15,6 +15,9 @@ const HANG: Duration = Duration::from_secs(40);
 /// A case is given up after so many hangs.
 const GIVE_UP: usize = 3;
 
+/// What others may be held up by a stopped process, microseconds; more counts as late.
+const LATE: u64 = 100_000;
+
 /// At most so many violations of a case are printed.
 const SHOWN: usize = 12;
 
@@ -23,7 +26,8 @@ const SHOWN: usize = 12;
 pub(super) struct Count {
     pub(super) points: usize,
     pub(super) violations: usize,
-    pub(super) held_up: usize,
+    /// How long others took beside a stopped process, microseconds.
+    waits: Vec<u64>,
     done: usize,
     not: usize,
     seconds: f64,
@@ -34,18 +38,41 @@ impl Count {
     pub(super) fn add(&mut self, other: &Count) {
         self.points += other.points;
         self.violations += other.violations;
-        self.held_up += other.held_up;
+        self.waits.extend(&other.waits);
         self.done += other.done;
         self.not += other.not;
         self.seconds += other.seconds;
+    }
+
+    /// How often others took longer than they should.
+    fn late(&self) -> usize {
+        self.waits.iter().filter(|&&wait| wait > LATE).count()
+    }
+
+    /// Says how long others took beside stopped processes.
+    pub(super) fn waits(&self) -> String {
+        let mut sorted = self.waits.clone();
+        sorted.sort_unstable();
+        let at = |share: usize| {
+            let micros = sorted.get((sorted.len() * share / 1000).min(sorted.len().saturating_sub(1)));
+            *micros.unwrap_or(&0) as f64 / 1000.0
+        };
+        let late = self.late();
+        format!(
+            "others passed in {:.1} ms (median), {:.1} (99 %), {:.1} (longest); {late} took more than {} ms",
+            at(500),
+            at(990),
+            at(1000),
+            LATE / 1000
+        )
     }
 
     /// Returns a row of the table.
     pub(super) fn row(&self, name: &str, stop: bool) -> String {
         let what = match (stop, self.violations) {
             (false, violations) => violations.to_string(),
-            (true, 0) => self.held_up.to_string(),
-            (true, violations) => format!("{}, {violations} bad", self.held_up),
+            (true, 0) => self.late().to_string(),
+            (true, violations) => format!("{}, {violations} bad", self.late()),
         };
         format!("{name:34} {:8} {:8} {:8} {what:>10} {:7.1}", self.points, self.done, self.not, self.seconds)
     }
@@ -146,12 +173,7 @@ impl Run<'_> {
                 event.clone_into(&mut self.event);
             }
             "V " => complain(self.name, event, text, self.count),
-            "B " => {
-                self.count.held_up += 1;
-                if self.count.held_up <= SHOWN {
-                    println!("{}, event {event}: holds others up at {text}", self.name);
-                }
-            }
+            "B " => self.count.waits.push(text.parse().unwrap_or(u64::MAX)),
             "S " => {
                 let mut numbers = rest.split(' ').map(|number| number.parse().unwrap_or(0));
                 let mut next = || numbers.next().unwrap_or(0);

@@ -124,7 +124,7 @@ impl Namespace {
         }
     }
 
-    /// Frees an object's lock if its holder cannot: it is dead, unknown, or its image was replaced.
+    /// Frees an object's lock if its holder cannot: it is dead, unknown, or its image was replaced. One that is stopped is moved on.
     pub(crate) fn rescue(&mut self, kind: Kind, id: IpcId, holder: Pid) {
         let Some(process) = self.processes.get(&holder) else {
             // Nobody whom the broker knows took this lock.
@@ -135,6 +135,8 @@ impl Namespace {
             self.settle_death(holder);
         } else if process.conns.is_empty() && self.image_is_gone(holder) {
             self.settle_exec(holder);
+        } else if let Ok((region, _)) = self.region(kind, id) {
+            self.host.movers.borrow_mut().look(region, holder);
         }
     }
 

@@ -196,6 +196,7 @@ impl Server {
         self.confirm_execs();
         self.poll_sleepers();
         self.refresh();
+        self.spaces.root().host.movers.borrow_mut().reap();
         self.spaces.clear();
         Ok(())
     }
@@ -205,7 +206,8 @@ impl Server {
         let waits = !self.later.is_empty()
             || !self.sleeping.is_empty()
             || self.spaces.all().any(|(_, ns)| !ns.debts.is_empty())
-            || !self.leaving.is_empty();
+            || !self.leaving.is_empty()
+            || self.spaces.all().any(|(_, ns)| ns.host.movers.borrow().are_at_work());
         if waits { Some(TICK) } else { self.restless.then_some(REFRESH) }
     }
 

@@ -8,7 +8,7 @@ macro_rules! numbers {
 numbers! {
     GETCWD = 17; FSTATFS = 44; READLINKAT = 78; NEWFSTATAT = 79; OPENAT2 = 437;
     FCNTL = 25; IOCTL = 29; OPENAT = 56; CLOSE = 57; READ = 63; WRITE = 64; PREAD64 = 67; PPOLL = 73; FSTAT = 80; CAPGET = 90; CAPSET = 91;
-    EXIT_GROUP = 94; WAITID = 95; SETNS = 268; FUTEX = 98; SET_ROBUST_LIST = 99; GET_ROBUST_LIST = 100; CLOCK_GETTIME = 113; SCHED_YIELD = 124; TGKILL = 131; RT_SIGACTION = 134; RT_SIGPROCMASK = 135;
+    EXIT_GROUP = 94; WAITID = 95; PTRACE = 117; RT_SIGTIMEDWAIT = 137; SETNS = 268; FUTEX = 98; SET_ROBUST_LIST = 99; GET_ROBUST_LIST = 100; CLOCK_GETTIME = 113; SCHED_YIELD = 124; TGKILL = 131; RT_SIGACTION = 134; RT_SIGPROCMASK = 135;
     SETREGID = 143; SETGID = 144; SETREUID = 145; SETUID = 146; SETRESUID = 147; SETRESGID = 149; SETFSUID = 151; SETFSGID = 152;
     GETGROUPS = 158; SETGROUPS = 159; PRCTL = 167; GETCPU = 168; GETPID = 172; GETPPID = 173; GETUID = 174; GETEUID = 175; GETGID = 176; GETEGID = 177; GETTID = 178;
     MSGGET = 186; MSGCTL = 187; MSGRCV = 188; MSGSND = 189; SEMGET = 190; SEMCTL = 191; SEMTIMEDOP = 192; SEMOP = 193;
@@ -37,3 +37,6 @@ pub const AUDIT_ARCH: u32 = 0xc000_00b7;
 /// The vDSO's names of clock_gettime, getcpu and time; it has neither of the last two.
 pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 3] =
     [c"__kernel_clock_gettime", c"__kernel_getcpu", c"__kernel_time"];
+
+/// Which word of the general registers (NT_PRSTATUS) is the program counter.
+pub(crate) const COUNTER: usize = 32;

@@ -17,7 +17,7 @@ numbers! {
     PROCESS_MADVISE = 440; MSEAL = 462;
     RT_SIGRETURN = 15; SECCOMP = 317;
     DUP2 = 33; PIVOT_ROOT = 155; CHROOT = 161; DUP3 = 292; CLOSE_RANGE = 436;
-    WAITID = 247; SETNS = 308; SET_ROBUST_LIST = 273; GET_ROBUST_LIST = 274; GETCPU = 309; KCMP = 312; GETRANDOM = 318; MEMFD_CREATE = 319; STATX = 332;
+    WAITID = 247; PTRACE = 101; RT_SIGTIMEDWAIT = 128; SETNS = 308; SET_ROBUST_LIST = 273; GET_ROBUST_LIST = 274; GETCPU = 309; KCMP = 312; GETRANDOM = 318; MEMFD_CREATE = 319; STATX = 332;
 }
 
 /// What a filter of system calls sees of the machine (AUDIT_ARCH_X86_64).
@@ -26,3 +26,6 @@ pub const AUDIT_ARCH: u32 = 0xc000_003e;
 /// The vDSO's names of clock_gettime, getcpu and time.
 pub(crate) const VDSO_NAMES: [&core::ffi::CStr; 3] =
     [c"__vdso_clock_gettime", c"__vdso_getcpu", c"__vdso_time"];
+
+/// Which word of the general registers (NT_PRSTATUS) is the program counter.
+pub(crate) const COUNTER: usize = 16;
