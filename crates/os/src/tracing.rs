@@ -178,7 +178,7 @@ fn request(what: usize, tid: Pid, at: usize, data: usize) -> Result<(), Errno> {
 ///
 /// # Errors
 /// `EAGAIN`, `ENOMEM`.
-pub fn beside(work: impl FnOnce()) -> Result<Pid, Errno> {
+pub fn beside(work: impl FnOnce() -> bool) -> Result<Pid, Errno> {
     // SAFETY: without a flag clone is fork; without a number for it, the end of the child sends no signal.
     let child = Errno::decode(unsafe { own_syscall(nr::CLONE, [0; 6]) })?;
     if child != 0 {
@@ -187,10 +187,10 @@ pub fn beside(work: impl FnOnce()) -> Result<Pid, Errno> {
     // SAFETY: the copies of descriptors are this process's alone, and nothing here uses one.
     unsafe { own_syscall(nr::CLOSE_RANGE, [0, u32::MAX as usize, 0, 0, 0, 0]) };
     block_signals();
-    work();
+    let status = usize::from(!work());
     loop {
         // SAFETY: ends the process.
-        unsafe { own_syscall(nr::EXIT_GROUP, [0; 6]) };
+        unsafe { own_syscall(nr::EXIT_GROUP, [status, 0, 0, 0, 0, 0]) };
     }
 }
 
@@ -202,9 +202,11 @@ fn block_signals() {
     unsafe { own_syscall(nr::RT_SIGPROCMASK, [SIG_SETMASK, (&raw const all) as usize, 0, 8, 0, 0]) };
 }
 
-/// Whether the process made by [`beside`] has ended; it is forgotten then.
-pub fn has_ended(child: Pid) -> bool {
-    // SAFETY: nothing is written.
-    let raw = unsafe { own_syscall(nr::WAIT4, [child as usize, 0, WALL | NO_HANG, 0, 0, 0]) };
-    Errno::decode(raw) != Ok(0)
+/// What the work of the process made by [`beside`] answered, once that has ended, which is forgotten then; `None` before.
+pub fn outcome(child: Pid) -> Option<bool> {
+    let mut status = u32::MAX;
+    let arguments = [child as usize, (&raw mut status) as usize, WALL | NO_HANG, 0, 0, 0];
+    // SAFETY: the kernel writes one word of ours.
+    let raw = unsafe { own_syscall(nr::WAIT4, arguments) };
+    if Errno::decode(raw) == Ok(0) { None } else { Some(status == 0) }
 }

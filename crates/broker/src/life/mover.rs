@@ -63,7 +63,15 @@ impl Movers {
 
     /// Forgets those that have ended.
     pub(crate) fn reap(&mut self) {
-        self.running.retain(|_, mover| !tracing::has_ended(*mover));
+        let ended = |victim: &Pid, mover: &mut Pid| Some((*victim, tracing::outcome(*mover)?));
+        let ended: Vec<(Pid, bool)> =
+            self.running.iter_mut().filter_map(|(victim, mover)| ended(victim, mover)).collect();
+        for (victim, moved) in ended {
+            self.running.remove(&victim);
+            if moved {
+                self.rests.remove(&victim);
+            }
+        }
     }
 
     /// Has a process stepped out of the section that it holds this region's lock in, if it is stopped there.
@@ -114,8 +122,8 @@ impl Plan {
         Some(Plan { holder, threads, code, cpu })
     }
 
-    /// Steps the threads, one after the other, until the lock's word is another. Allocates nothing (Q4).
-    fn carry_out(&self, named: Named<'_>) {
+    /// Steps the threads, one after the other, until the lock's word is another, and answers whether it is. Allocates nothing (Q4).
+    fn carry_out(&self, named: Named<'_>) -> bool {
         let deadline = monotonic() + LONGEST;
         if let Some(cpu) = self.cpu {
             let mut set = rustix::thread::CpuSet::new();
@@ -131,10 +139,12 @@ impl Plan {
                 self.step(tracee, named, deadline);
             }
         }
-        if named.process() != self.holder {
+        let moved = named.process() != self.holder;
+        if moved {
             // The holder stands before its own wake-up.
             futex::wake(named.word(), 1, Reach::Shared);
         }
+        moved
     }
 
     /// Steps one thread while it holds the lock and is in the agent (Q2), and lets it go.
