@@ -1,10 +1,10 @@
 /* A process that is stopped in the middle of its calls holds nobody up: others on the same objects go on while it is stopped. Its parent sees no other stop and
-   no other going on than it made, and nothing is lost or doubled. signal(7), waitid(2). */
+   no other going on than it made, and nothing is lost or doubled; not either if the process that leads it out of its call is killed at that. signal(7), waitid(2). */
 #include "check.h"
 
-enum { WORKERS = 2, ROUNDS = 60 };
+enum { WORKERS = 2 };
 static int set, queue;
-static struct shared { long done[WORKERS + 1]; volatile int over; } *shared;
+static struct shared { long done[WORKERS + 1]; volatile int over, round, kills; } *shared;
 
 static int add(int num, int by) {
     struct sembuf op[2] = {{(unsigned short)num, (short)by, SEM_UNDO}, {(unsigned short)num, (short)-by, SEM_UNDO}};
@@ -55,16 +55,38 @@ static long others_go_on(void) {
     return -1;
 }
 
-int main(void) {
+/* Kills whoever traces the child, one time in each round, as far as it is quick enough. Counts in `kills`. */
+static void be_hostile_to_tracers(pid_t child) {
+    char name[64], text[4096];
+    snprintf(name, sizeof name, "/proc/%d/status", child);
+    for (int last = -1; !shared->over;) {
+        int file = open(name, O_RDONLY), tracer = 0;
+        ssize_t len = file < 0 ? -1 : read(file, text, sizeof text - 1);
+        if (file >= 0) close(file);
+        if (len > 0) {
+            text[len] = 0;
+            char *line = strstr(text, "TracerPid:");
+            if (line) tracer = atoi(line + 10);
+        }
+        if (tracer > 0 && last != shared->round && kill(tracer, SIGKILL) == 0) last = shared->round, shared->kills++;
+    }
+    _exit(0);
+}
+
+int main(int argc, char **argv) {
+    int rounds = argc > 1 ? atoi(argv[1]) : 60;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     set = semget(IPC_PRIVATE, 2, 0600), queue = msgget(IPC_PRIVATE, 0600);
     CHECK(set >= 0 && queue >= 0);
     pid_t workers[WORKERS], child = start(WORKERS);
     for (int i = 0; i < WORKERS; i++) workers[i] = start(i);
+    pid_t hostile = 0;
     long longest = 0;
     srand(7);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         siginfo_t info;
+        if (round == rounds / 2 && (hostile = fork()) == 0) be_hostile_to_tracers(child);
+        shared->round = round;
         usleep((unsigned)(500 + rand() % 3000));
         kill(child, SIGSTOP);
         CHECK(waitid(P_PID, (id_t)child, &info, WSTOPPED) == 0 && info.si_code == CLD_STOPPED);
@@ -81,10 +103,11 @@ int main(void) {
     shared->over = 1;
     CHECK(status_of(child) == 0);
     for (int i = 0; i < WORKERS; i++) CHECK(status_of(workers[i]) == 0);
+    CHECK(status_of(hostile) == 0);
     struct msqid_ds state;
     CHECK(msgctl(queue, IPC_STAT, &state) == 0 && state.msg_qnum == 0);
     CHECK(semctl(set, 0, GETVAL) == 0);
     CHECK(msgctl(queue, IPC_RMID, NULL) == 0 && semctl(set, 0, IPC_RMID) == 0);
-    printf("longest wait beside a stopped process: %ld ms\n", longest);
+    printf("longest wait beside a stopped process: %ld ms; %d tracers killed\n", longest, shared->kills);
     return checked();
 }

@@ -101,8 +101,8 @@ fn what_needs_a_lock_that_stays_taken_is_refused_in_the_end() {
     let me = broker.own();
     let queue = me.get(Kind::Msg, 0, 0o666, 0).expect("made");
     Region::of(&me, Kind::Msg, queue).put(LOCK, me.pid);
-    assert_eq!(me.set(Kind::Msg, queue, 0, 0, 0o600, 100), Err(Errno::EIDRM));
-    assert_eq!(me.msgsnd(queue, 1, b"text"), Err(Errno::EIDRM));
+    assert_eq!(me.set(Kind::Msg, queue, 0, 0, 0o600, 100), Err(Errno::ETIMEDOUT));
+    assert_eq!(me.msgsnd(queue, 1, b"text"), Err(Errno::ETIMEDOUT));
     // A signal ends the wait before.
     me.send_message(queue, 1, b"text", 0);
     // One that comes before the wait has begun is nothing to the broker: it is sent again.

@@ -34,6 +34,8 @@ pub(crate) struct Leak {
     pub(crate) last_use: i64,
     /// Made or changed, seconds since 1970.
     pub(crate) ctime: i64,
+    /// Process that its lock names at this moment; 0 none.
+    pub(crate) holder: u32,
 }
 
 impl Leak {
@@ -53,7 +55,27 @@ impl Leak {
             creator_name: String::from_utf8_lossy(name).into_owned(),
             last_use: detail.last_use,
             ctime: detail.ctime,
+            holder: detail.holder,
         }
+    }
+
+    /// The process that holds its lock, and what that does; `None` if there is none.
+    pub(crate) fn held(&self) -> Option<String> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.holder)).unwrap_or_default();
+        // The name in parentheses may hold anything, so what follows starts at the last one.
+        let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        let does = match state {
+            Some('R') => "runs or waits for a CPU",
+            Some('S') => "sleeps",
+            Some('D') => "waits in the kernel, or is frozen",
+            Some('T') => "is stopped",
+            Some('t') => "is stopped by a debugger",
+            Some(_) => "has ended",
+            None => "is not to be seen here",
+        };
+        let line =
+            || format!("{} {} is in the hands of process {}, which {does}", self.kind, self.id, self.holder);
+        (self.holder != 0).then(line)
     }
 
     /// What is in it.

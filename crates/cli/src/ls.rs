@@ -55,5 +55,10 @@ fn table(objects: &[Leak]) -> String {
             object.used(now),
         ]);
     }
-    table.text()
+    let mut text = table.text();
+    for held in objects.iter().filter_map(Leak::held) {
+        text.push_str(&held);
+        text.push('\n');
+    }
+    text
 }

@@ -14,7 +14,7 @@
 //! ([`seize`]), and it rolls the journal back before anything else. Waiters that have slept several times in vain ask the broker.
 //!
 //! # A stop
-//! A holder that is stopped keeps the word as it is. The broker, asked in the same way, has it stepped to its [`release`] (docs/stopped.md).
+//! A holder that is stopped keeps the word as it is. The broker, asked in the same way, has it led on to its [`release`] (docs/stopped.md).
 
 use crate::atomic::{Acquire, AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};
@@ -196,6 +196,18 @@ impl Named<'_> {
     /// The thread, as the last holder said.
     pub fn thread(&self) -> Pid {
         self.0.holder.load(Relaxed)
+    }
+
+    /// Says that somebody waits, as long as this process is named: it makes a system call once it has given the lock back.
+    // ORDERING: Relaxed: a mark in a word that somebody else holds, as a waiter's (L4).
+    pub fn mark_waited_for(&self, process: Pid) {
+        let mut seen = self.0.lock.load(Relaxed);
+        while seen == process & HOLDER {
+            match self.0.lock.compare_exchange(seen, seen | WAITERS, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// The word, for a wake-up of those who sleep on it.

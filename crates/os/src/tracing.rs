@@ -1,16 +1,21 @@
-//! Stepping another process's stopped thread, from a process made for that. ptrace(2), wait4(2); kernel: ptrace_attach(), ptrace_resume(), ptrace_detach().
+//! Leading another process's stopped thread on, from a process made for that. ptrace(2), wait4(2); kernel: ptrace_attach(), ptrace_resume(),
+//! ptrace_detach(), exit_ptrace().
 //!
 //! # Death
-//! The kernel lets go of a tracee whose tracer ends, but leaves its trap flag set: it would die of SIGTRAP when it is continued. So whoever traces is a
-//! process of its own, which a death of the broker does not end.
+//! The kernel lets go of a tracee whose tracer ends, and a thread of a stopped process stops again at once, wherever it is. Of [`Tracee::run_to_call`]
+//! nothing is left. [`Tracee::step`] leaves the trap flag, with which the thread dies of SIGTRAP when its process is continued, unless somebody takes
+//! it and lets it go in time, which clears the flag.
 
-use crate::arch::nr::COUNTER;
+use crate::arch::nr::{COUNTER, THREAD_POINTER};
 use crate::arch::{nr, own_syscall};
 use core::marker::PhantomData;
 use ring3_abi::{Errno, Pid};
 
+const PEEK: usize = 2;
+const POKE: usize = 5;
 const SINGLE_STEP: usize = 9;
 const DETACH: usize = 17;
+const TO_CALL: usize = 24;
 const GET_SIGINFO: usize = 0x4202;
 const GET_REGSET: usize = 0x4204;
 const SEIZE: usize = 0x4206;
@@ -19,6 +24,9 @@ const GET_MASK: usize = 0x420a;
 const SET_MASK: usize = 0x420b;
 /// The registers' set of that name.
 const NT_PRSTATUS: usize = 1;
+/// PTRACE_O_TRACESYSGOOD: stops for calls are told from others.
+const MARK_CALLS: usize = 1;
+const CALL_MARK: u32 = 0x80;
 /// Room for the general registers of any machine, in words.
 const REGISTERS: usize = 40;
 /// PTRACE_EVENT_STOP.
@@ -32,6 +40,8 @@ const NO_HANG: usize = 1;
 pub enum Stop {
     /// The end of a step.
     Step,
+    /// The beginning or the end of a system call.
+    Call,
     /// Its process's stop, as by SIGSTOP.
     Group,
     /// A stop for the tracer alone: the process is not stopped, or no longer.
@@ -58,7 +68,7 @@ impl Tracee {
     /// # Errors
     /// `EPERM` if somebody else traces it, or this process may not; `ESRCH` if it is gone.
     pub fn seize(tid: Pid) -> Result<Tracee, Errno> {
-        request(SEIZE, tid, 0, 0)?;
+        request(SEIZE, tid, 0, MARK_CALLS)?;
         let tracee = Tracee { tid, here: PhantomData };
         tracee.interrupt()?;
         Ok(tracee)
@@ -78,6 +88,14 @@ impl Tracee {
     /// `ESRCH` if it is gone or not stopped.
     pub fn step(&self, signal: u32) -> Result<(), Errno> {
         request(SINGLE_STEP, self.tid, 0, signal as usize)
+    }
+
+    /// Lets it go on to the beginning or the end of a system call, with a signal to be delivered, or 0.
+    ///
+    /// # Errors
+    /// `ESRCH` if it is gone or not stopped.
+    pub fn run_to_call(&self, signal: u32) -> Result<(), Errno> {
+        request(TO_CALL, self.tid, 0, signal as usize)
     }
 
     /// Lets it go with a signal to be delivered, or 0.
@@ -118,6 +136,7 @@ impl Tracee {
         match (status >> 16, status >> 8 & 0xff) {
             (EVENT_STOP, SIGTRAP) => Stop::Tracer,
             (EVENT_STOP, _) => Stop::Group,
+            (0, signal) if signal == SIGTRAP | CALL_MARK => Stop::Call,
             (0, SIGTRAP) if self.is_kernels() => Stop::Step,
             (0, signal) => Stop::Signal(signal),
             _ => Stop::Step,
@@ -137,10 +156,40 @@ impl Tracee {
     /// # Errors
     /// `ESRCH` if it is gone or not stopped.
     pub fn counter(&self) -> Result<usize, Errno> {
+        self.register(NT_PRSTATUS, COUNTER)
+    }
+
+    /// Its thread pointer.
+    ///
+    /// # Errors
+    /// `ESRCH` if it is gone or not stopped.
+    pub fn thread_pointer(&self) -> Result<usize, Errno> {
+        let (set, index) = THREAD_POINTER;
+        self.register(set, index)
+    }
+
+    fn register(&self, set: usize, index: usize) -> Result<usize, Errno> {
         let mut registers = [0usize; REGISTERS];
         let room = [registers.as_mut_ptr() as usize, size_of_val(&registers)];
-        request(GET_REGSET, self.tid, NT_PRSTATUS, room.as_ptr() as usize)?;
-        registers.get(COUNTER).copied().ok_or(Errno::ESRCH)
+        request(GET_REGSET, self.tid, set, room.as_ptr() as usize)?;
+        registers.get(index).copied().ok_or(Errno::ESRCH)
+    }
+
+    /// A word of its memory. It takes as long as the thread itself would need to look: without end where nobody serves a page fault.
+    ///
+    /// # Errors
+    /// `EIO` if nothing is there; `ESRCH` if it is gone or not stopped.
+    pub fn peek(&self, at: usize) -> Result<usize, Errno> {
+        let mut word = 0usize;
+        request(PEEK, self.tid, at, (&raw mut word) as usize).map(|()| word)
+    }
+
+    /// Sets a word of its memory.
+    ///
+    /// # Errors
+    /// As [`Tracee::peek`].
+    pub fn poke(&self, at: usize, word: usize) -> Result<(), Errno> {
+        request(POKE, self.tid, at, word)
     }
 
     /// Its signal mask.
@@ -200,6 +249,13 @@ fn block_signals() {
     let all = u64::MAX;
     // SAFETY: the kernel reads eight bytes of ours.
     unsafe { own_syscall(nr::RT_SIGPROCMASK, [SIG_SETMASK, (&raw const all) as usize, 0, 8, 0, 0]) };
+}
+
+/// Ends a process made by [`beside`] that has not been asked for its outcome.
+pub fn end(child: Pid) {
+    const SIGKILL: usize = 9;
+    // SAFETY: its number is its own until it is asked for.
+    unsafe { own_syscall(nr::KILL, [child as usize, SIGKILL, 0, 0, 0, 0]) };
 }
 
 /// What the work of the process made by [`beside`] answered, once that has ended, which is forgotten then; `None` before.

@@ -93,8 +93,8 @@ pub struct Detail {
     pub ctime: i64,
     /// Process that made it.
     pub creator: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Process that its lock names at this moment; 0 none.
+    pub holder: u32,
     /// That process's name (comm), zero-padded.
     pub creator_name: [u8; 16],
 }

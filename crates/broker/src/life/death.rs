@@ -14,7 +14,7 @@ use crate::namespace::{Debt, Namespace, Trouble};
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
 use ring3_abi::{IpcId, Kind, Pid};
-use ring3_engine::Error;
+use ring3_engine::{Error, lock};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
 
@@ -138,6 +138,14 @@ impl Namespace {
         } else if let Ok((region, _)) = self.region(kind, id) {
             self.host.movers.borrow_mut().look(region, holder);
         }
+    }
+
+    /// The process that an object's lock names; 0 none.
+    pub(crate) fn lock_holder(&self, kind: Kind, id: IpcId) -> Pid {
+        self.region(kind, id)
+            .ok()
+            .and_then(|(region, _)| lock::named(region).ok())
+            .map_or(0, |named| named.process())
     }
 
     /// Tries debts again, a few at a time: there can be many where a lock does not come free.

@@ -2,12 +2,14 @@
 
 mod death;
 mod ending;
+mod escort;
 mod fork;
 mod hello;
 mod image;
 pub(crate) mod lives;
 mod mover;
 mod process;
+mod section;
 mod share;
 mod suspects;
 

@@ -1,58 +1,52 @@
-//! A stopped process is moved out of its section, so that it holds nobody up. signal(7), ptrace(2); docs/stopped.md.
+//! Who is held up by a process that does not go on: a stopped one is led out of its section, and of one that cannot be the broker knows for how long it has
+//! not run. signal(7), ptrace(2); docs/stopped.md.
 //!
 //! # Invariants
-//! Q1. Only a process in its group stop (state T) is touched: one that runs or sleeps finds its own way, and would see that its call was interrupted.
-//! Q2. It is stepped only while the lock's word names it and its program counter lies in the agent: nothing of the program's own runs. A word that
-//!     names somebody else costs the named process nothing that it could see.
-//! Q3. No signal is delivered meanwhile but those of faults, and none is lost: they stay pending behind a mask that is taken back before the end.
-//! Q4. The stepping is a process of its own, with what it needs read before: it allocates nothing, and the broker's death does not end it.
+//! Q4. The leading is done by a process of its own (`escort.rs`). The broker never waits for it, and ends one that takes longer than it may.
 //! Q5. At most [`MOST`] run at once, one for a victim; in vain, the next for that victim waits twice as long.
+//! Q6. A process that has not run since somebody was seen to wait for it has held what it is named for all that time, if it holds it at all: it has
+//!     not taken it since. After [`GIVE_UP`] those who wait are told so.
 
 use crate::host::monotonic;
+use crate::life::escort::{LONGEST, Plan, run_time};
 use ring3_abi::Pid;
 use ring3_engine::Region;
-use ring3_engine::lock::{self, Named};
-use ring3_os::futex::{self, Reach};
-use ring3_os::tracing::{self, Stop, Tracee};
+use ring3_engine::lock;
+use ring3_os::tracing;
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 
 /// How many run at once.
 const MOST: usize = 8;
-/// How long one may take, nanoseconds.
-const LONGEST: u64 = 500_000_000;
-/// A step that takes longer than this sleeps in the kernel.
-const ASLEEP: u32 = 20_000_000;
+/// When one is ended that has not come to its end by itself, nanoseconds: it looks at another's memory, where it may wait without end.
+const OVERDUE: u64 = 2 * LONGEST;
 /// The least and the longest rest between two for the same process.
 const RESTS: Range<u64> = 10_000_000..1_000_000_000;
-/// How many threads of a process are looked at.
-const THREADS: usize = 256;
-/// How much of a process's list of mappings is read.
-const MAPS: u64 = 1 << 20;
-/// All signals but those that the kernel sends for what an instruction does: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV.
-const KEPT: u64 = !(1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10);
+/// How long a process may hold others up without running, nanoseconds.
+const GIVE_UP: u64 = 10_000_000_000;
+/// How many that do not run are remembered.
+const IDLERS: usize = 256;
 
 /// Those that run, and how their victims have been treated.
 #[derive(Debug, Default)]
 pub(crate) struct Movers {
-    /// The stepping process, by victim.
-    running: HashMap<Pid, Pid>,
+    /// The leading process, by victim, and when it began.
+    running: HashMap<Pid, (Pid, u64)>,
     /// When the next may start for a victim, and the rest after that.
     rests: HashMap<Pid, (u64, u64)>,
+    /// Those that others have waited for, and since when they have not run (Q6).
+    idlers: HashMap<Pid, Idler>,
 }
 
-/// What is known of a stopped holder.
+/// A process that others wait for.
 #[derive(Debug)]
-struct Plan {
-    holder: Pid,
-    /// Its threads that are stopped, the one that says that it holds the lock first.
-    threads: Vec<Pid>,
-    /// Where the agent's instructions are, and the vDSO's, which it calls.
-    code: Vec<Range<usize>>,
-    /// The CPU where the first thread ran: a step across CPUs costs twenty times as much.
-    cpu: Option<usize>,
+struct Idler {
+    thread: Pid,
+    /// For how long that has run in its life, nanoseconds.
+    run: u64,
+    since: u64,
+    /// When somebody was last seen to wait.
+    seen: u64,
 }
 
 impl Movers {
@@ -61,25 +55,33 @@ impl Movers {
         !self.running.is_empty()
     }
 
-    /// Forgets those that have ended.
+    /// Forgets those that have ended, and ends those that take too long.
     pub(crate) fn reap(&mut self) {
-        let ended = |victim: &Pid, mover: &mut Pid| Some((*victim, tracing::outcome(*mover)?));
-        let ended: Vec<(Pid, bool)> =
-            self.running.iter_mut().filter_map(|(victim, mover)| ended(victim, mover)).collect();
-        for (victim, moved) in ended {
-            self.running.remove(&victim);
-            if moved {
-                self.rests.remove(&victim);
+        let now = monotonic();
+        let mut moved = Vec::new();
+        self.running.retain(|&victim, &mut (mover, since)| {
+            let outcome = tracing::outcome(mover);
+            moved.extend(outcome.filter(|&moved| moved).map(|_| victim));
+            if outcome.is_none() && now > since + OVERDUE {
+                tracing::end(mover);
             }
+            outcome.is_none()
+        });
+        for victim in moved {
+            self.rests.remove(&victim);
         }
     }
 
-    /// Has a process stepped out of the section that it holds this region's lock in, if it is stopped there.
+    /// Has a process led out of the section that it holds this region's lock in, if it is stopped there.
     pub(crate) fn look(&mut self, region: Region<'_>, holder: Pid) {
         let Ok(named) = lock::named(region) else { return };
         self.reap();
         let now = monotonic();
-        if self.running.len() >= MOST || self.running.contains_key(&holder) || named.process() != holder {
+        if self.running.contains_key(&holder) || named.process() != holder {
+            return;
+        }
+        self.note(holder, named.thread(), now);
+        if self.running.len() >= MOST {
             return;
         }
         let rest = match self.rests.get(&holder) {
@@ -92,150 +94,28 @@ impl Movers {
         self.rests.retain(|_, (until, _)| now < *until + RESTS.end);
         self.rests.insert(holder, (now + rest, rest));
         if let Ok(mover) = tracing::beside(|| plan.carry_out(named)) {
-            self.running.insert(holder, mover);
+            self.running.insert(holder, (mover, now));
         }
     }
-}
 
-impl Plan {
-    /// `None`: the process is not stopped, or has nothing of the agent.
-    fn of(holder: Pid, thread: Pid) -> Option<Plan> {
-        let mut threads = Vec::new();
-        for task in fs::read_dir(format!("/proc/{holder}/task")).ok()?.flatten().take(THREADS) {
-            if let Some(tid) = task.file_name().to_str().and_then(|name| name.parse().ok()) {
-                threads.push(tid);
-            }
+    /// Remembers whether a holder has run since it was looked at last.
+    fn note(&mut self, holder: Pid, thread: Pid, now: u64) {
+        let Some((thread, run)) = run_time(holder, thread) else { return };
+        if self.idlers.len() >= IDLERS {
+            self.idlers.retain(|_, idler| now < idler.seen + GIVE_UP);
         }
-        threads.sort_by_key(|&tid| tid != thread);
-        let mut cpu = None;
-        threads.retain(|tid| match stat(holder, *tid) {
-            Some((b'T', ran)) => {
-                cpu = cpu.or(ran);
-                true
-            }
-            _ => false,
-        });
-        if threads.is_empty() {
-            return None;
+        let is_full = self.idlers.len() >= IDLERS;
+        match self.idlers.get_mut(&holder) {
+            Some(idler) if idler.thread == thread && idler.run == run => idler.seen = now,
+            None if is_full => {}
+            _ => _ = self.idlers.insert(holder, Idler { thread, run, since: now, seen: now }),
         }
-        let code = code_of(holder)?;
-        Some(Plan { holder, threads, code, cpu })
     }
 
-    /// Steps the threads, one after the other, until the lock's word is another, and answers whether it is. Allocates nothing (Q4).
-    fn carry_out(&self, named: Named<'_>) -> bool {
-        let deadline = monotonic() + LONGEST;
-        if let Some(cpu) = self.cpu {
-            let mut set = rustix::thread::CpuSet::new();
-            set.set(cpu);
-            // Elsewhere it merely takes longer.
-            let _ = rustix::thread::sched_setaffinity(None, &set);
-        }
-        for &tid in &self.threads {
-            if named.process() != self.holder || monotonic() > deadline {
-                break;
-            }
-            if let Ok(tracee) = Tracee::seize(tid) {
-                self.step(tracee, named, deadline);
-            }
-        }
-        let moved = named.process() != self.holder;
-        if moved {
-            // The holder stands before its own wake-up.
-            futex::wake(named.word(), 1, Reach::Shared);
-        }
-        moved
+    /// Whether a process has held others up for so long that they need not wait any more (Q6).
+    pub(crate) fn gives_up(&self, holder: Pid) -> bool {
+        self.idlers.get(&holder).is_some_and(|idler| idler.seen >= idler.since + GIVE_UP)
     }
-
-    /// Steps one thread while it holds the lock and is in the agent (Q2), and lets it go.
-    fn step(&self, tracee: Tracee, named: Named<'_>, deadline: u64) {
-        if tracee.wait(true) != Stop::Group || !self.is_inside(&tracee) {
-            return;
-        }
-        let Ok(mask) = tracee.mask() else { return };
-        if tracee.set_mask(KEPT).is_err() {
-            return;
-        }
-        let mut signal = 0;
-        while named.process() == self.holder && self.is_inside(&tracee) && monotonic() < deadline {
-            if tracee.step(signal).is_err() {
-                return;
-            }
-            signal = 0;
-            match end_of_step(&tracee) {
-                Stop::Step | Stop::Group => {}
-                Stop::Signal(sent) => signal = sent,
-                // It was continued: it goes on by itself.
-                Stop::Tracer | Stop::Running => break,
-                Stop::Gone => return,
-            }
-        }
-        // Refused only if it is gone.
-        let _ = tracee.set_mask(mask);
-        tracee.release(signal);
-    }
-
-    fn is_inside(&self, tracee: &Tracee) -> bool {
-        tracee.counter().is_ok_and(|at| self.code.iter().any(|range| range.contains(&at)))
-    }
-}
-
-/// Waits for a step's end. One that sleeps in the kernel is interrupted: it must be stopped to be let go.
-fn end_of_step(tracee: &Tracee) -> Stop {
-    let began = monotonic();
-    loop {
-        match tracee.wait(false) {
-            Stop::Running if monotonic() - began < u64::from(ASLEEP) => tracee.doze(ASLEEP),
-            Stop::Running => break,
-            other => return other,
-        }
-    }
-    if tracee.interrupt().is_err() {
-        return Stop::Gone;
-    }
-    match tracee.wait(true) {
-        Stop::Gone => Stop::Gone,
-        Stop::Signal(signal) => Stop::Signal(signal),
-        _ => Stop::Tracer,
-    }
-}
-
-/// A thread's state, and the CPU where it ran last.
-fn stat(pid: Pid, tid: Pid) -> Option<(u8, Option<usize>)> {
-    let text = fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
-    // The name in parentheses may hold anything, so what follows starts at the last one.
-    let behind = text.iter().rposition(|&byte| byte == b')')? + 1;
-    let rest = std::str::from_utf8(text.get(behind..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    Some((state, fields.nth(35).and_then(|cpu| cpu.parse().ok())))
-}
-
-/// Where a process has the instructions of its agent and of the vDSO; `None` without an agent.
-fn code_of(pid: Pid) -> Option<Vec<Range<usize>>> {
-    let maps = BufReader::new(File::open(format!("/proc/{pid}/maps")).ok()?.take(MAPS));
-    let (mut code, mut has_agent) = (Vec::new(), false);
-    for line in maps.split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        let (agent, vdso) = (is_agent(&line), line.ends_with("[vdso]"));
-        if let Some(range) = executable(&line).filter(|_| agent || vdso) {
-            has_agent |= agent;
-            code.push(range);
-        }
-    }
-    has_agent.then_some(code)
-}
-
-/// Whether a line of maps is of the agent's file, which has this name, or one that begins so where the namespace's own directory is mounted noexec.
-fn is_agent(line: &str) -> bool {
-    line.rsplit('/').next().is_some_and(|name| name.starts_with("libring3") && name.contains(".so"))
-}
-
-fn executable(line: &str) -> Option<Range<usize>> {
-    let mut words = line.split_ascii_whitespace();
-    let (from, to) = words.next()?.split_once('-')?;
-    words.next().filter(|rights| rights.contains('x'))?;
-    Some(usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?)
 }
 
 #[cfg(test)]
@@ -243,19 +123,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_agents_instructions_are_known_by_the_files_name() {
-        let line = |path: &str| format!("7f00-7f80 r-xp 00000000 00:01 42                {path}");
-        assert_eq!(executable(&line("/x")), Some(0x7f00..0x7f80));
-        assert!(is_agent(&line("/run/ring3/a b/libring3.so")));
-        assert!(is_agent(&line("/tmp/ring3-0/libring3-ci.so (deleted)")));
-        assert!(!is_agent(&line("/usr/lib/libc.so.6")) && !is_agent(&line("[heap]")));
-        assert_eq!(executable("7f00-7f80 rw-p 00000000 00:01 42 /libring3.so"), None);
+    fn one_that_does_not_run_is_given_up_after_a_while() {
+        let (mut movers, mut child) =
+            (Movers::default(), std::process::Command::new("sleep").arg("60").spawn().unwrap());
+        let holder = child.id();
+        while run_time(holder, holder).is_none() || stat_says_awake(holder) {
+            std::thread::yield_now();
+        }
+        movers.note(holder, holder, 1);
+        movers.note(holder, holder, GIVE_UP);
+        assert!(!movers.gives_up(holder));
+        movers.note(holder, holder, GIVE_UP + 1);
+        assert!(movers.gives_up(holder));
+        // Another thread's word for it counts anew; so does this process, which runs.
+        let own = std::process::id();
+        movers.note(own, own, 1);
+        assert!(
+            std::iter::repeat_with(|| run_time(own, own)).take(1000).any(|now| now != run_time(own, own))
+        );
+        movers.note(own, own, GIVE_UP + 1);
+        assert!(!movers.gives_up(own));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
-    #[test]
-    fn a_process_that_runs_is_not_planned_for() {
-        let own = std::process::id();
-        assert!(stat(own, own).is_some_and(|(state, cpu)| state != b'T' && cpu.is_some()));
-        assert!(Plan::of(own, own).is_none());
+    fn stat_says_awake(pid: Pid) -> bool {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        !text.contains("(sleep) S")
     }
 }

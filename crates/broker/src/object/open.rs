@@ -72,6 +72,9 @@ pub(crate) fn stuck(ns: &mut Namespace, ask: &request::Stuck) -> Result<Answer, 
     if patience.is_there() {
         patience.spend(|| ns.rescue(kind, ask.id, ask.holder));
     }
+    if ns.host.movers.borrow().gives_up(ask.holder) {
+        return Err(Errno::ETIMEDOUT.into());
+    }
     Ok(Answer::default())
 }
 

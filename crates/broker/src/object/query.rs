@@ -87,7 +87,7 @@ pub(crate) fn detail_of(ns: &mut Namespace, kind: Kind, id: IpcId) -> Result<rep
         last_use: row.last_use,
         ctime: row.ctime,
         creator: object.creator,
-        pad: 0,
+        holder: ns.lock_holder(kind, id),
         creator_name: object.creator_name,
     })
 }

@@ -105,7 +105,7 @@ pub(super) fn last_resort(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>
             packet.body().map_err(Trouble::from).and_then(|ask| query::stat(ns, creds, &ask, Look::Unlocked))
         }
         Op::Settle => Ok(Answer::default()),
-        _ => Err(Errno::EIDRM.into()),
+        _ => Err(Errno::ETIMEDOUT.into()),
     })
 }
 

@@ -155,11 +155,11 @@ impl<S: Sleeping> Record<'_, S> {
                     Err(Errno::EACCES) => return Next::Refused,
                     Err(errno) => return Next::Over(Err(errno)),
                 },
-                Err(Error::Stuck(holder)) => {
-                    if let Err(errno) = connection::stuck(S::KIND, self.call.id(), holder) {
-                        return Next::Over(Err(errno));
-                    }
-                }
+                Err(Error::Stuck(holder)) => match connection::stuck(S::KIND, self.call.id(), holder) {
+                    // What it waits for may be given to it still, so it is not over.
+                    Ok(()) | Err(Errno::ETIMEDOUT) => {}
+                    Err(errno) => return Next::Over(Err(errno)),
+                },
                 Err(Error::Full) => return Next::Over(Err(Errno::ENOMEM)),
             }
             tries += 1;

@@ -9,10 +9,13 @@
 
 use crate::thread::kept;
 use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::sync::atomic::{
     AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, compiler_fence,
 };
-use ring3_os::arch::{THREAD_BLOCK_LEN, nr, own_syscall, thread_block};
+use ring3_os::arch::{
+    SECTION_DEFERRED, SECTION_DEPTH, SECTION_MASK, THREAD_BLOCK_LEN, nr, own_syscall, thread_block,
+};
 use ring3_os::process;
 
 /// A sleeping call. It lives on the stack of the call's wait loop, first in the call's own record.
@@ -89,6 +92,12 @@ pub(crate) struct Kept {
     pub(crate) owner: AtomicU32,
 }
 const _: () = assert!(size_of::<ThreadState>() <= THREAD_BLOCK_LEN);
+// The broker's helper that leads a stopped thread out of its section finds them there, and does what a handler that is put off does (N1).
+const _: () = assert!(
+    offset_of!(ThreadState, depth) == SECTION_DEPTH
+        && offset_of!(ThreadState, deferred) == SECTION_DEFERRED
+        && offset_of!(ThreadState, saved_mask) == SECTION_MASK
+);
 
 impl ThreadState {
     const fn new() -> ThreadState {

@@ -35,7 +35,7 @@ pub use stack::with_stack;
 pub use stat::{STAT_LEN, stat_mode_and_links, stat_of};
 pub use syscalls::syscall;
 pub(crate) use task::start_task;
-pub use tls::{THREAD_BLOCK_LEN, thread_block};
+pub use tls::{SECTION_DEFERRED, SECTION_DEPTH, SECTION_MASK, THREAD_BLOCK_LEN, thread_block};
 
 #[cfg(test)]
 mod tests;

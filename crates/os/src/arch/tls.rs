@@ -23,6 +23,13 @@ global_asm!(
 /// Length of the block, bytes.
 pub const THREAD_BLOCK_LEN: usize = 256;
 
+/// What others may rely on in the block: four bytes, not 0 while the thread is in a section of the agent's (crates/calls/src/thread/section.rs).
+pub const SECTION_DEPTH: usize = 0;
+/// Four bytes behind them: if not 0, the outermost section ends with a system call that sets the mask of signals.
+pub const SECTION_DEFERRED: usize = 4;
+/// Eight bytes: to this mask.
+pub const SECTION_MASK: usize = 8;
+
 /// This thread's block, 64-byte aligned, zero in a new thread, copied in a forked child.
 #[inline]
 pub fn thread_block() -> *mut u8 {
