@@ -7,6 +7,8 @@
 mod cargo;
 mod counts;
 mod death;
+mod family;
+mod ipc;
 mod layers;
 mod licences;
 mod model;
@@ -14,6 +16,7 @@ mod oracle;
 mod permissions;
 mod ptrace;
 mod so_check;
+mod storm;
 mod test;
 mod tidy;
 
@@ -33,6 +36,8 @@ const USAGE: &str = "cargo xtask COMMAND
                        who may do what to an object of which mode, on the kernel and on ring3
   death [--sample N] [--seed S] [--stop] [--native] [--only NAME] [--jobs N] [--list]
                        single-steps calls and kills after every instruction
+  storm [--minutes N] [--kill clients[,broker,keeper]] [--workers N] [--seed S] [--native]
+                       processes at work on shared objects while they are killed: lost, doubled, torn, stuck
   counts [--only ROW] [--bless] [--trace ROW] [--ring3 FILE]
                        how many instructions a call takes, compared with docs/counts.txt; where they go";
 
@@ -53,6 +58,9 @@ fn main() -> ExitCode {
         "permissions" => permissions::run(rest),
         "death" => death::run(rest),
         "counts" => counts::run(rest),
+        "storm" => storm::run(rest),
+        "storm-inside" => storm::inside(rest),
+        "storm-worker" => storm::again(rest),
         "counts-inside" => counts::inside(rest),
         "death-inside" => death::inside(rest),
         "--help" | "-h" | "help" => {

@@ -1,7 +1,7 @@
 //! Runs one case in a namespace of its own and watches that it goes on.
 
 use super::options::Options;
-use std::fs;
+use crate::family;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -139,7 +139,7 @@ impl Run<'_> {
         let errors = lines_text(child.stderr.take());
         let ended = self.take(&lines);
         if ended.is_err() {
-            kill_all(&child);
+            family::kill(child.id());
         }
         let status = child.wait().map_err(|why| why.to_string())?;
         let said = errors.join().unwrap_or_default();
@@ -263,29 +263,4 @@ fn lines_text(output: Option<impl Read + Send + 'static>) -> std::thread::JoinHa
         }
         text
     })
-}
-
-/// Ends a worker and everything that descends from it.
-fn kill_all(child: &Child) {
-    let mut family = vec![child.id()];
-    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
-            Some((pid, parent))
-        })
-        .collect();
-    let mut at = 0;
-    while let Some(parent) = family.get(at).copied() {
-        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-        at += 1;
-    }
-    for pid in family.into_iter().rev() {
-        // SAFETY: kill(2) takes numbers; each is a descendant of the worker that this command started.
-        unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
-    }
 }

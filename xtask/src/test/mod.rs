@@ -10,7 +10,7 @@ mod setup;
 mod step;
 
 use crate::cargo::{self, Done};
-use crate::{counts, death, layers, licences, model, oracle, permissions, so_check, tidy};
+use crate::{counts, death, layers, licences, model, oracle, permissions, so_check, storm, tidy};
 use std::time::{SystemTime, UNIX_EPOCH};
 use step::Tally;
 
@@ -22,6 +22,9 @@ const SEED: &str = "2";
 
 /// Points that the short death run kills at.
 const POINTS: &str = "1500";
+
+/// How long the short storm takes.
+const STORM: &str = "20";
 
 /// Runs everything; `--quick` leaves out what takes minutes, `--only WORD` runs the steps with that word in their name.
 pub(crate) fn run(arguments: &[String]) -> Done {
@@ -39,7 +42,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     tally.cargo_tests("model", &model::TESTS);
     targets(&mut tally);
     if quick {
-        tally.skip("aarch64, book, oracle, permissions, death, programs", "--quick");
+        tally.skip("aarch64, book, oracle, permissions, storm, death, programs", "--quick");
     } else {
         long(&mut tally);
     }
@@ -105,6 +108,7 @@ fn long(tally: &mut Tally) {
     let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
     tally.step("oracle", || oracle::run(&words(&["--random", "--sequences", SEQUENCES, "--seed", SEED])));
     tally.step("permissions", || permissions::run(&words(&["--short"])));
+    tally.step("storm", || storm::run(&words(&["--seconds", STORM])));
     tally
         .step(&format!("death (seed {seed})"), || death::run(&words(&["--sample", POINTS, "--seed", &seed])));
     programs::run(tally);
