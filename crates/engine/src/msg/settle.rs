@@ -40,7 +40,7 @@ impl<'r> Queue<'r> {
             }
         }
         drop(locked);
-        self.tickets().wake_all(host)
+        self.tickets().wake_left(host)
     }
 
     /// Drops this thread's ticket, if it has one: a call that nobody will resume.

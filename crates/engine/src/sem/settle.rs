@@ -55,7 +55,7 @@ impl<'r> Set<'r> {
             }
         }
         drop(locked);
-        self.tickets().wake_all(host)
+        self.tickets().wake_left(host)
     }
 
     /// Applies a process's adjustments and frees its row, in one change. Answers whether it had one.

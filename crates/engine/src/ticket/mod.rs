@@ -347,6 +347,22 @@ impl<'r, P: Half> Tickets<'r, P> {
         }
     }
 
+    /// Wakes the owners that may be asleep though they were served or shall look: after a death, and after many were served. Those that wait for
+    /// their turn sleep on. Without the lock.
+    pub fn wake_left<H: Host>(self, host: &H) -> Result<()> {
+        if self.header.state.load(Relaxed) != LIVE {
+            // DEATH: of whoever removed or moved the object, before it came to all of them.
+            return self.wake_all(host);
+        }
+        for index in 0..self.used() {
+            let state = &self.common(index)?.state;
+            if state.load().is_owed_a_wake() {
+                host.wake(state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes every owner look: those that were served go on, the others park again. With or without the lock.
     pub fn wake_all<H: Host>(self, host: &H) -> Result<()> {
         for index in 0..self.used() {

@@ -23,8 +23,8 @@
 //!
 //! # Death
 //! Of the owner: whoever meets the ticket in its queue takes it out (`owner.rs`), or `settle` does. Of the server, before the commit: W4, and the next server wakes the owner; after it: `settle`
-//! wakes every ticket that is not free. Of an asker, before the wake-up: the next server wakes the owner, for
-//! ASKED is not WAITING.
+//! wakes every ticket that is DONE. Of an asker, before the wake-up: `settle` wakes every ticket that is ASKED, and so does the next server, for
+//! ASKED is not WAITING. Who is PARKED or WAITING then was neither served nor asked: it sleeps on.
 
 use crate::atomic::{AcqRel, Acquire, AtomicU32, Relaxed};
 use crate::error::Result;
@@ -72,6 +72,12 @@ impl State {
     #[inline]
     pub fn is_done(self) -> bool {
         self.0 == DONE
+    }
+
+    /// Whether the owner may be asleep though it was served or asked: if whoever did that died before the wake-up.
+    #[inline]
+    pub fn is_owed_a_wake(self) -> bool {
+        matches!(self.0, DONE | ASKED)
     }
 
     /// Whether the ticket owns something and stands in no queue.
