@@ -15,6 +15,7 @@ mod model;
 mod oracle;
 mod permissions;
 mod ptrace;
+mod scale;
 mod so_check;
 mod storm;
 mod test;
@@ -38,6 +39,8 @@ const USAGE: &str = "cargo xtask COMMAND
                        single-steps calls and kills after every instruction
   storm [--minutes N] [--kill clients[,broker,keeper]] [--workers N] [--seed S] [--native]
                        processes at work on shared objects while they are killed: lost, doubled, torn, stuck
+  scale [--part N] [--only waiters|objects] [--alone]
+                       as many objects, processes and sleepers as there may be, on ring3 and on the kernel
   counts [--only ROW] [--bless] [--trace ROW] [--ring3 FILE]
                        how many instructions a call takes, compared with docs/counts.txt; where they go";
 
@@ -61,6 +64,8 @@ fn main() -> ExitCode {
         "storm" => storm::run(rest),
         "storm-inside" => storm::inside(rest),
         "storm-worker" => storm::again(rest),
+        "scale" => scale::run(rest),
+        "scale-inside" => scale::inside(rest),
         "counts-inside" => counts::inside(rest),
         "death-inside" => death::inside(rest),
         "--help" | "-h" | "help" => {
