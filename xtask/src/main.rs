@@ -8,6 +8,7 @@ mod cargo;
 mod counts;
 mod death;
 mod family;
+mod fuzz;
 mod ipc;
 mod layers;
 mod licences;
@@ -41,6 +42,8 @@ const USAGE: &str = "cargo xtask COMMAND
                        processes at work on shared objects while they are killed: lost, doubled, torn, stuck
   scale [--part N] [--only waiters|objects] [--alone]
                        as many objects, processes and sleepers as there may be, on ring3 and on the kernel
+  fuzz [--minutes N] [--only live|wire|queue|set] [--seed S]
+                       garbage that knows the formats: libFuzzer's targets, and a hostile process beside honest ones
   counts [--only ROW] [--bless] [--trace ROW] [--ring3 FILE]
                        how many instructions a call takes, compared with docs/counts.txt; where they go";
 
@@ -66,6 +69,8 @@ fn main() -> ExitCode {
         "storm-worker" => storm::again(rest),
         "scale" => scale::run(rest),
         "scale-inside" => scale::inside(rest),
+        "fuzz" => fuzz::run(rest),
+        "fuzz-inside" => fuzz::inside(rest),
         "counts-inside" => counts::inside(rest),
         "death-inside" => death::inside(rest),
         "--help" | "-h" | "help" => {

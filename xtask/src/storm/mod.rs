@@ -18,6 +18,7 @@ mod verdict;
 mod worker;
 
 use crate::cargo::{self, Done};
+pub(crate) use chance::{Chance, mix};
 use options::Options;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
