@@ -278,6 +278,29 @@ fn a_lock_of_the_living_is_waited_for_and_holds_nobody_else_up() {
 }
 
 #[test]
+fn what_an_image_left_is_settled_before_the_next_one_comes_in() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let set = me.get(Kind::Sem, 1, NEW, 1).expect("made");
+    let (_bodies, mut clients): (Vec<_>, Vec<_>) = (0..2).map(|_| broker.embodied(1000, 1000)).unzip();
+    let (mut next, holder) = (clients.remove(0), clients.remove(0));
+    assert!(next.open(Kind::Sem, set).is_ok());
+    hold_lock(&holder, set, holder.pid);
+    next.image += 1;
+    next.hello();
+    next.send(Op::Open, &request::Open { kind: Kind::Sem.into(), id: set }, &[], None);
+    for _ in 0..100 {
+        assert!(me.get(Kind::Msg, 0, 0o600, 0).is_ok());
+    }
+    assert!(!next.answers_within(0), "the lock of another keeps what the image left");
+    hold_lock(&holder, set, 0);
+    assert!(next.answer().is_ok());
+}
+
+#[test]
 fn a_further_connection_carries_a_call_that_sleeps() {
     if !is_root() {
         return;

@@ -6,6 +6,8 @@
 //! X1. A process stays known until everything it left is settled; its bit in the directory is cleared last. So whoever reaped it and asks
 //!     is answered after that.
 //! X2. Settling twice changes nothing. A region whose lock does not come free becomes a debt, tried again by timer.
+//! X3. What an image left is found by its process's number, which the next image has, too. So no process comes into a region in which it has a debt: to
+//!     settle the debt then would take the lock and the tickets of the living.
 
 use super::process::{Image, Process};
 use crate::abroad::place::Place;
@@ -173,6 +175,11 @@ impl Namespace {
     /// Whether a process is dead and something of it is not settled.
     pub(crate) fn owes(&self, pid: Pid) -> bool {
         self.debts.iter().any(|debt| debt.pid == pid)
+    }
+
+    /// Whether something that a process's former image left in an object is not settled (X3).
+    pub(crate) fn owes_in(&self, pid: Pid, kind: Kind, id: IpcId) -> bool {
+        self.debts.iter().any(|debt| (debt.pid, debt.kind, debt.id) == (pid, kind, id))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::object::{ctl, get, open};
 use crate::policy::creds::Creds;
 use crate::policy::limits;
 use crate::{mechanism, msg, sem, shm};
-use ring3_abi::{Errno, Kind, Pid};
+use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_wire::claim::Number;
 use ring3_wire::{Op, Packet, request};
 
@@ -146,6 +146,20 @@ fn concern(packet: &Packet<'_>) -> Option<(Kind, Which)> {
     }
 }
 
+/// The object whose region the sender comes into by a request.
+fn entered(packet: &Packet<'_>) -> Option<(Kind, IpcId)> {
+    match packet.op {
+        Op::Open => {
+            let ask = packet.body::<request::Open>().ok()?;
+            Some((ask.kind.known()?, ask.id))
+        }
+        // The identifier comes first in all of them.
+        Op::SemOp | Op::SemCtl => Some((Kind::Sem, packet.body_and_rest::<IpcId>().ok()?.0)),
+        Op::MsgSend | Op::MsgReceive => Some((Kind::Msg, packet.body_and_rest::<IpcId>().ok()?.0)),
+        _ => None,
+    }
+}
+
 fn pid(asked: &Request) -> Pid {
     asked.creds.pid
 }
@@ -181,6 +195,9 @@ impl Server {
             self.settle_the_ending(pid(asked), which).map_err(|trouble| (trouble, 0))?;
         }
         let ns = self.spaces.of_mut(pid(asked));
+        if entered(packet).is_some_and(|(kind, id)| ns.owes_in(pid(asked), kind, id)) {
+            return Err((Trouble::Later, 0));
+        }
         let known = ns.processes.contains_key(&pid(asked));
         match route(packet.op) {
             Route::Broker(run) => run(self, asked, packet),
