@@ -14,7 +14,7 @@
 //! ([`seize`]), and it rolls the journal back before anything else. Waiters that have slept several times in vain ask the broker.
 //!
 //! # A stop
-//! A holder that is stopped keeps the word as it is. The broker, asked in the same way, has it led on to its [`release`] (docs/stopped.md).
+//! A holder that is stopped keeps the word as it is. The broker, asked in the same way, has it led on to its `release` (docs/stopped.md).
 
 use crate::atomic::{Acquire, AtomicU32, Relaxed, Release};
 use crate::error::{Error, Result};
