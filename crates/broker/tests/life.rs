@@ -278,6 +278,29 @@ fn a_lock_of_the_living_is_waited_for_and_holds_nobody_else_up() {
 }
 
 #[test]
+fn a_process_that_was_given_up_is_not_for_a_lock_that_it_does_not_hold() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let sets = [1, 2].map(|key| me.get(Kind::Sem, key, NEW, 1).expect("made"));
+    let (_body, idle) = broker.embodied(1000, 1000);
+    hold_lock(&me, sets[0], idle.pid);
+    let stuck = |id| me.call(Op::Stuck, &request::Stuck { kind: Kind::Sem.into(), id, holder: idle.pid });
+    let errno = loop {
+        match stuck(sets[0]) {
+            Ok(_) => std::thread::yield_now(),
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(errno, Errno::ETIMEDOUT);
+    assert!(stuck(sets[1]).is_ok(), "nobody holds it");
+    hold_lock(&me, sets[0], 0);
+    assert!(stuck(sets[0]).is_ok(), "nobody holds it any more");
+}
+
+#[test]
 fn what_an_image_left_is_settled_before_the_next_one_comes_in() {
     if !is_root() {
         return;

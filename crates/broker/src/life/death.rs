@@ -126,20 +126,22 @@ impl Namespace {
         }
     }
 
-    /// Frees an object's lock if its holder cannot: it is dead, unknown, or its image was replaced. One that is stopped is moved on.
-    pub(crate) fn rescue(&mut self, kind: Kind, id: IpcId, holder: Pid) {
+    /// Frees an object's lock if its holder cannot: it is dead, unknown, or its image was replaced. One that is stopped is moved on. Answers whether all
+    /// that is in vain: the holder lives, and has not run for so long that nobody need wait for it any more.
+    pub(crate) fn rescue(&mut self, kind: Kind, id: IpcId, holder: Pid) -> bool {
         let Some(process) = self.processes.get(&holder) else {
             // Nobody whom the broker knows took this lock.
             let _ = mechanism::of(kind).settle(self, id, holder, End::Image);
-            return;
+            return false;
         };
         if process.is_ending(holder) {
             self.settle_death(holder);
         } else if process.conns.is_empty() && self.image_is_gone(holder) {
             self.settle_exec(holder);
         } else if let Ok((region, _)) = self.region(kind, id) {
-            self.host.movers.borrow_mut().look(region, holder);
+            return self.host.movers.borrow_mut().look(region, holder);
         }
+        false
     }
 
     /// The process that an object's lock names; 0 none.

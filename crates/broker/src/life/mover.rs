@@ -11,7 +11,7 @@ use crate::host::monotonic;
 use crate::life::escort::{LONGEST, Plan, run_time};
 use ring3_abi::Pid;
 use ring3_engine::Region;
-use ring3_engine::lock;
+use ring3_engine::lock::{self, Named};
 use ring3_os::tracing;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -72,18 +72,23 @@ impl Movers {
         }
     }
 
-    /// Has a process led out of the section that it holds this region's lock in, if it is stopped there.
-    pub(crate) fn look(&mut self, region: Region<'_>, holder: Pid) {
-        let Ok(named) = lock::named(region) else { return };
+    /// Has a process led out of the section that it holds this region's lock in, if it is stopped there. Answers whether those who wait for it need not
+    /// wait any more (Q6), as it is at this moment: a process that was given up may have gone on since.
+    pub(crate) fn look(&mut self, region: Region<'_>, holder: Pid) -> bool {
+        let Some(named) = lock::named(region).ok().filter(|named| named.process() == holder) else {
+            return false;
+        };
         self.reap();
         let now = monotonic();
-        if self.running.contains_key(&holder) || named.process() != holder {
-            return;
+        let is_given_up = self.note(holder, named.thread(), now);
+        if !self.running.contains_key(&holder) && self.running.len() < MOST {
+            self.lead(named, holder, now);
         }
-        self.note(holder, named.thread(), now);
-        if self.running.len() >= MOST {
-            return;
-        }
+        is_given_up
+    }
+
+    /// Has a process led that is named, unless that was in vain a moment ago.
+    fn lead(&mut self, named: Named<'_>, holder: Pid, now: u64) {
         let rest = match self.rests.get(&holder) {
             Some(&(until, _)) if now < until => return,
             // One that has been left alone for a while begins anew.
@@ -98,9 +103,10 @@ impl Movers {
         }
     }
 
-    /// Remembers whether a holder has run since it was looked at last.
-    fn note(&mut self, holder: Pid, thread: Pid, now: u64) {
-        let Some((thread, run)) = run_time(holder, thread) else { return };
+    /// Remembers whether a holder has run since it was looked at last. Answers whether it has held others up for so long that they need not wait any
+    /// more (Q6).
+    fn note(&mut self, holder: Pid, thread: Pid, now: u64) -> bool {
+        let Some((thread, run)) = run_time(holder, thread) else { return false };
         if self.idlers.len() >= IDLERS {
             self.idlers.retain(|_, idler| now < idler.seen + GIVE_UP);
         }
@@ -110,11 +116,7 @@ impl Movers {
             None if is_full => {}
             _ => _ = self.idlers.insert(holder, Idler { thread, run, since: now, seen: now }),
         }
-    }
-
-    /// Whether a process has held others up for so long that they need not wait any more (Q6).
-    pub(crate) fn gives_up(&self, holder: Pid) -> bool {
-        self.idlers.get(&holder).is_some_and(|idler| idler.seen >= idler.since + GIVE_UP)
+        self.idlers.get(&holder).is_some_and(|idler| now >= idler.since + GIVE_UP)
     }
 }
 
@@ -130,19 +132,16 @@ mod tests {
         while run_time(holder, holder).is_none() || stat_says_awake(holder) {
             std::thread::yield_now();
         }
-        movers.note(holder, holder, 1);
-        movers.note(holder, holder, GIVE_UP);
-        assert!(!movers.gives_up(holder));
-        movers.note(holder, holder, GIVE_UP + 1);
-        assert!(movers.gives_up(holder));
+        assert!(!movers.note(holder, holder, 1));
+        assert!(!movers.note(holder, holder, GIVE_UP));
+        assert!(movers.note(holder, holder, GIVE_UP + 1));
         // Another thread's word for it counts anew; so does this process, which runs.
         let own = std::process::id();
-        movers.note(own, own, 1);
+        assert!(!movers.note(own, own, 1));
         assert!(
             std::iter::repeat_with(|| run_time(own, own)).take(1000).any(|now| now != run_time(own, own))
         );
-        movers.note(own, own, GIVE_UP + 1);
-        assert!(!movers.gives_up(own));
+        assert!(!movers.note(own, own, GIVE_UP + 1));
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -69,13 +69,8 @@ pub(crate) fn stuck(ns: &mut Namespace, ask: &request::Stuck) -> Result<Answer, 
     // Who waits for the lock of an object that was removed would wait for ever.
     ns.object(kind, ask.id).map_err(|_| Errno::EIDRM)?;
     let patience = Rc::clone(&ns.host.patience);
-    if patience.is_there() {
-        patience.spend(|| ns.rescue(kind, ask.id, ask.holder));
-    }
-    if ns.host.movers.borrow().gives_up(ask.holder) {
-        return Err(Errno::ETIMEDOUT.into());
-    }
-    Ok(Answer::default())
+    let in_vain = patience.is_there() && patience.spend(|| ns.rescue(kind, ask.id, ask.holder));
+    if in_vain { Err(Errno::ETIMEDOUT.into()) } else { Ok(Answer::default()) }
 }
 
 /// Moves an object to a region with about twice the room.
