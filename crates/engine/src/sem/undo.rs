@@ -150,15 +150,10 @@ impl<'r> Set<'r> {
         !key.prev.load().is_none() || self.own.rows.load() == row.link()
     }
 
-    /// Unlinks a row with no adjustments left, unless it is the only one (U3).
-    #[inline]
-    fn unlink_unless_alone(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
-        if key.is_alone() { Ok(()) } else { self.unlink_unless_some(tx, row, key) }
-    }
-
-    #[inline(never)]
-    fn unlink_unless_some(&self, tx: &mut Tx<'r>, row: Index<RowKey>, key: &RowKey) -> Result<()> {
-        if self.has_some(row)? { Ok(()) } else { self.unlink_row(tx, key) }
+    /// Whether a linked row is to be unlinked: it has no adjustments left, and is not the only one (U3).
+    #[inline(always)]
+    fn is_idle(&self, row: Index<RowKey>, key: &RowKey) -> Result<bool> {
+        Ok(!key.is_alone() && !self.has_some(row)?)
     }
 
     /// Unlinks the only row if it has no adjustments: operations without SEM_UNDO prevail.
@@ -339,7 +334,7 @@ impl<'r> Set<'r> {
             if !self.is_linked(row, key) {
                 self.link_row(tx, row, key)?;
             }
-        } else if before != 0 && !key.is_alone() && !self.has_some(row)? {
+        } else if before != 0 && self.is_idle(row, key)? {
             self.unlink_row(tx, key)?;
         }
         Ok(true)
@@ -363,7 +358,10 @@ impl<'r> Set<'r> {
             let row = row?;
             if self.adjustment(row, num)? != 0 {
                 tx.set32(self.cell(row, num)?, 0)?;
-                self.unlink_unless_alone(tx, row, self.key(row)?)?;
+                let key = self.key(row)?;
+                if self.is_idle(row, key)? {
+                    self.unlink_row(tx, key)?;
+                }
             }
         }
         Ok(())
