@@ -4,7 +4,7 @@ mod support;
 
 use ring3_abi::ipc::IPC_CREAT;
 use ring3_abi::sem::{GETNCNT, GETVAL, SEM_UNDO, SETVAL};
-use ring3_abi::{Errno, Kind};
+use ring3_abi::{Errno, IpcId, Kind};
 use ring3_wire::Op;
 use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{self, Limit};
@@ -381,4 +381,55 @@ fn what_is_in_use_does_not_slow_down_a_removal() {
     let mut many = make(16_000);
     let beside = removals(&me, &mut many);
     assert!(beside < 3 * alone + std::time::Duration::from_millis(4), "{alone:?} became {beside:?}");
+}
+
+#[test]
+fn what_the_dead_asked_for_is_done_before_their_end_or_never() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let key = 0x51;
+    let id = me.get(Kind::Msg, key, NEW, 0).expect("made");
+    let (body, victim) = broker.embodied(0, 0);
+    // Whoever is new is looked at once more; that is over after another request.
+    assert_eq!(me.get(Kind::Msg, key, 0, 0), Ok(id));
+    broker.standing_still(|| {
+        // A note puts this connection in front of the victim's, whatever follows.
+        me.note(Op::Keep, &());
+        victim.send(Op::Remove, &request::Object { kind: Kind::Msg.into(), id }, &[], None);
+        body.kill();
+        me.send(Op::Get, &request::Get { kind: Kind::Msg.into(), key, flags: 0, pad: 0, size: 0 }, &[], None);
+    });
+    let found = me.answer().map(|got| got.value as IpcId);
+    match found {
+        // The queue was found after the victim's end, so the victim did not remove it.
+        Ok(found) => assert_eq!((found, me.remove(Kind::Msg, id)), (id, Ok(()))),
+        Err(errno) => assert_eq!(errno, Errno::ENOENT),
+    }
+}
+
+#[test]
+fn a_signal_ends_a_call_that_the_broker_has_not_tried_yet() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let set = me.get(Kind::Sem, 1, NEW, 1).expect("made");
+    let (_body, sleeper) = broker.embodied(1001, 1001);
+    broker.standing_still(|| {
+        sleeper.send_semop(set, &[(0, -1, 0)], u64::MAX);
+        sleeper.note(Op::Cancel, &());
+    });
+    assert!(sleeper.answers_within(5000), "it sleeps on");
+    assert_eq!(sleeper.answer().map(drop), Err(Errno::EINTR));
+    // What needs no sleep is done all the same.
+    broker.standing_still(|| {
+        sleeper.send_semop(set, &[(0, 2, 0)], u64::MAX);
+        sleeper.note(Op::Cancel, &());
+    });
+    assert_eq!(sleeper.answer().map(drop), Ok(()));
+    assert_eq!(me.semctl(set, 0, GETVAL, 0), Ok(2));
 }

@@ -79,8 +79,9 @@ impl Server {
                 .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
             for conn in conns {
                 if self.conns.get(&conn).is_some_and(|there| has_hung_up(&there.fd)) {
+                    self.read(conn);
                     // Nobody waits for answers there any more.
-                    self.read(conn, &mut Vec::new());
+                    self.drop_asked(|request| request.conn == conn);
                 }
             }
             let ns = self.spaces.of(pid);

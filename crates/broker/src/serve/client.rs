@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) creds: Creds,
     pub(crate) bytes: Vec<u8>,
     pub(crate) fd: Option<OwnedFd>,
+    /// A signal has come since: it is done, but does not sleep or wait.
+    pub(crate) interrupted: bool,
 }
 
 /// What an answer consists of beside its head.
@@ -111,7 +113,7 @@ impl Conn {
         // The tid is the third word of every head; a shorter packet is refused when it is decoded.
         let tid = bytes.get(8..12).and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes);
         let creds = Creds::new(who.pid, tid, who.uid, who.gid);
-        Arrival::Packet(Request { conn, creds, bytes: bytes.to_vec(), fd })
+        Arrival::Packet(Request { conn, creds, bytes: bytes.to_vec(), fd, interrupted: false })
     }
 
     /// Sends a reply. Answers false if the client does not take it: it has gone, or lets replies pile up.

@@ -49,14 +49,20 @@ pub(super) fn is_overdue(op: Op, since: u64) -> bool {
 }
 
 impl Server {
-    /// The requests that are to be tried in this turn, the oldest first.
-    pub(super) fn due(&mut self) -> Vec<Deferred> {
+    /// Tries those again that are due, the oldest first.
+    pub(super) fn retry(&mut self) {
         let now = monotonic();
-        self.later.extract_if(.., |deferred| deferred.retry_at <= now).take(TRIES).collect()
+        for _ in 0..TRIES {
+            self.catch_up();
+            let Some(at) = self.later.iter().position(|deferred| deferred.retry_at <= now) else { return };
+            let Deferred { request, since, .. } = self.later.remove(at);
+            self.answer(request, since);
+        }
     }
 
-    /// Forgets what a process, or whoever had a connection, asked for.
-    pub(super) fn drop_deferred(&mut self, of: impl Fn(&Request) -> bool) {
+    /// Forgets what a process, or whoever had a connection, asked for and is not done yet.
+    pub(crate) fn drop_asked(&mut self, of: impl Fn(&Request) -> bool) {
+        self.line.retain(|request| !of(request));
         self.later.retain(|deferred| !of(&deferred.request));
     }
 

@@ -1,8 +1,6 @@
 //! Processes and connections that end: what the loop does before it answers anybody (V1).
 
 use super::Server;
-use super::deferred::Deferred;
-use crate::host::monotonic;
 use crate::life::ConnId;
 use ring3_abi::Pid;
 use rustix::event::epoll;
@@ -50,7 +48,7 @@ impl Server {
     pub(crate) fn bury(&mut self, pid: Pid) {
         self.log.line(|| format!("process {pid} has ended"));
         self.hear_out(pid);
-        self.drop_deferred(|request| request.creds.pid == pid);
+        self.drop_asked(|request| request.creds.pid == pid);
         self.sleeping.retain(|sleeping| sleeping.creds.pid != pid);
         self.leaving.remove(&pid);
         for (_, ns) in self.spaces.knowing_mut(pid) {
@@ -59,7 +57,7 @@ impl Server {
         self.spaces.forget(pid);
     }
 
-    /// Does what a dead process still said: its last fork gave its attachments to a child.
+    /// Does what a dead process still said: its last fork gave its attachments to a child, which may have asked over the same connection.
     fn hear_out(&mut self, pid: Pid) {
         let conns = self
             .spaces
@@ -67,22 +65,18 @@ impl Server {
             .processes
             .get(&pid)
             .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
-        let mut requests = Vec::new();
         let outer = self.heard_out.replace(pid);
         for conn in conns {
-            self.read(conn, &mut requests);
+            self.read(conn);
         }
         self.heard_out = outer;
-        // Its children may have asked over the same connection.
-        let now = monotonic();
-        self.later.extend(requests.into_iter().map(|request| Deferred::new(request, now)));
     }
 
     /// A connection's other end is closed, or has broken the protocol.
     pub(crate) fn hang_up(&mut self, conn: ConnId) {
         let Some(there) = self.conns.remove(&conn) else { return };
         self.doors.leave(there.maker);
-        self.drop_deferred(|request| request.conn == conn);
+        self.drop_asked(|request| request.conn == conn);
         for (_, ns) in self.spaces.all_mut() {
             // Nobody is left who could be the child.
             let over: Vec<_> = ns.forks.extract_if(.., |fork| fork.conn == Some(conn)).collect();

@@ -5,7 +5,9 @@
 //!     images that said they would go, writes to files of limits, and notes (one-way requests) that arrived on any connection.
 //! V2. A connection has at most one request in hand; whoever sends a second one before the answer loses the connection.
 //! V3. What waits for a lock or sleeps is looked at every millisecond; with nothing to look at, the loop sleeps without end.
-//! V4. What waits for a lock is tried a few at a time (`deferred.rs`): who may write the lock's word can keep it from coming free.
+//! V4. A request waits in [`Server`]'s line or among those that wait for a lock, and is taken out just before it is done: so whoever settles its
+//!     sender's end finds it there and drops it. What a dead process asked for is done before its end is settled, or never.
+//! V5. What waits for a lock is tried a few at a time (`deferred.rs`): who may write the lock's word can keep it from coming free.
 
 pub(crate) mod client;
 mod deferred;
@@ -33,7 +35,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
 use sleepers::Sleeping;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Where an event comes from.
@@ -97,6 +99,8 @@ pub(crate) struct Server {
     doors: Doors,
     last_conn: u64,
     pub(crate) sleeping: Vec<Sleeping>,
+    /// Requests that have arrived, in their order.
+    line: VecDeque<Request>,
     later: Vec<Deferred>,
     /// When `later` and the debts are looked at again.
     retry_at: u64,
@@ -145,6 +149,7 @@ impl Server {
             doors: Doors::new(),
             last_conn: 0,
             sleeping: Vec::new(),
+            line: VecDeque::new(),
             later: Vec::new(),
             retry_at: 0,
             written: Vec::new(),
@@ -170,28 +175,29 @@ impl Server {
     /// One turn of the loop.
     fn turn(&mut self) -> Result<(), Failure> {
         let patience = self.patience();
-        let mut requests = Vec::new();
-        self.sweep(patience, &mut requests)?;
+        self.sweep(patience)?;
         // Another look after each that has found requests: at notes that were sent, and processes that had ended, before these (V1).
         let mut seen = 0;
-        while requests.len() + self.later.len() > seen {
-            seen = requests.len() + self.later.len();
-            self.sweep(Some(Timespec::default()), &mut requests)?;
+        while self.line.len() > seen {
+            seen = self.line.len();
+            self.sweep(Some(Timespec::default()))?;
         }
         if monotonic() >= self.retry_at {
             // In front of the new ones.
-            for Deferred { request, since, .. } in self.due() {
-                self.catch_up();
-                self.answer(request, since);
-            }
+            self.retry();
             for (_, ns) in self.spaces.all_mut() {
                 ns.settle_debts();
             }
             self.retry_at = monotonic() + RETRY;
         }
-        for request in requests {
-            self.catch_up();
+        self.catch_up();
+        while let Some(request) = self.line.pop_front() {
+            let interrupted = request.interrupted.then_some(request.conn);
             self.answer(request, monotonic());
+            if let Some(conn) = interrupted {
+                self.interrupt(conn);
+            }
+            self.catch_up();
         }
         self.confirm_execs();
         self.poll_sleepers();
@@ -203,6 +209,10 @@ impl Server {
 
     /// How long the loop may sleep; `None`: without end (V3).
     fn patience(&self) -> Option<Timespec> {
+        if !self.line.is_empty() {
+            // An end that was settled after the last request was done has brought them in.
+            return Some(Timespec::default());
+        }
         let waits = !self.later.is_empty()
             || !self.sleeping.is_empty()
             || self.spaces.all().any(|(_, ns)| !ns.debts.is_empty())
@@ -212,7 +222,7 @@ impl Server {
     }
 
     /// Takes what has arrived: notes are done at once, requests put into line.
-    fn sweep(&mut self, patience: Option<Timespec>, requests: &mut Vec<Request>) -> Result<(), Failure> {
+    fn sweep(&mut self, patience: Option<Timespec>) -> Result<(), Failure> {
         let mut found = Vec::with_capacity(64);
         match epoll::wait(&self.events, rustix::buffer::spare_capacity(&mut found), patience.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -227,7 +237,7 @@ impl Server {
                 Source::Keeper => self.keeper_called(),
                 Source::Deaths => self.may_have_ended = true,
                 Source::Pipe => written = true,
-                Source::Conn(conn) => self.read(conn, requests),
+                Source::Conn(conn) => self.read(conn),
             }
         }
         self.settle_if_ended();
@@ -248,8 +258,8 @@ impl Server {
         self.keeper = Some(keeper);
     }
 
-    /// Reads a connection up to its next request.
-    pub(crate) fn read(&mut self, conn: ConnId, requests: &mut Vec<Request>) {
+    /// Reads a connection up to its next request, which is put into line.
+    pub(crate) fn read(&mut self, conn: ConnId) {
         for _ in 0..BURST {
             let Some(there) = self.conns.get(&conn) else { return };
             let request = match there.receive(conn, &mut self.buffer) {
@@ -262,16 +272,16 @@ impl Server {
             match self.note(&request, &packet) {
                 Note::Done => {}
                 Note::Broken => return self.hang_up(conn),
-                Note::WantsAnswer if self.has_in_hand(conn, requests) => return self.hang_up(conn),
-                Note::WantsAnswer => return requests.push(request),
+                Note::WantsAnswer if self.has_in_hand(conn) => return self.hang_up(conn),
+                Note::WantsAnswer => return self.line.push_back(request),
             }
         }
     }
 
     /// Whether a request of this connection waits for its answer (V2).
-    fn has_in_hand(&self, conn: ConnId, requests: &[Request]) -> bool {
+    fn has_in_hand(&self, conn: ConnId) -> bool {
         let waiting = self.later.iter().map(|deferred| &deferred.request);
-        requests.iter().chain(waiting).any(|request| request.conn == conn)
+        self.line.iter().chain(waiting).any(|request| request.conn == conn)
             || self.sleeping.iter().any(|sleeping| sleeping.conn == conn)
     }
 

@@ -254,7 +254,18 @@ impl Server {
                 let range =
                     self.spaces.at(space).names(call.kind()).get(id).and_then(crate::object::Object::range);
                 let (conn, tag, creds) = (asked.conn, packet.tag, asked.creds.clone());
-                self.sleeping.push(Sleeping { space, conn, tag, creds, id, call, ticket, range, deadline });
+                self.sleeping.push(Sleeping {
+                    space,
+                    conn,
+                    tag,
+                    creds,
+                    id,
+                    call,
+                    ticket,
+                    range,
+                    deadline,
+                    interrupted: false,
+                });
                 Ok(None)
             }
         }

@@ -73,11 +73,14 @@ pub(crate) struct Sleeping {
     /// The region that the ticket is in.
     pub(crate) range: Option<RangeId>,
     pub(crate) deadline: u64,
+    /// A signal has come: it ends as soon as the lock can be had.
+    pub(crate) interrupted: bool,
 }
 
 impl Sleeping {
     /// Looks whether the call is over; `None`: it goes on.
-    fn poll(&mut self, ns: &mut Namespace, why: Parked) -> Option<Result<Answer, Errno>> {
+    fn poll(&mut self, ns: &mut Namespace) -> Option<Result<Answer, Errno>> {
+        let why = if self.interrupted { Parked::Interrupted } else { Parked::Woken };
         match self.progress(ns, why) {
             Ok(answer) => answer.map(Ok),
             Err(Trouble::Errno(errno)) => Some(Err(errno)),
@@ -130,7 +133,7 @@ impl Server {
     pub(super) fn poll_sleepers(&mut self) {
         let mut at = 0;
         while let Some(sleeping) = self.sleeping.get_mut(at) {
-            match sleeping.poll(self.spaces.at_mut(sleeping.space), Parked::Woken) {
+            match sleeping.poll(self.spaces.at_mut(sleeping.space)) {
                 None => at += 1,
                 Some(result) => {
                     let over = self.sleeping.swap_remove(at);
@@ -142,18 +145,27 @@ impl Server {
 
     /// Cancel: a signal has ended the sleep of the caller on this connection.
     pub(super) fn cancel(&mut self, asked: &Request, _: &Packet<'_>) -> Result<(), Errno> {
-        let conn = asked.conn;
+        // One that is still in line is tried once, as a call that a signal finds at its beginning.
+        for request in self.line.iter_mut().filter(|request| request.conn == asked.conn) {
+            request.interrupted = true;
+        }
+        self.interrupt(asked.conn);
+        Ok(())
+    }
+
+    /// Ends the call on a connection if it sleeps or waits for a lock.
+    pub(super) fn interrupt(&mut self, conn: ConnId) {
         self.interrupt_deferred(conn);
-        let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) else { return Ok(()) };
+        let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) else { return };
         let mut sleeping = self.sleeping.swap_remove(at);
-        match sleeping.poll(self.spaces.at_mut(sleeping.space), Parked::Interrupted) {
+        sleeping.interrupted = true;
+        match sleeping.poll(self.spaces.at_mut(sleeping.space)) {
             Some(result) => {
                 let tag = sleeping.tag;
                 self.reply(conn, tag, &result.map_err(|errno| (errno, 0)));
             }
-            // The lock does not come free: the caller cancels again, or hangs up.
+            // The lock does not come free yet.
             None => self.sleeping.push(sleeping),
         }
-        Ok(())
     }
 }
