@@ -1,6 +1,7 @@
 //! Message queues: flags, commands, structures. msgop(2), msgctl(2).
 
 use crate::ipc::IpcPerm;
+use crate::limits::{Limits, int};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// msgrcv: truncate a message that is too long.
@@ -70,6 +71,33 @@ pub struct Msginfo {
     pub pad: u16,
 }
 const _: () = assert!(size_of::<Msginfo>() == 32);
+
+/// MSGPOOL, MSGMAP and MSGTQL of <linux/msg.h>: constants that IPC_INFO reports.
+const CONSTANTS: (i32, i32, i32) = (512_000, 16384, 16384);
+
+impl Msginfo {
+    /// IPC_INFO. kernel: msgctl_info().
+    pub fn of(limits: &Limits) -> Msginfo {
+        let (msgpool, msgmap, msgtql) = CONSTANTS;
+        Msginfo {
+            msgpool,
+            msgmap,
+            msgtql,
+            msgmax: int(limits.msgmax),
+            msgmnb: int(limits.msgmnb),
+            msgmni: int(limits.msgmni),
+            msgssz: MSGSSZ,
+            msgseg: MSGSEG,
+            pad: 0,
+        }
+    }
+
+    /// MSG_INFO: queues in use, messages and bytes in all of them.
+    pub fn with_usage(self, queues: usize, messages: u64, bytes: u64) -> Msginfo {
+        let [messages, bytes] = [messages, bytes].map(|n| int(n as i64));
+        Msginfo { msgpool: queues as i32, msgmap: messages, msgtql: bytes, ..self }
+    }
+}
 
 /// `MSGSSZ`: a constant that IPC_INFO reports.
 pub const MSGSSZ: i32 = 16;

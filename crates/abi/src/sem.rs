@@ -1,6 +1,7 @@
 //! Semaphores: flags, commands, structures. semop(2), semctl(2).
 
 use crate::ipc::IpcPerm;
+use crate::limits::{Limits, int};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// semop: take the operation back when the process ends.
@@ -113,3 +114,30 @@ pub struct Seminfo {
     pub semaem: i32,
 }
 const _: () = assert!(size_of::<Seminfo>() == 40);
+
+/// SEMMAP, SEMMNU, SEMUME and SEMUSZ of <linux/sem.h>: constants that IPC_INFO reports.
+const CONSTANTS: (i32, i32, i32, i32) = (1_024_000_000, 1_024_000_000, 500, 20);
+
+impl Seminfo {
+    /// IPC_INFO. kernel: semctl_info().
+    pub fn of(limits: &Limits) -> Seminfo {
+        let (semmap, semmnu, semume, semusz) = CONSTANTS;
+        Seminfo {
+            semmap,
+            semmni: int(limits.semmni),
+            semmns: int(limits.semmns),
+            semmnu,
+            semmsl: int(limits.semmsl),
+            semopm: int(limits.semopm),
+            semume,
+            semusz,
+            semvmx: SEMVMX,
+            semaem: SEMAEM,
+        }
+    }
+
+    /// SEM_INFO: sets in use, semaphores in all of them.
+    pub fn with_usage(self, sets: usize, semaphores: u64) -> Seminfo {
+        Seminfo { semusz: sets as i32, semaem: int(semaphores as i64), ..self }
+    }
+}

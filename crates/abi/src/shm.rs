@@ -1,6 +1,7 @@
 //! Shared memory: flags, commands, structures. shmop(2), shmget(2), shmctl(2).
 
 use crate::ipc::IpcPerm;
+use crate::limits::Limits;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// shmget: back the segment by huge pages.
@@ -84,6 +85,15 @@ pub struct Shminfo {
     pub unused: [u64; 4],
 }
 const _: () = assert!(size_of::<Shminfo>() == 72);
+
+impl Shminfo {
+    /// IPC_INFO. kernel: shmctl_ipc_info().
+    pub fn of(limits: &Limits) -> Shminfo {
+        let shmmni = limits.shmmni as u64;
+        let (shmmax, shmall) = (limits.shmmax, limits.shmall);
+        Shminfo { shmmax, shmmin: 1, shmmni, shmseg: shmmni, shmall, unused: [0; 4] }
+    }
+}
 
 /// `struct shm_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

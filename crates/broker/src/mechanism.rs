@@ -105,6 +105,15 @@ pub(crate) trait Mechanism: Sync {
     /// Writes the mechanism's totals into the directory.
     fn publish_totals(&self, _: &Namespace, _: Writer<'_>) {}
 
+    /// The directory's slot of an object is about to change.
+    fn publishing(&self, _: Writer<'_>, _index: usize) {}
+
+    /// The directory's slot of an object has changed: what is told of the object beside it is written.
+    fn published(&self, _: &Namespace, _: Writer<'_>, _index: usize, _: IpcId) {}
+
+    /// Others know of a process's end in another way than before.
+    fn seen_otherwise(&self, _: &Namespace, _: Pid) {}
+
     // Its regions, if its objects have any.
 
     /// The length of a region.

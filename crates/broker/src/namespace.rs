@@ -228,7 +228,10 @@ impl Namespace {
         directory.set_usage(kind, names.in_use() as u32, names.highest().map(|index| index as u32));
         mechanism::of(kind).publish_totals(self, directory);
         let entry = names.get(id).map(Object::entry);
-        directory.put(kind, index, entry.as_ref()).unwrap_or(0)
+        mechanism::of(kind).publishing(directory, index);
+        let version = directory.put(kind, index, entry.as_ref()).unwrap_or(0);
+        mechanism::of(kind).published(self, directory, index, id);
+        version
     }
 
     /// The version that the directory gives an object.
@@ -236,6 +239,18 @@ impl Namespace {
         self.directory()
             .zip(index_of(id))
             .map_or(0, |(directory, index)| directory.reader().version(kind, index))
+    }
+
+    /// A process's note with this number is done (0: it was not counted): whoever waits for that may look for himself.
+    pub(crate) fn note_done(&self, pid: Pid, number: u32) {
+        if let Some(process) = self.processes.get(&pid).filter(|_| number != 0) {
+            self.lives.borrow().note_done(process.life(), number);
+        }
+    }
+
+    /// Others know of a process's end in another way than before.
+    pub(crate) fn seen_otherwise(&self, pid: Pid) {
+        mechanism::all().for_each(|(_, mechanism)| mechanism.seen_otherwise(self, pid));
     }
 
     /// An object's region and its capacities.

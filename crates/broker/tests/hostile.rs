@@ -269,7 +269,7 @@ fn a_flood_of_notes_is_one_clients_loss() {
     assert!(meanwhile < 3 * before + Duration::from_micros(300), "{before:?} became {meanwhile:?}");
     // More forks than anybody has children.
     assert!(me.attach(segment, 0).is_ok());
-    let fork = |token: u64| request::Fork { token, shares: 0, pad: 0 };
+    let fork = |token: u64| request::Fork { token, shares: 0, note: 0 };
     let sent = (0..100_000).take_while(|&token| me.try_note(Op::Fork, &fork(token))).count();
     assert!(sent < 100_000);
     let began = Instant::now();

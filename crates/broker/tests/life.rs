@@ -105,34 +105,34 @@ fn forks_count_whoever_speaks_first() {
     let token = me.attach(segment, 0).expect("attached").value;
     // The parent first. Its child is one indeed: this process has spawned it.
     let child = Body::new(0, 0);
-    me.note(Op::Fork, &request::Fork { token: 1, shares: 0, pad: 0 });
+    me.note(Op::Fork, &request::Fork { token: 1, shares: 0, note: 0 });
     assert_eq!(me.segment(segment).nattch, 2);
     me.note(Op::Forked, &request::Forked { token: 1, pid: OwnPid(child.pid()), pad: 0 });
     let as_child =
         support::Client { fd: me.fd.try_clone().expect("dup"), pid: child.pid(), uid: 0, gid: 0, image: 0 };
-    as_child.note(Op::Born, &request::Fork { token: 1, shares: 0, pad: 0 });
+    as_child.note(Op::Born, &request::Fork { token: 1, shares: 0, note: 0 });
     assert_eq!(me.segment(segment).nattch, 2);
     child.kill();
     assert_eq!(me.segment(segment).nattch, 1);
     // The child first, and it has its parent's token.
     let child = Body::new(0, 0);
-    me.note(Op::Fork, &request::Fork { token: 2, shares: 0, pad: 0 });
+    me.note(Op::Fork, &request::Fork { token: 2, shares: 0, note: 0 });
     let as_child =
         support::Client { fd: me.fd.try_clone().expect("dup"), pid: child.pid(), uid: 0, gid: 0, image: 0 };
-    as_child.note(Op::Born, &request::Fork { token: 2, shares: 0, pad: 0 });
+    as_child.note(Op::Born, &request::Fork { token: 2, shares: 0, note: 0 });
     me.note(Op::Forked, &request::Forked { token: 2, pid: OwnPid(child.pid()), pad: 0 });
     as_child.detach(token);
     assert_eq!(me.segment(segment).nattch, 1);
     assert_eq!(me.segment(segment).lpid, child.pid().cast_signed());
     // No child came of it; a stranger's number is not believed.
-    me.note(Op::Fork, &request::Fork { token: 3, shares: 0, pad: 0 });
+    me.note(Op::Fork, &request::Fork { token: 3, shares: 0, note: 0 });
     me.note(Op::Forked, &request::Forked { token: 3, pid: OwnPid(1), pad: 0 });
     assert_eq!(me.segment(segment).nattch, 2);
     me.note(Op::Forked, &request::Forked { token: 3, pid: OwnPid(0), pad: 0 });
     assert_eq!(me.segment(segment).nattch, 1);
     // A child that died and was reaped before its parent could name it.
     let dead = Body::new(0, 0).kill();
-    me.note(Op::Fork, &request::Fork { token: 4, shares: 0, pad: 0 });
+    me.note(Op::Fork, &request::Fork { token: 4, shares: 0, note: 0 });
     me.note(Op::Forked, &request::Forked { token: 4, pid: OwnPid(dead), pad: 0 });
     assert_eq!((me.segment(segment).nattch, me.segment(segment).lpid), (1, dead.cast_signed()));
 }

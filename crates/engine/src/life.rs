@@ -4,11 +4,13 @@
 //! A file of lives has [`PAGES`] pages of one process each. The process maps its page for writing, right before a page of its own memory; everybody else
 //! maps the file for reading only. The robust list's entry lies in the private page and its word in the shared one, because the kernel finds the
 //! word at a distance from the entry that the thread's libc has chosen: 32 bytes before it (glibc) or 28 (musl). So a page has two places for
-//! the word, its last eight bytes, of which a process uses one.
+//! the word, its last eight bytes, of which a process uses one. Before them are two counts, by which others know whether the broker has heard what
+//! the process has announced.
 //!
 //! ```text
 //!            page in the file            |  private page
-//!   … 4088: word, if the distance is 32  |  0 …  16: prev, 24: next = the entry
+//!     4080: notes sent, 4084: notes done
+//!     4088: word, if the distance is 32  |  0 …  16: prev, 24: next = the entry
 //!     4092: word, if the distance is 28  |
 //! ```
 //!
@@ -18,13 +20,15 @@
 //!     program may be replaced by another.
 //! E3. A life belongs to one process until everything that the process left is settled; then its words are cleared, and it may be another's.
 //! E4. The entry's links lie in private memory: whoever may write the word can make others ask in vain, or learn of this death later, no more.
+//! E5. *Notes sent* is stored before a note is sent, with the number that the note carries; *notes done* when the broker has done what it says, with
+//!     that number. Both the same: what the process has announced is done. A number that is lost with its sender is made up by the next.
 //!
 //! # Death
 //! Between the entry's insertion and the store of the word: the word is clear, and others ask. Afterwards the kernel takes the number out of
 //! the word, and others ask. The list's owner may be killed in the middle of the insertion: the head leads to the entry by the last store, and the
 //! entry leads on to what the head led to before.
 
-use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed};
+use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::region::Region;
 
@@ -38,6 +42,9 @@ pub const LEN: usize = PAGES as usize * PAGE;
 pub const WORDS: usize = PAGE - 8;
 /// Where in the private page, which follows, the entry is.
 pub const ENTRY: usize = 24;
+
+/// Where the counts of notes are.
+const NOTES: usize = PAGE - 16;
 
 /// The bits of a word that hold a thread's number. kernel: FUTEX_TID_MASK.
 const HOLDER: u32 = 0x3fff_ffff;
@@ -90,6 +97,14 @@ impl<'r> Lives<'r> {
         }
     }
 
+    /// A process's counts of notes. # Errors: `Spoiled` if there is no such page.
+    pub fn notes(self, page: u32) -> Result<&'r Notes> {
+        if page >= PAGES {
+            return Err(Error::Spoiled);
+        }
+        self.region.at(page as usize * PAGE + NOTES)
+    }
+
     #[inline]
     fn words(self, page: u32) -> Result<&'r AtomicU64> {
         if page >= PAGES {
@@ -97,6 +112,49 @@ impl<'r> Lives<'r> {
         }
         self.region.at(page as usize * PAGE + WORDS)
     }
+}
+
+crate::layout! {
+    /// How many notes a process has sent, and which of them was done last (E5).
+    Notes[8] {
+        /// Number of the last one that was sent.
+        sent: AtomicU32,
+        /// Number of the last one that was done.
+        done: AtomicU32,
+    }
+}
+
+impl Notes {
+    /// The number of the next note, which is about to be sent. The process itself, one thread at a time.
+    pub fn announce(&self) -> u32 {
+        // 0 is a note that is not counted.
+        let next = self.sent.load(Relaxed).wrapping_add(1).max(1);
+        // ORDERING: Release pairs with are_done(): who learns of what comes after the note learns that there is one.
+        self.sent.store(next, Release);
+        next
+    }
+
+    /// A note was done. The broker only.
+    pub fn note_done(&self, number: u32) {
+        // ORDERING: Release pairs with are_done(): what the note says stands in the directory.
+        self.done.store(number, Release);
+    }
+
+    /// Takes back what was announced by whoever had the page before. The process itself.
+    pub fn forget(&self) {
+        self.sent.store(self.done.load(Relaxed), Relaxed);
+    }
+
+    /// Whether all that was announced is done.
+    pub fn are_done(&self) -> bool {
+        // ORDERING: Acquire pairs with announce() and note_done().
+        self.sent.load(Acquire) == self.done.load(Acquire)
+    }
+}
+
+/// The counts in a process's own page. # Errors: `Spoiled` if the region is no page.
+pub fn own_notes(page: Region<'_>) -> Result<&Notes> {
+    page.at(NOTES)
 }
 
 /// The word of a process's own page, by its place ([`word_at`]). # Errors: `Spoiled` if the region is no page.
@@ -134,6 +192,30 @@ mod tests {
             assert!(!lives.is_held(5));
         }
         assert_eq!([-33, -24, 0, 32].map(word_at), [None; 4]);
+    }
+
+    #[test]
+    fn notes_are_done_when_the_last_one_is() {
+        let heap = Heap::new(LEN);
+        let lives = Lives::new(heap.region()).unwrap();
+        let notes = lives.notes(5).unwrap();
+        assert!(notes.are_done());
+        let (first, second) = (notes.announce(), notes.announce());
+        assert!(!notes.are_done());
+        notes.note_done(first);
+        assert!(!notes.are_done());
+        notes.note_done(second);
+        assert!(notes.are_done());
+        // One that is lost is made up by the next one, or by whoever has the page next.
+        notes.announce();
+        notes.note_done(notes.announce());
+        assert!(notes.are_done());
+        notes.announce();
+        notes.forget();
+        assert!(notes.are_done() && lives.notes(4).unwrap().are_done());
+        assert!(lives.notes(PAGES).is_err());
+        // It leaves the words alone.
+        assert!(!lives.is_held(5));
     }
 
     #[test]

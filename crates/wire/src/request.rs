@@ -117,8 +117,8 @@ bodies! {
         token: u64,
         /// 1: as if it had never been (the mapping failed): no dtime, no lpid.
         undo: u32,
-        /// Zero.
-        pad: u32,
+        /// The note's number among those that the sender's life counts; 0: it is not counted.
+        note: u32,
     }
     /// SHM_LOCK, SHM_UNLOCK.
     ShmLock {
@@ -133,8 +133,8 @@ bodies! {
         token: u64,
         /// What the child has together with its parent, `SHARES_*`. Its parent tells.
         shares: u32,
-        /// Zero.
-        pad: u32,
+        /// The note's number, as of Detach. Its parent tells.
+        note: u32,
     }
     /// A fork's outcome.
     Forked {

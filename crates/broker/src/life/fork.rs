@@ -27,7 +27,7 @@ use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
 
 /// Who holds what the mechanisms let processes have (attachments).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Holder {
     Process(Pid),
     /// A fork, by the number that it has in this namespace.
@@ -86,6 +86,7 @@ impl Server {
             }
             ns.forks.push(PendingFork { conn, token: ask.token, parent, holder, undo_group });
         }
+        self.spaces.of(parent).note_done(parent, ask.note);
         Ok(())
     }
 

@@ -40,6 +40,10 @@ impl Server {
             process.conns.insert(asked.conn);
             conn.owner = Some(pid);
         }
+        for neighbour in ns.neighbours(pid) {
+            // It is not the only one any more that may change what it holds.
+            ns.seen_otherwise(neighbour);
+        }
         self.leaving.remove(&pid);
         let directory_len = Directory::len() as u64;
         let life = ns.processes.get(&pid).map_or(0, Process::life);

@@ -86,6 +86,15 @@ impl Lives {
         lives.is_some_and(|lives| lives.is_held(page))
     }
 
+    /// A note of a life's process is done.
+    pub(crate) fn note_done(&self, life: Life, number: u32) {
+        let Some((file, page)) = life::place(life) else { return };
+        let lives = self.files.get(file as usize).and_then(LifeFile::lives);
+        if let Some(notes) = lives.and_then(|lives| lives.notes(page).ok()) {
+            notes.note_done(number);
+        }
+    }
+
     /// The user whose file a life is in.
     pub(crate) fn owner(&self, life: Life) -> Option<Uid> {
         let (file, _) = life::place(life)?;
@@ -118,7 +127,10 @@ pub(crate) fn life(ns: &mut Namespace, creds: &Creds) -> Result<Answer, Trouble>
             life
         }
     };
-    Ok(Answer::value(i64::from(life)).passing(lives.writer(life)?))
+    let writer = lives.writer(life)?;
+    drop(lives);
+    ns.seen_otherwise(creds.pid);
+    Ok(Answer::value(i64::from(life)).passing(writer))
 }
 
 /// A file of lives, for reading.

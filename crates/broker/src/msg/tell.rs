@@ -5,13 +5,9 @@ use super::{KIND, queue};
 use crate::abroad::View;
 use crate::mechanism::Row;
 use crate::namespace::{Namespace, Trouble};
-use crate::object::query::int;
 use ring3_abi::IpcId;
-use ring3_abi::msg::{MSGSEG, MSGSSZ, Msginfo, Msqid};
+use ring3_abi::msg::{Msginfo, Msqid};
 use zerocopy::IntoBytes;
-
-/// MSGPOOL, MSGMAP and MSGTQL of <linux/msg.h>: constants that IPC_INFO reports.
-const CONSTANTS: (i32, i32, i32) = (512_000, 16384, 16384);
 
 /// The first line of /proc/sysvipc/msg.
 pub(super) const HEAD: &str = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n";
@@ -47,7 +43,7 @@ pub(super) fn stat_unlocked(ns: &mut Namespace, id: IpcId, view: &View) -> Resul
 }
 
 pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> {
-    let (mut msgpool, mut msgmap, mut msgtql) = CONSTANTS;
+    let mut info = Msginfo::of(ns.limits());
     if usage {
         let ids: Vec<IpcId> = ns.names(KIND).iter().map(|(id, _)| id).collect();
         let (mut count, mut bytes) = (0u64, 0u64);
@@ -57,21 +53,8 @@ pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> 
                 (count, bytes) = (count + state.qnum, bytes + state.cbytes);
             }
         }
-        msgpool = ids.len() as i32;
-        (msgmap, msgtql) = (int(count.cast_signed()), int(bytes.cast_signed()));
+        info = info.with_usage(ids.len(), count, bytes);
     }
-    let limits = ns.limits();
-    let info = Msginfo {
-        msgpool,
-        msgmap,
-        msgtql,
-        msgmax: int(limits.msgmax),
-        msgmnb: int(limits.msgmnb),
-        msgmni: int(limits.msgmni),
-        msgssz: MSGSSZ,
-        msgseg: MSGSEG,
-        pad: 0,
-    };
     Ok(info.as_bytes().to_vec())
 }
 

@@ -50,11 +50,6 @@ pub(crate) fn info(ns: &mut Namespace, ask: &request::Info) -> Result<Answer, Tr
     Ok(Answer { value, body: mechanism::of(kind).info(ns, ask.usage != 0)?, fd: None })
 }
 
-/// A limit as the kernel's structures have it.
-pub(crate) fn int(wide: i64) -> i32 {
-    i32::try_from(wide).unwrap_or(if wide < 0 { i32::MIN } else { i32::MAX })
-}
-
 /// The first object at or above an index, for listings.
 pub(crate) fn detail(ns: &mut Namespace, ask: &request::Detail) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;

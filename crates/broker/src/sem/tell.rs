@@ -5,13 +5,9 @@ use super::{KIND, set};
 use crate::abroad::View;
 use crate::mechanism::Row;
 use crate::namespace::{Namespace, Trouble};
-use crate::object::query::int;
 use ring3_abi::IpcId;
-use ring3_abi::sem::{SEMAEM, SEMVMX, Semid, Seminfo};
+use ring3_abi::sem::{Semid, Seminfo};
 use zerocopy::IntoBytes;
-
-/// SEMMAP, SEMMNU, SEMUME and SEMUSZ of <linux/sem.h>: constants that IPC_INFO reports.
-const CONSTANTS: (i32, i32, i32, i32) = (1_024_000_000, 1_024_000_000, 500, 20);
 
 /// The first line of /proc/sysvipc/sem.
 pub(super) const HEAD: &str =
@@ -35,21 +31,8 @@ pub(super) fn stat(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>
 }
 
 pub(super) fn info(ns: &Namespace, usage: bool) -> Vec<u8> {
-    let limits = ns.limits();
-    let (semmap, semmnu, semume, semusz) = CONSTANTS;
-    let in_use = ns.names(KIND).in_use() as i32;
-    let info = Seminfo {
-        semmap,
-        semmni: int(limits.semmni),
-        semmns: int(limits.semmns),
-        semmnu,
-        semmsl: int(limits.semmsl),
-        semopm: int(limits.semopm),
-        semume,
-        semusz: if usage { in_use } else { semusz },
-        semvmx: SEMVMX,
-        semaem: if usage { int(ns.states.sem.used.cast_signed()) } else { SEMAEM },
-    };
+    let info = Seminfo::of(ns.limits());
+    let info = if usage { info.with_usage(ns.names(KIND).in_use(), ns.states.sem.used) } else { info };
     info.as_bytes().to_vec()
 }
 

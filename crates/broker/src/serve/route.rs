@@ -230,13 +230,14 @@ impl Server {
 
     /// Detach: nobody waits for it. Whoever has ended before it has left its attachments before.
     fn detach(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
-        packet.body::<request::Detach>()?;
+        let ask = packet.body::<request::Detach>()?;
         self.settle_before(Some(pid(asked)));
         let run = |ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>| {
             shm::attach::detach(ns, creds, &packet.body()?)
         };
         // What is not attached is not detached.
         let _ = self.held(run, asked, packet);
+        self.spaces.of(pid(asked)).note_done(pid(asked), ask.note);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! A1. An attachment is counted once in its segment's `nattch` for each holder that has its token: a process, or a fork whose child is not
 //!     known yet.
 
-use super::KIND;
+use super::{KIND, State, rows};
 use crate::life::{Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
@@ -13,7 +13,7 @@ use ring3_abi::shm::{SHM_EXEC, SHM_RDONLY};
 use ring3_abi::{Errno, IpcId, Pid};
 use ring3_wire::reply::Attached;
 use ring3_wire::request;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use zerocopy::FromBytes;
 
 /// Who has what attached.
@@ -49,12 +49,9 @@ impl Attachments {
         self.last_token = namespace << 40;
     }
 
-    /// A new attachment of a process, and its token.
-    fn add(&mut self, pid: Pid, id: IpcId) -> (u64, &mut Held) {
-        self.last_token += 1;
-        let held = self.by_holder.entry(Holder::Process(pid)).or_default();
-        held.segments.insert(self.last_token, id);
-        (self.last_token, held)
+    /// The segments that a holder has attached.
+    pub(super) fn segments_of(&self, holder: Holder) -> impl Iterator<Item = IpcId> {
+        self.by_holder.get(&holder).into_iter().flat_map(|held| held.segments.values().copied())
     }
 
     /// The processes that have one of these segments attached.
@@ -69,6 +66,49 @@ impl Attachments {
 
     fn of(&mut self, pid: Pid) -> Option<&mut Held> {
         self.by_holder.get_mut(&Holder::Process(pid))
+    }
+}
+
+impl State {
+    /// A new attachment of a process, and its token.
+    fn attached(&mut self, pid: Pid, id: IpcId) -> u64 {
+        self.attachments.last_token += 1;
+        let token = self.attachments.last_token;
+        self.hold(Holder::Process(pid), token, id);
+        token
+    }
+
+    /// From now on a holder has a token.
+    fn hold(&mut self, holder: Holder, token: u64, id: IpcId) {
+        self.attachments.by_holder.entry(holder).or_default().segments.insert(token, id);
+        if let Some(segment) = self.segments.get_mut(&id) {
+            *segment.holders.entry(holder).or_default() += 1;
+        }
+    }
+
+    /// A holder has a token no more; answers the segment.
+    fn release(&mut self, holder: Holder, token: u64) -> Option<IpcId> {
+        let id = self.attachments.by_holder.get_mut(&holder)?.segments.remove(&token)?;
+        self.forget_holder(holder, id);
+        Some(id)
+    }
+
+    /// A holder has nothing any more; answers what it had.
+    fn release_all(&mut self, holder: Holder) -> BTreeMap<u64, IpcId> {
+        let segments =
+            self.attachments.by_holder.remove(&holder).map_or_else(BTreeMap::new, |held| held.segments);
+        segments.values().for_each(|&id| self.forget_holder(holder, id));
+        segments
+    }
+
+    fn forget_holder(&mut self, holder: Holder, id: IpcId) {
+        let Some(segment) = self.segments.get_mut(&id) else { return };
+        if let Some(count) = segment.holders.get_mut(&holder) {
+            *count -= 1;
+            if *count == 0 {
+                segment.holders.remove(&holder);
+            }
+        }
     }
 }
 
@@ -87,10 +127,14 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
     let shm = &mut ns.states.shm;
     let segment = shm.segments.get_mut(&ask.id).ok_or(Errno::EINVAL)?;
     let file = segment.descriptor(ask.flags)?;
-    let (token, held) = shm.attachments.add(creds.pid, ask.id);
-    held.last = Some(Undo { token, atime: segment.atime, lpid: segment.lpid });
+    let (atime, lpid) = (segment.atime, segment.lpid);
     segment.opened(creds.pid, now);
     let attached = Attached { size: segment.size, page: segment.page };
+    let token = shm.attached(creds.pid, ask.id);
+    if let Some(held) = shm.attachments.of(creds.pid) {
+        held.last = Some(Undo { token, atime, lpid });
+    }
+    rows::publish(ns, ask.id);
     Ok(Answer::with(token.cast_signed(), &attached).passing(file))
 }
 
@@ -106,9 +150,10 @@ pub(crate) fn split(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) ->
 /// kernel: shm_mmap().
 pub(crate) fn renew(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
     let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
-    let held = ns.states.shm.attachments.of(keeper).ok_or(Errno::EINVAL)?;
-    let id = held.segments.remove(&ask.token).ok_or(Errno::EINVAL)?;
-    held.last = None;
+    let id = ns.states.shm.release(Holder::Process(keeper), ask.token).ok_or(Errno::EINVAL)?;
+    if let Some(held) = ns.states.shm.attachments.of(keeper) {
+        held.last = None;
+    }
     close(ns, id, creds.pid);
     again(ns, creds, keeper, id)
 }
@@ -117,7 +162,8 @@ fn again(ns: &mut Namespace, creds: &Creds, keeper: Pid, id: IpcId) -> Result<An
     let now = ns.now();
     let shm = &mut ns.states.shm;
     shm.segments.get_mut(&id).ok_or(Errno::EINVAL)?.opened(creds.pid, now);
-    let (token, _) = shm.attachments.add(keeper, id);
+    let token = shm.attached(keeper, id);
+    rows::publish(ns, id);
     Ok(Answer::value(token.cast_signed()))
 }
 
@@ -142,9 +188,9 @@ fn keeper(ns: &Namespace, pid: Pid, token: u64) -> Option<Pid> {
 pub(crate) fn detach(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
     let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
     let shm = &mut ns.states.shm;
-    let held = shm.attachments.of(keeper).ok_or(Errno::EINVAL)?;
-    let id = held.segments.remove(&ask.token).ok_or(Errno::EINVAL)?;
-    let last = held.last.take().filter(|last| last.token == ask.token);
+    let id = shm.release(Holder::Process(keeper), ask.token).ok_or(Errno::EINVAL)?;
+    let last = shm.attachments.of(keeper).and_then(|held| held.last.take());
+    let last = last.filter(|last| last.token == ask.token);
     if ask.undo == 0 {
         close(ns, id, creds.pid);
         return Ok(Answer::default());
@@ -171,6 +217,7 @@ fn uncount(ns: &mut Namespace, id: IpcId) {
     if let Some(segment) = ns.states.shm.segments.get_mut(&id) {
         segment.nattch = segment.nattch.saturating_sub(1);
     }
+    rows::publish(ns, id);
     destroy_if_due(ns, id);
 }
 
@@ -186,37 +233,46 @@ pub(super) fn share(ns: &mut Namespace, parent: Pid, fork: Holder) {
         segments.extend(held.segments.iter().map(|(&token, &id)| (token, id)));
     }
     segments.retain(|token, _| !kept.contains(token));
-    for id in segments.values() {
-        if let Some(segment) = shm.segments.get_mut(id) {
+    for (&token, &id) in &segments {
+        if let Some(segment) = shm.segments.get_mut(&id) {
             segment.opened(parent, now);
         }
+        shm.hold(fork, token, id);
     }
-    shm.attachments.by_holder.insert(fork, Held { segments, ..Held::default() });
+    publish_each(ns, &segments);
+}
+
+/// Publishes the rows of segments, each once.
+fn publish_each(ns: &Namespace, segments: &BTreeMap<u64, IpcId>) {
+    let ids: BTreeSet<IpcId> = segments.values().copied().collect();
+    ids.into_iter().for_each(|id| rows::publish(ns, id));
+}
+
+/// Gives a holder what another had.
+fn hand_over(ns: &mut Namespace, from: Holder, to: Pid) {
+    let segments = ns.states.shm.release_all(from);
+    for (&token, &id) in &segments {
+        ns.states.shm.hold(Holder::Process(to), token, id);
+    }
+    publish_each(ns, &segments);
 }
 
 /// A fork's child has what the fork holds; without a child it is given back.
 pub(super) fn inherit(ns: &mut Namespace, fork: Holder, child: Option<Pid>) {
-    let attachments = &mut ns.states.shm.attachments.by_holder;
-    let Some(held) = attachments.remove(&fork) else { return };
     match child {
-        Some(child) => {
-            attachments.entry(Holder::Process(child)).or_default().segments.extend(held.segments);
-        }
-        None => held.segments.values().for_each(|&id| uncount(ns, id)),
+        Some(child) => hand_over(ns, fork, child),
+        None => ns.states.shm.release_all(fork).values().for_each(|&id| uncount(ns, id)),
     }
 }
 
 /// A process's image is gone, and its attachments with it, unless another process runs in the same memory.
 pub(super) fn leave(ns: &mut Namespace, pid: Pid) {
-    if let Some(neighbour) = ns.neighbours(pid).first() {
-        let attachments = &mut ns.states.shm.attachments.by_holder;
-        if let Some(held) = attachments.remove(&Holder::Process(pid)) {
-            attachments.entry(Holder::Process(*neighbour)).or_default().segments.extend(held.segments);
+    match ns.neighbours(pid).first() {
+        Some(&neighbour) => hand_over(ns, Holder::Process(pid), neighbour),
+        None => {
+            let left = ns.states.shm.release_all(Holder::Process(pid));
+            left.values().for_each(|&id| close(ns, id, pid));
         }
-        return;
-    }
-    if let Some(held) = ns.states.shm.attachments.by_holder.remove(&Holder::Process(pid)) {
-        held.segments.values().for_each(|&id| close(ns, id, pid));
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod lock;
+mod rows;
 mod segment;
 mod tell;
 
@@ -112,6 +113,19 @@ impl Mechanism for Shm {
 
     fn publish_totals(&self, ns: &Namespace, directory: Writer<'_>) {
         directory.set_shm_pages(ns.states.shm.pages);
+    }
+
+    fn publishing(&self, directory: Writer<'_>, index: usize) {
+        // No index is beyond the directory's end.
+        let _ = directory.hold_segment(index);
+    }
+
+    fn published(&self, ns: &Namespace, directory: Writer<'_>, index: usize, id: IpcId) {
+        rows::put(ns, directory, index, id);
+    }
+
+    fn seen_otherwise(&self, ns: &Namespace, pid: Pid) {
+        rows::publish_of(ns, pid);
     }
 
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {

@@ -6,12 +6,14 @@
 //! within a second (`refresh`). Resident pages are counted as they are; Linux 6.18 itself counts a huge page 512 times over.
 
 use crate::failure::errno;
+use crate::life::Holder;
 use crate::policy::creds::{Capability, Creds};
 use crate::regions::{Mapping, cached_pages, memory_file, read_only, seal};
 use ring3_abi::shm::{SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_NORESERVE, SHM_RDONLY};
 use ring3_abi::{Errno, Key, Pid, Uid};
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
 use rustix::mm::MapFlags;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -42,6 +44,8 @@ pub(super) struct Segment {
     pub(super) cpid: Pid,
     pub(super) lpid: Pid,
     pub(super) nattch: u64,
+    /// Who has it attached, and how often.
+    pub(super) holders: BTreeMap<Holder, u64>,
     pub(super) locked: Option<Locked>,
     /// The process that made it is alive: with shm_rmid_forced the segment then lives without attachments.
     pub(super) fostered: bool,
@@ -85,6 +89,7 @@ impl Segment {
             cpid: creds.pid,
             lpid: 0,
             nattch: 0,
+            holders: BTreeMap::new(),
             locked: None,
             fostered: true,
         })

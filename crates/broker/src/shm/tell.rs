@@ -60,11 +60,7 @@ pub(super) fn usage(ns: &Namespace) -> Vec<u8> {
 
 /// IPC_INFO.
 pub(super) fn limits(ns: &Namespace) -> Vec<u8> {
-    let limits = ns.limits();
-    let shmmni = limits.shmmni.cast_unsigned();
-    let (shmmax, shmall) = (limits.shmmax, limits.shmall);
-    let info = Shminfo { shmmax, shmmin: 1, shmmni, shmseg: shmmni, shmall, unused: [0; 4] };
-    info.as_bytes().to_vec()
+    Shminfo::of(ns.limits()).as_bytes().to_vec()
 }
 
 pub(super) fn row(ns: &Namespace, id: IpcId) -> Result<Row, Errno> {

@@ -351,7 +351,7 @@ impl Client {
     }
 
     pub fn detach(&self, token: i64) {
-        self.note(Op::Detach, &request::Detach { token: token.cast_unsigned(), undo: 0, pad: 0 });
+        self.note(Op::Detach, &request::Detach { token: token.cast_unsigned(), undo: 0, note: 0 });
     }
 
     pub fn send_semop(&self, id: IpcId, ops: &[(u16, i16, i16)], deadline: u64) {

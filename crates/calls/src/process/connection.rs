@@ -101,6 +101,18 @@ pub(crate) fn notify_with(op: Op, body: &(impl IntoBytes + Immutable), rest: &[u
     });
 }
 
+/// Sends a one-way request that is made when its turn has come.
+pub(super) fn notify_in_turn<T: IntoBytes + Immutable>(op: Op, body: impl Fn(&Identity) -> T) {
+    let section = section::enter();
+    let Some(page) = identity::known().filter(|page| page.pid() != 0) else { return };
+    // One that cannot be heard has nothing to say either.
+    let _ = deputy::provided(|| {
+        let _held = page.rpc.hold(&section);
+        let line = establish(page)?;
+        send(line, op, page.next_tag(), body(page).as_bytes(), &[], None)
+    });
+}
+
 /// Sends a one-way request over the connection that a forked child inherited, in the child's own name. Answers whether there is one.
 pub fn notify_inherited(op: Op, body: &(impl IntoBytes + Immutable)) -> bool {
     let _section = section::enter();

@@ -51,17 +51,22 @@ pub(crate) fn head() -> Result<&'static Head, Errno> {
 }
 
 /// The directory with every object that there is of a kind. # Errors: `ENOSYS`, `ENOMEM`.
-#[inline]
+#[inline(always)]
 pub(crate) fn whole(kind: Kind) -> Result<Directory<'static>, Errno> {
     let directory = directory()?;
     match directory.usage(kind).1 {
-        Some(highest) if highest as usize >= directory.indices() => {
-            let section = section::enter();
-            let _held = identity::home()?.objects.hold(&section);
-            reach(highest as usize)
-        }
+        Some(highest) if highest as usize >= directory.indices() => reach_first(highest as usize),
         _ => Ok(directory),
     }
+}
+
+/// [`reach`] for who does not hold `Home::objects`.
+#[cold]
+#[inline(never)]
+fn reach_first(index: usize) -> Result<Directory<'static>, Errno> {
+    let section = section::enter();
+    let _held = identity::home()?.objects.hold(&section);
+    reach(index)
 }
 
 /// The directory with an index of each kind. `Home::objects` is held. # Errors: `ENOSYS`, `ENOMEM`.

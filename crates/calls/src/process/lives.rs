@@ -1,4 +1,4 @@
-//! Other processes' lives: whether all live that have adjustments in a set. `engine/src/life.rs`.
+//! Other processes' lives: whether all live that have adjustments in a set, or a segment attached. `engine/src/life.rs`.
 //!
 //! Files of lives are mapped for reading when a life in them is first met, and stay mapped.
 #![allow(unsafe_code)]
@@ -6,6 +6,7 @@
 use crate::process::connection;
 use crate::process::deputy;
 use crate::process::identity::Identity;
+use crate::process::own_life;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
     AtomicPtr,
@@ -13,7 +14,7 @@ use core::sync::atomic::{
 };
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::Region;
-use ring3_engine::life::{self, Life};
+use ring3_engine::life::{self, Life, Lives, Notes};
 use ring3_engine::sem::Set;
 use ring3_os::map;
 use ring3_wire::{Op, request};
@@ -68,6 +69,15 @@ fn ask_to_settle(id: IpcId) {
     let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
 }
 
+/// Whether the broker knows all that the process of a life has done to its attachments: it lives, and what it has announced is done.
+pub(crate) fn is_quiet(life: Life, page: &Identity) -> bool {
+    if life == page.life.number() {
+        return own_life::notes(page).is_some_and(Notes::are_done);
+    }
+    let done = |(lives, page): (Lives<'_>, u32)| lives.notes(page).is_ok_and(Notes::are_done);
+    is_held(life) && seen(life).is_some_and(done)
+}
+
 /// Whether a life is held. What cannot be seen is not.
 fn is_held(life: Life) -> bool {
     let Some((file, _)) = life::place(life) else { return false };
@@ -80,13 +90,18 @@ fn is_held(life: Life) -> bool {
 /// The same of a life whose file is mapped; `false` if it is not.
 #[inline]
 fn is_seen_held(life: Life) -> bool {
-    let Some((file, page)) = life::place(life) else { return false };
-    let Some(mapped) = MAPPED.get(file as usize) else { return false };
+    seen(life).is_some_and(|(lives, page)| lives.is_held(page))
+}
+
+/// A life's file and its page there, if the file is mapped.
+#[inline]
+fn seen(life: Life) -> Option<(Lives<'static>, u32)> {
+    let (file, page) = life::place(life)?;
     // ORDERING: Acquire pairs with map_file().
-    let Some(base) = NonNull::new(mapped.load(Acquire)) else { return false };
-    // SAFETY: R1: map_file() mapped life::LEN bytes of a file that cannot shrink, for ever; R3: is_held() only reads.
+    let base = NonNull::new(MAPPED.get(file as usize)?.load(Acquire))?;
+    // SAFETY: R1: map_file() mapped life::LEN bytes of a file that cannot shrink, for ever; R3: whoever calls only reads.
     let region = unsafe { Region::new(base, life::LEN) };
-    life::Lives::new(region).is_ok_and(|lives| lives.is_held(page))
+    Lives::new(region).ok().map(|lives| (lives, page))
 }
 
 #[cold]

@@ -21,6 +21,7 @@ pub mod identity;
 mod life_state;
 mod line;
 pub(crate) mod lives;
+pub(crate) mod notes;
 pub(crate) mod own_life;
 mod packet;
 pub mod trace;

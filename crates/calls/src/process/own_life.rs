@@ -11,6 +11,7 @@
 //!     word's place when it gets a life; the entry may be in its list already (musl's child keeps the list), which `robust_list::join` finds.
 //! F4. A program that is about to be replaced by exec gives its word back first: the kernel marks it only if the thread that holds it
 //!     executes the new program under the number that it had.
+//! F5. The counts of notes in the shared page are this process's if it has a life; it changes them under `Identity::rpc`.
 #![allow(unsafe_code)]
 
 use crate::process::connection;
@@ -26,7 +27,7 @@ use core::sync::atomic::{
 };
 use ring3_abi::{Errno, Pid};
 use ring3_engine::Region;
-use ring3_engine::life::{self, ENTRY, Life, PAGE};
+use ring3_engine::life::{self, ENTRY, Life, Notes, PAGE};
 use ring3_os::{map, process as os};
 use ring3_wire::Op;
 
@@ -98,6 +99,17 @@ fn hold_by(page: &Identity, me: Pid, word: &'static AtomicU32) {
     page.life.set_word(word);
 }
 
+/// The counts of this process's notes; `None` if it has no life, so that nobody looks at them.
+pub(crate) fn notes(page: &Identity) -> Option<&'static Notes> {
+    if page.life.number() == 0 {
+        return None;
+    }
+    let base = NonNull::new(PAGES.load(Relaxed) as *mut u8)?;
+    // SAFETY: R1 to R3: as in word().
+    let region = unsafe { Region::new(base, PAGE) };
+    life::own_notes(region).ok()
+}
+
 /// Asks for a life and maps its page right before a page of our own.
 fn open() -> Result<Life, Errno> {
     let mut buf: connection::Small = [0; 256];
@@ -113,6 +125,12 @@ fn open() -> Result<Life, Errno> {
     // SAFETY: the page is ours: nothing, or a parent's word that this process does not use (F3).
     unsafe { map::shared_over(shared, file.raw(), offset)? };
     PAGES.store(shared, Relaxed);
+    if let Some(base) = NonNull::new(shared as *mut u8) {
+        // SAFETY: R1 to R3: as in word().
+        let region = unsafe { Region::new(base, PAGE) };
+        // An earlier image's are over: this one has announced nothing that is counted.
+        life::own_notes(region).map_err(|_| Errno::EINVAL)?.forget();
+    }
     Ok(number)
 }
 

@@ -6,7 +6,8 @@ use crate::process::{self, connection, credentials, directory, identity};
 use crate::thread::section;
 use ring3_abi::ipc::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, IpcPerm, SEQ_SHIFT, requested};
 use ring3_abi::{Errno, IpcId, Key, Kind};
-use ring3_engine::directory::Entry;
+use ring3_engine::directory::layout::Head;
+use ring3_engine::directory::{Directory, Entry};
 use ring3_os::user::UserPtr;
 use ring3_wire::Op;
 use ring3_wire::request::{Get, Info, Object, Set, Stat, StatBy};
@@ -62,18 +63,62 @@ where
     Ok(answer.value as usize)
 }
 
-/// IPC_INFO (`usage` 0) and the kind's own INFO (1).
-pub(crate) fn info<T>(kind: Kind, usage: u32, arg: UserPtr<T>) -> Result<usize, Errno>
+/// MSG_STAT, SEM_STAT and their _ANY, by what does IPC_STAT here if the object is open, otherwise by the broker. `index` is its low bits.
+pub(crate) fn stat_at<T>(
+    kind: Kind,
+    index: i32,
+    by: StatBy,
+    arg: UserPtr<T>,
+    stat: impl FnOnce(IpcId) -> Result<usize, Errno>,
+) -> Result<usize, Errno>
+where
+    T: FromBytes + KnownLayout + Immutable + IntoBytes,
+{
+    process::ready()?;
+    let entry = directory::whole(kind)?.entry(kind, index as usize);
+    let open = entry.filter(|entry| record::find(kind, entry.id, identity::current()).is_some());
+    if let Some(entry) = open
+        && stat(entry.id).is_ok()
+    {
+        return Ok(entry.id as usize);
+    }
+    self::stat(kind, index, by, arg)
+}
+
+/// IPC_INFO (`usage` false) and the kind's own INFO, by the broker.
+pub(crate) fn info<T>(kind: Kind, usage: bool, arg: UserPtr<T>) -> Result<usize, Errno>
 where
     T: FromBytes + KnownLayout + Immutable + IntoBytes,
 {
     process::ready()?;
     let mut buf: connection::Small = [0; 256];
-    let body = Info { kind: kind.into(), usage };
+    let body = Info { kind: kind.into(), usage: u32::from(usage) };
     let answer = connection::call(Op::Info, body.as_bytes(), &[], &mut buf)?;
     let info: T = answer.body(&buf)?;
     arg.write(&info)?;
     Ok(answer.value as usize)
+}
+
+/// The same from what `tell` makes of the directory; `None`: by the broker.
+pub(crate) fn info_at_hand<T>(
+    kind: Kind,
+    usage: bool,
+    arg: UserPtr<T>,
+    tell: impl FnOnce(Directory<'_>) -> Option<T>,
+) -> Result<usize, Errno>
+where
+    T: FromBytes + KnownLayout + Immutable + IntoBytes,
+{
+    process::ready()?;
+    let directory = directory::whole(kind)?;
+    let is_sure = !directory.head().is_none_or(Head::limits_may_change);
+    match is_sure.then(|| tell(directory)).flatten() {
+        Some(info) => {
+            arg.write(&info)?;
+            Ok(directory.usage(kind).1.unwrap_or(0) as usize)
+        }
+        None => self::info(kind, usage, arg),
+    }
 }
 
 /// IPC_SET.
@@ -90,8 +135,7 @@ pub(crate) fn remove(kind: Kind, id: IpcId) -> Result<usize, Errno> {
 }
 
 /// `struct ipc64_perm` from the directory's entry.
-pub(crate) fn perm(object: &record::Object) -> IpcPerm {
-    let entry = &object.entry;
+pub(crate) fn perm(entry: &Entry) -> IpcPerm {
     IpcPerm {
         key: entry.key,
         uid: entry.uid,

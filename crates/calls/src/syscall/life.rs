@@ -7,7 +7,7 @@
 
 use crate::object::attachments;
 use crate::process::identity::{self, Identity};
-use crate::process::{self, connection, environment, own_life, trace};
+use crate::process::{self, connection, environment, notes, own_life, trace};
 use crate::syscall::namespace;
 use crate::thread::memory::is_ours;
 use crate::thread::{section, signal};
@@ -96,7 +96,7 @@ fn announce(token: u64, shares: u32) {
     if count > 0 {
         connection::notify_with(Op::Keep, &(), kept.get(..count).unwrap_or_default().as_bytes());
     }
-    connection::notify(Op::Fork, &Fork { token, shares, pad: 0 });
+    notes::announce(Op::Fork, |note| Fork { token, shares, note });
 }
 
 /// Whether the broker may hear from the calling process: not from a vfork child that nobody has seen begin, which has its parent's name.
@@ -186,7 +186,7 @@ fn born(token: u64) {
     if token == 0 {
         return;
     }
-    let body = Fork { token, shares: 0, pad: 0 };
+    let body = Fork { token, shares: 0, note: 0 };
     // A parent without a connection leaves none: the child gets one, for as long as its own descriptors allow.
     if !connection::notify_inherited(Op::Born, &body) && process::ready().is_ok() {
         connection::notify(Op::Born, &body);

@@ -1,5 +1,5 @@
 //! The directory's layout: one page of settings, one of process bits, for each kind the heads of its keys, then the slots: a page of each kind's
-//! first ones, a page of each kind's next ones, and so on.
+//! first ones and a page of the first segments' rows, a page of each kind's next ones and of the next rows, and so on.
 //!
 //! All numbers are atomics; all links are index + 1, so that zeroed memory is an empty directory.
 
@@ -12,7 +12,7 @@ use ring3_abi::ipc::IPCMNI;
 use ring3_abi::limits::Limit;
 
 /// First word of a directory: "R3d" and the format's version.
-pub const MAGIC: u32 = 0x5233_6402;
+pub const MAGIC: u32 = 0x5233_6403;
 
 /// How many fields `Limits` has.
 pub const LIMITS: usize = Limit::ALL.len();
@@ -78,26 +78,53 @@ layout! {
         /// Unused.
         spare: [AtomicU32; 3],
     }
+    /// What is told of a segment beside its slot (`segment.rs`).
+    SegmentRow[64] {
+        /// Odd while the rest, or the segment's slot, is being written; rises with every change.
+        version: AtomicU64,
+        /// Mappings.
+        nattch: AtomicU64,
+        /// Last shmat, seconds.
+        atime: AtomicU64,
+        /// Last shmdt, seconds.
+        dtime: AtomicU64,
+        /// Creation or last change, seconds.
+        ctime: AtomicU64,
+        /// Creator's process.
+        cpid: AtomicU32,
+        /// Process of the last shmat or shmdt.
+        lpid: AtomicU32,
+        /// Lives of the processes that have it attached; 0 none.
+        holders: [AtomicU32; HOLDERS],
+        /// 1: there are holders whose lives are not told.
+        more: AtomicU32,
+    }
 }
+
+/// How many lives a segment's row has room for.
+pub const HOLDERS: usize = 3;
 
 const PAGE: usize = 4096;
 const HEADS: usize = CHAINS as usize * 4;
 /// Where the slots begin: behind everything that each process maps.
 const SLOTS: usize = 2 * PAGE + KINDS * HEADS;
-/// How many slots of one kind lie side by side: a page of them.
+/// How many slots of one kind, or rows, lie side by side: a page of them.
 const BLOCK: usize = PAGE / size_of::<Slot>();
+const _: () = assert!(size_of::<Slot>() == size_of::<SegmentRow>());
+/// Pages of a block: one for each kind, and one of rows.
+const PAGES: usize = KINDS + 1;
 
 /// Length of a directory, bytes.
 pub const LEN: usize = len_for(IPCMNI);
 
 /// How much of a directory has the objects with the first `indices` indexes, bytes. Indexes in use are low, so a process need not map it all.
 pub const fn len_for(indices: usize) -> usize {
-    SLOTS + indices.div_ceil(BLOCK) * KINDS * PAGE
+    SLOTS + indices.div_ceil(BLOCK) * PAGES * PAGE
 }
 
 /// How many indexes of each kind lie in the first `len` bytes.
 pub(super) const fn indices_in(len: usize) -> usize {
-    len.saturating_sub(SLOTS) / (KINDS * PAGE) * BLOCK
+    len.saturating_sub(SLOTS) / (PAGES * PAGE) * BLOCK
 }
 
 /// The bits of processes.
@@ -111,11 +138,21 @@ pub(super) const fn heads(kind: Kind) -> Table<AtomicU32> {
 /// The slot at an index of a kind.
 #[inline]
 pub(super) fn slot(region: Region<'_>, kind: Kind, index: usize) -> Result<&Slot> {
+    region.at(place(index, kind as usize)?)
+}
+
+/// The row of the segment at an index.
+pub(super) fn segment(region: Region<'_>, index: usize) -> Result<&SegmentRow> {
+    region.at(place(index, KINDS)?)
+}
+
+/// Where the 64 bytes of an index are in the `page`-th page of its block.
+#[inline(always)]
+fn place(index: usize, page: usize) -> Result<usize> {
     if index >= IPCMNI {
         return Err(Error::Spoiled);
     }
-    let page = index / BLOCK * KINDS + kind as usize;
-    region.at(SLOTS + page * PAGE + index % BLOCK * size_of::<Slot>())
+    Ok(SLOTS + (index / BLOCK * PAGES + page) * PAGE + index % BLOCK * size_of::<Slot>())
 }
 
 /// The chain that a key is in.

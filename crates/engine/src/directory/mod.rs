@@ -14,10 +14,12 @@
 //! successor writes the directory anew.
 
 pub mod layout;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use segment::Segment;
 pub use writer::Writer;
 
 use crate::atomic::{Acquire, AtomicU64, Relaxed, fence};

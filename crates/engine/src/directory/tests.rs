@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::layout::LEN;
-use super::{Directory, Entry, Writer};
+use super::{Directory, Entry, Segment, Writer};
 use crate::region::Region;
 use core::ptr::NonNull;
 use ring3_abi::Kind;
@@ -81,5 +81,25 @@ fn holds_limits_and_processes() {
         writer.set_used_sems(8);
         writer.set_shm_pages(9);
         assert_eq!(directory.totals(), (8, 9));
+    });
+}
+
+#[test]
+fn a_segment_is_told_with_its_slot_or_not_at_all() {
+    with(|writer, directory| {
+        assert_eq!(directory.segment(3), None);
+        let row = Segment { nattch: 2, lpid: 7, holders: [1, 0, 9], more: true, ..Segment::default() };
+        writer.put(Kind::Shm, 3, Some(&entry(3, 0))).expect("index");
+        writer.put_segment(3, &row).expect("index");
+        assert_eq!(directory.segment(3).map(|(entry, segment)| (entry.id, segment)), Some((3, row)));
+        // Between the two writes of one change nothing is told.
+        writer.hold_segment(3).expect("index");
+        writer.put(Kind::Shm, 3, Some(&Entry { mode: 0, ..entry(3, 0) })).expect("index");
+        assert_eq!(directory.segment(3), None);
+        writer.put_segment(3, &Segment { ctime: 5, ..row }).expect("index");
+        assert_eq!(directory.segment(3).map(|(entry, segment)| (entry.mode, segment.ctime)), Some((0, 5)));
+        // Its neighbours and the slots of other kinds are others.
+        assert_eq!((directory.segment(2), directory.entry(Kind::Msg, 3)), (None, None));
+        assert!(writer.put_segment(ring3_abi::ipc::IPCMNI, &row).is_err());
     });
 }

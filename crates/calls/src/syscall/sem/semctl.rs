@@ -66,10 +66,10 @@ pub fn semctl(id: i32, num: i32, cmd: i32, arg: Semun) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     match cmd {
-        IPC_INFO | SEM_INFO => get::info(KIND, u32::from(cmd == SEM_INFO), arg.pointer::<Seminfo>()),
+        IPC_INFO | SEM_INFO => info(cmd == SEM_INFO, arg.pointer()),
         IPC_STAT => stat(id, arg.pointer()),
-        SEM_STAT => get::stat(KIND, id, StatBy::Index, arg.pointer::<Semid>()),
-        SEM_STAT_ANY => get::stat(KIND, id, StatBy::IndexAny, arg.pointer::<Semid>()),
+        SEM_STAT => stat_at(id, StatBy::Index, arg.pointer()),
+        SEM_STAT_ANY => stat_at(id, StatBy::IndexAny, arg.pointer()),
         GETALL | GETVAL | GETPID | GETNCNT | GETZCNT | SETALL => values(id, num, cmd, arg.pointer()),
         SETVAL => setval(id, num, arg.val()),
         IPC_SET => {
@@ -218,6 +218,20 @@ fn set_all(id: IpcId, arg: UserPtr<u16>) -> Result<usize, Errno> {
     })
 }
 
+/// SEM_STAT and SEM_STAT_ANY.
+fn stat_at(index: i32, by: StatBy, arg: UserPtr<Semid>) -> Result<usize, Errno> {
+    get::stat_at(KIND, index, by, arg, |id| stat(id, arg))
+}
+
+/// IPC_INFO, and SEM_INFO with `usage`.
+fn info(usage: bool, arg: UserPtr<Seminfo>) -> Result<usize, Errno> {
+    get::info_at_hand(KIND, usage, arg, |directory| {
+        let info = Seminfo::of(&directory.limits());
+        let (sets, semaphores) = (directory.usage(KIND).0, directory.totals().0);
+        Some(if usage { info.with_usage(sets as usize, semaphores) } else { info })
+    })
+}
+
 fn stat(id: IpcId, arg: UserPtr<Semid>) -> Result<usize, Errno> {
     let _section = section::enter();
     let object = open::open(KIND, id)?;
@@ -225,7 +239,7 @@ fn stat(id: IpcId, arg: UserPtr<Semid>) -> Result<usize, Errno> {
     object.permit(READ)?;
     match set_of(object).map(|set| set.stat()) {
         Some(Ok(times)) if object.is_current() && !process::users_abroad() => {
-            arg.write(&times.semid(get::perm(object), object.entry.size)).map(|()| 0)
+            arg.write(&times.semid(get::perm(&object.entry), object.entry.size)).map(|()| 0)
         }
         _ => get::stat(KIND, id, StatBy::Id, arg),
     }

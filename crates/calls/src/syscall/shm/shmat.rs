@@ -6,7 +6,7 @@ use crate::object::attachments::{self, Part};
 use crate::object::flags::Flags;
 use crate::object::{parts, reclaim};
 use crate::process::identity::{self, Home};
-use crate::process::{self, connection, deputy};
+use crate::process::{self, connection, deputy, notes};
 use crate::thread::section::{self, Section};
 use ring3_abi::Errno;
 use ring3_abi::shm::{SHM_EXEC, SHM_RDONLY, SHM_REMAP, SHM_RND, SHMLBA};
@@ -72,7 +72,7 @@ fn attach(id: i32, exactly: Option<usize>, flags: i32) -> Result<usize, Errno> {
         Ok(at)
     })();
     if mapped.is_err() {
-        connection::notify(Op::Detach, &Detach { token, undo: 1, pad: 0 });
+        notes::announce(Op::Detach, |note| Detach { token, undo: 1, note });
     }
     mapped
 }

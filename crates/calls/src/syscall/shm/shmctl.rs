@@ -2,6 +2,7 @@
 
 use crate::process::{self, connection};
 use crate::syscall::get;
+use crate::syscall::shm::look;
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT};
 use ring3_abi::shm::{SHM_INFO, SHM_LOCK, SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK, ShmInfo, Shmid, Shminfo};
 use ring3_abi::{Errno, Kind};
@@ -17,11 +18,14 @@ pub fn shmctl(id: i32, cmd: i32, arg: UserPtr<Shmid>) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     match cmd {
-        IPC_INFO => get::info(KIND, 0, arg.cast::<Shminfo>()),
-        SHM_INFO => get::info(KIND, 1, arg.cast::<ShmInfo>()),
-        IPC_STAT => get::stat(KIND, id, StatBy::Id, arg),
-        SHM_STAT => get::stat(KIND, id, StatBy::Index, arg),
-        SHM_STAT_ANY => get::stat(KIND, id, StatBy::IndexAny, arg),
+        IPC_INFO => {
+            get::info_at_hand(KIND, false, arg.cast(), |directory| Some(Shminfo::of(&directory.limits())))
+        }
+        // The pages in memory are the files', which the broker has.
+        SHM_INFO => get::info(KIND, true, arg.cast::<ShmInfo>()),
+        IPC_STAT => look::stat(id, StatBy::Id, arg),
+        SHM_STAT => look::stat(id, StatBy::Index, arg),
+        SHM_STAT_ANY => look::stat(id, StatBy::IndexAny, arg),
         IPC_SET => {
             process::ready()?;
             let new = arg.read()?;
