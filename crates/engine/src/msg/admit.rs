@@ -12,13 +12,12 @@ use super::layout::Part;
 use super::part::Record;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::ticket::{Served, Ticket};
 
 impl<'r> Queue<'r> {
     /// Sends what sleeping senders wait to send, as far as it fits. The lock is held, no change is under way.
     #[cold]
-    pub(super) fn admit<H: Host>(&self, host: &H, served: &mut Served<'r, Part>, now: i64) -> Result<()> {
+    pub(super) fn admit(&self, served: &mut Served<'r, Part>, now: i64) -> Result<()> {
         let (mut fitting, mut all) = (0_u32, 0_u32);
         for item in self.tickets().walk(&self.own.senders) {
             let (ticket, record) = item?;
@@ -37,7 +36,7 @@ impl<'r> Queue<'r> {
             let (ticket, record) = first?;
             // A sender that was woken is refused before it looks for room. kernel: do_msgsnd() asks ipcperms() first.
             if record.verdict() != 0 || self.sender_fits(record)? {
-                self.send_for(host, served, ticket, record, now)?;
+                self.send_for(served, ticket, record, now)?;
             } else {
                 let mut tx = self.change();
                 self.tickets().unlink(&mut tx, &self.own.senders, ticket)?;
@@ -69,9 +68,8 @@ impl<'r> Queue<'r> {
     }
 
     /// Sends a sleeper's message, or refuses it if the sleeper has lost its right (`judge`), and serves the sleeper. One change.
-    fn send_for<H: Host>(
+    fn send_for(
         &self,
-        host: &H,
         served: &mut Served<'r, Part>,
         ticket: Ticket,
         record: Record<'r>,
@@ -81,12 +79,12 @@ impl<'r> Queue<'r> {
         let mut tx = self.change();
         if verdict == 0 {
             record.own.take_message(&mut tx)?;
-            self.deliver(host, &mut tx, served, link, record.pid(), now)?;
+            self.deliver(&mut tx, served, link, record.pid(), now)?;
         }
         let wake = self.tickets().serve(&mut tx, &self.own.senders, ticket, verdict)?;
         tx.commit();
         if wake {
-            served.add(host, ticket);
+            served.add(ticket);
         }
         Ok(())
     }

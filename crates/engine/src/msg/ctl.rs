@@ -110,7 +110,7 @@ impl<'r> Queue<'r> {
         tx.set64(&self.header.ctime, now as u64)?;
         tx.commit();
         let mut served = Served::new(self.tickets());
-        self.admit(host, &mut served, now)?;
+        self.admit(&mut served, now)?;
         drop(locked);
         served.wake(host);
         Ok(())
@@ -140,7 +140,7 @@ impl<'r> Queue<'r> {
                 let wake = self.tickets().serve(&mut tx, &self.own.receivers, ticket, Errno::EACCES.0)?;
                 tx.commit();
                 if wake {
-                    served.add(host, ticket);
+                    served.add(ticket);
                 }
             }
         }

@@ -164,7 +164,7 @@ impl<'r> Queue<'r> {
         if !self.own.senders.is_empty() {
             let mut served = Served::new(self.tickets());
             // The message is received, whatever comes now: if the sleepers' records are spoiled, they will see that themselves.
-            let _ = self.admit(host, &mut served, now);
+            let _ = self.admit(&mut served, now);
             drop(locked);
             served.wake(host);
         }

@@ -61,7 +61,7 @@ impl<'r> Queue<'r> {
             return Ok(Step::Done(()));
         }
         let mut served = Served::new(self.tickets());
-        self.deliver(host, &mut tx, &mut served, link, who.pid, now)?;
+        self.deliver(&mut tx, &mut served, link, who.pid, now)?;
         tx.commit();
         drop(locked);
         served.wake(host);
@@ -127,7 +127,7 @@ impl<'r> Queue<'r> {
         let mut tx = self.change();
         let mut served = Served::new(self.tickets());
         self.tickets().free(&mut tx, reserved.ticket)?;
-        self.deliver(host, &mut tx, &mut served, reserved.link, who.pid, now)?;
+        self.deliver(&mut tx, &mut served, reserved.link, who.pid, now)?;
         tx.commit();
         drop(locked);
         served.wake(host);
@@ -165,9 +165,8 @@ impl<'r> Queue<'r> {
 
     /// Gives a message to the first receiver whose selection it fits, or puts it into the queue. Receivers that it is too long for
     /// are told so. kernel: pipelined_send().
-    pub(super) fn deliver<H: Host>(
+    pub(super) fn deliver(
         &self,
-        host: &H,
         tx: &mut Tx<'r>,
         served: &mut Served<'r, Part>,
         link: Link<Slot>,
@@ -199,7 +198,7 @@ impl<'r> Queue<'r> {
             }
             let result = if too_long { Errno::E2BIG.0 } else { 0 };
             if self.tickets().serve(tx, &self.own.receivers, ticket, result)? {
-                served.add(host, ticket);
+                served.add(ticket);
             }
             if !too_long {
                 return Ok(());

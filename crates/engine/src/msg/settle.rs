@@ -36,7 +36,7 @@ impl<'r> Queue<'r> {
             if was_held {
                 // Without the lock it has made no room that senders wait for, and admit() would change their order.
                 let mut served = Served::new(self.tickets());
-                self.admit(host, &mut served, host.now())?;
+                self.admit(&mut served, host.now())?;
             }
         }
         drop(locked);

@@ -154,7 +154,7 @@ impl<'r> Set<'r> {
     ) -> Result<()> {
         let held = locked.held();
         let mut served = self.served();
-        self.scan(held, host, &mut served, Touched::All)?;
+        self.scan(held, &mut served, Touched::All)?;
         if served.any {
             let time = self.time_for(held, now)?;
             let mut tx = self.change();

@@ -28,8 +28,10 @@ layout! {
         rows: LinkCell<RowKey>,
         /// How many undo rows have a process.
         owners: AtomicU32,
+        /// How many sleepers in `alter` have several operations. kernel: complex_count.
+        complex: AtomicU32,
         /// Unused.
-        spare: [AtomicU32; 5],
+        spare: [AtomicU32; 4],
     }
     /// A sleeping call's half of its ticket. Its operations are in [`Map::ops`].
     Sleeper[32] {

@@ -138,7 +138,7 @@ impl<'r> Set<'r> {
         undo: bool,
     ) -> Result<Step<()>> {
         let mut served = self.served();
-        self.scan(locked.held(), host, &mut served, Touched::By(Ops::Call(ops)))?;
+        self.scan(locked.held(), &mut served, Touched::By(Ops::Call(ops)))?;
         self.calm(locked.held(), ops, undo)?;
         drop(locked);
         served.wake(host);

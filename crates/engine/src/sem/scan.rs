@@ -5,6 +5,7 @@ use super::layout::Sleeper;
 use super::op::{Attempt, Ops};
 use super::sleeper::Record;
 use super::word;
+use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::lock::Held;
@@ -51,20 +52,16 @@ impl<'r> Set<'r> {
     /// Serves everybody who can go on, in the kernel's order: waiters for zero first, then those who change values, first come first
     /// served, from the start again when one's success may concern an earlier one.
     #[inline]
-    pub(super) fn scan<H: Host>(
-        &self,
-        held: Held<'_>,
-        host: &H,
-        served: &mut Outcome<'r>,
-        touched: Touched<'_>,
-    ) -> Result<()> {
+    pub(super) fn scan(&self, held: Held<'_>, served: &mut Outcome<'r>, touched: Touched<'_>) -> Result<()> {
         if self.nobody_sleeps() {
             return Ok(());
         }
-        self.scan_zero(held, host, served, touched)?;
+        self.scan_zero(held, served, touched)?;
+        // Asked once: somebody with several operations, once served, has touched others.
+        let touched = if self.own.complex.load(Relaxed) == 0 { touched } else { Touched::All };
         // Each walk that must be repeated has served somebody, and nobody comes meanwhile.
         for _ in 0..=self.geometry.tickets {
-            if !self.scan_alter(held, host, served)? {
+            if !self.scan_alter(held, served, touched)? {
                 return Ok(());
             }
         }
@@ -72,7 +69,10 @@ impl<'r> Set<'r> {
     }
 
     /// One walk along the queue of those who change values. Answers whether it must be walked again.
-    fn scan_alter<H: Host>(&self, held: Held<'_>, host: &H, served: &mut Outcome<'r>) -> Result<bool> {
+    fn scan_alter(&self, held: Held<'_>, served: &mut Outcome<'r>, touched: Touched<'_>) -> Result<bool> {
+        if self.all_must_wait(touched)? {
+            return Ok(false);
+        }
         let mut complex = false;
         for item in self.tickets().walk(&self.own.alter) {
             let (ticket, record) = item?;
@@ -80,12 +80,15 @@ impl<'r> Set<'r> {
                 continue;
             }
             complex |= record.own.count() > 1;
-            if self.serve(held, host, served, ticket, record)? == Attempt::Done {
+            if self.serve(held, served, ticket, record)? == Attempt::Done {
                 // The ticket's operations stay where they are until its owner has come for the result.
                 let ops = self.ops_of(ticket, record);
-                self.scan_zero(held, host, served, Touched::By(ops))?;
+                self.scan_zero(held, served, Touched::By(ops))?;
                 if complex {
                     return Ok(true);
+                }
+                if self.all_must_wait(touched)? {
+                    return Ok(false);
                 }
             }
         }
@@ -93,13 +96,7 @@ impl<'r> Set<'r> {
     }
 
     /// Those who wait for zero: single operations first, as they stand before the complex ones in the kernel.
-    fn scan_zero<H: Host>(
-        &self,
-        held: Held<'_>,
-        host: &H,
-        served: &mut Outcome<'r>,
-        touched: Touched<'_>,
-    ) -> Result<()> {
+    fn scan_zero(&self, held: Held<'_>, served: &mut Outcome<'r>, touched: Touched<'_>) -> Result<()> {
         if self.own.zero.is_empty() || !self.any_zero(touched)? {
             return Ok(());
         }
@@ -107,11 +104,24 @@ impl<'r> Set<'r> {
             for item in self.tickets().walk(&self.own.zero) {
                 let (ticket, record) = item?;
                 if (record.own.count() == 1) == pass && !self.take_out_if_ended(ticket, record)? {
-                    self.serve(held, host, served, ticket, record)?;
+                    self.serve(held, served, ticket, record)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether nobody in the queue of those who change values can go on, seen without a look at them, if nobody has several operations: each subtracts,
+    /// for an addition never sleeps, and where something was added there is nothing left. The other semaphores are as they were when it went to sleep.
+    /// kernel: update_queue(), which leaves a semaphore's own list when the value is 0, and looks at everybody while somebody has several operations.
+    fn all_must_wait(&self, touched: Touched<'_>) -> Result<bool> {
+        let Touched::By(ops) = touched else { return Ok(false) };
+        for n in 0..ops.len() {
+            if word::read(self.word(u32::from(ops.get(self, n)?.sem_num))?).value() != 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a semaphore that was touched is zero.
@@ -128,10 +138,9 @@ impl<'r> Set<'r> {
     }
 
     /// Tries a sleeper's operations; done or impossible, the sleeper is served.
-    fn serve<H: Host>(
+    fn serve(
         &self,
         held: Held<'_>,
-        host: &H,
         served: &mut Outcome<'r>,
         ticket: Ticket,
         record: Record<'r>,
@@ -157,10 +166,11 @@ impl<'r> Set<'r> {
         };
         let result = if let Attempt::Failed(errno) = attempt { errno.0 } else { 0 };
         let wake = self.tickets().serve(&mut tx, self.queue_of(record), ticket, result)?;
+        self.count_out(&mut tx, record)?;
         tx.commit();
         served.any |= attempt == Attempt::Done;
         if wake {
-            served.served.add(host, ticket);
+            served.served.add(ticket);
         }
         Ok(attempt)
     }

@@ -48,10 +48,10 @@ impl<'r> Set<'r> {
             if was_held {
                 // What the dead process did comes first, with all its consequences; then its adjustments. Without the lock it has left no
                 // consequences, and a look at the sleepers that the kernel does not take would show in GETZCNT.
-                self.scan(held, host, &mut served, Touched::All)?;
+                self.scan(held, &mut served, Touched::All)?;
             }
             if undo == Undo::Apply && self.apply_adjustments(held, dead, host.now())? {
-                self.scan(held, host, &mut served, Touched::All)?;
+                self.scan(held, &mut served, Touched::All)?;
             }
         }
         drop(locked);

@@ -37,6 +37,12 @@ impl Sleeper {
         self.alters.load(Relaxed) != 0
     }
 
+    /// Whether it is one of those that [`super::layout::SetHeader`] counts: it would change a value, and has several operations.
+    #[inline]
+    pub(super) fn is_complex(&self) -> bool {
+        self.count() > 1 && self.alters()
+    }
+
     /// The undo row of its process, if that had one.
     #[inline]
     pub(super) fn row(&self) -> Link<RowKey> {
@@ -115,9 +121,21 @@ impl<'r> Set<'r> {
         record.own.alters.store(call.alters.into(), Relaxed);
         record.own.row.store(call.row.map_or(Link::NONE, Index::link));
         self.tickets().push(&mut tx, self.queue(call.alters), ticket)?;
+        if record.own.is_complex() {
+            tx.set32(&self.own.complex, self.own.complex.load(Relaxed).wrapping_add(1))?;
+        }
         record.watch(host);
         tx.commit();
         Ok(ticket)
+    }
+
+    /// A sleeper leaves its queue in this change.
+    #[inline]
+    pub(super) fn count_out(&self, tx: &mut Tx<'r>, record: Record<'r>) -> Result<()> {
+        if record.own.is_complex() {
+            tx.set32(&self.own.complex, self.own.complex.load(Relaxed).wrapping_sub(1))?;
+        }
+        Ok(())
     }
 
     /// Takes a sleeper out if it has ended, and answers whether it had. No change is under way.
@@ -135,6 +153,7 @@ impl<'r> Set<'r> {
         let mut tx: Tx<'r> = self.change();
         if record.state().waits() {
             self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
+            self.count_out(&mut tx, record)?;
         }
         self.tickets().free(&mut tx, ticket)?;
         tx.commit();

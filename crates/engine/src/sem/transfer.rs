@@ -40,7 +40,11 @@ impl<'r> Set<'r> {
         self.header.copy_identity(new.header);
         self.own.alter.copy_to(&new.own.alter);
         self.own.zero.copy_to(&new.own.zero);
-        for (from, to) in [(&self.own.epoch, &new.own.epoch), (&self.own.nsems, &new.own.nsems)] {
+        for (from, to) in [
+            (&self.own.epoch, &new.own.epoch),
+            (&self.own.nsems, &new.own.nsems),
+            (&self.own.complex, &new.own.complex),
+        ] {
             to.store(from.load(Relaxed), Relaxed);
         }
         new.own.otime_base.store(self.own.otime_base.load(Relaxed), Relaxed);

@@ -23,6 +23,7 @@ use crate::journal::Tx;
 use crate::object::{Header, LIVE, MOVED};
 use crate::region::{Region, Table};
 use core::marker::PhantomData;
+use core::ops::Range;
 use layout::{Common, OWN, Place};
 use ring3_abi::{Errno, Pid};
 
@@ -347,20 +348,27 @@ impl<'r, P: Half> Tickets<'r, P> {
         }
     }
 
-    /// Wakes the owners that may be asleep though they were served or shall look: after a death, and after many were served. Those that wait for
-    /// their turn sleep on. Without the lock.
+    /// Wakes the owners that may be asleep though they were served or shall look: after a death. Those that wait for their turn sleep on. Without
+    /// the lock.
     pub fn wake_left<H: Host>(self, host: &H) -> Result<()> {
         if self.header.state.load(Relaxed) != LIVE {
             // DEATH: of whoever removed or moved the object, before it came to all of them.
             return self.wake_all(host);
         }
-        for index in 0..self.used() {
-            let state = &self.common(index)?.state;
-            if state.load().is_owed_a_wake() {
-                host.wake(state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
+        self.wake_owed(host, 0..self.used());
+        Ok(())
+    }
+
+    /// Wakes the owners among these that may be asleep though they were served or shall look. Without the lock: if the object has left the
+    /// region meanwhile, or has ended, whoever did that wakes them too.
+    #[cold]
+    fn wake_owed<H: Host>(self, host: &H, these: Range<u32>) {
+        for index in these {
+            let Ok(common) = self.common(index) else { return };
+            if common.state.load().is_owed_a_wake() {
+                host.wake(common.state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
             }
         }
-        Ok(())
     }
 
     /// Makes every owner look: those that were served go on, the others park again. With or without the lock.

@@ -4,10 +4,13 @@ mod death;
 mod ended;
 
 use super::{Geometry, Set, Undo};
+use crate::atomic::AtomicU32;
 use crate::error::{Error, Step};
-use crate::host::{Caller, Parked};
+use crate::host::{Caller, Deadline, Host, Parked, WaitWord};
+use crate::region::Region;
 use crate::testing::{Heap, Still};
 use crate::ticket::Ticket;
+use core::cell::RefCell;
 use proptest::prelude::*;
 use ring3_abi::Errno;
 use ring3_abi::ipc::IPC_NOWAIT;
@@ -121,6 +124,69 @@ fn waiters_for_zero_go_before_those_who_change() {
         assert_eq!(set.resume(&HOST, who(2), zero, Parked::Woken), Ok(Step::Done(())));
         assert_eq!(set.resume(&HOST, who(3), complex, Parked::Woken), Ok(Step::Done(())));
         assert_eq!(values(set), [3]);
+    });
+}
+
+/// A post for more sleepers than are kept by their number: each is woken once, and the lock is free by then.
+#[test]
+fn wake_ups_come_after_the_lock() {
+    struct Waking<'r>(Region<'r>, RefCell<Vec<*const u32>>);
+    impl Host for Waking<'_> {
+        fn now(&self) -> i64 {
+            HOST.0
+        }
+        fn park(&self, word: WaitWord<'_>, until: Deadline) -> Parked {
+            HOST.park(word, until)
+        }
+        fn wake(&self, word: &AtomicU32, _: u32, _: &AtomicU32) {
+            assert_eq!(crate::lock::named(self.0).unwrap().process(), 0);
+            self.1.borrow_mut().push(word.as_ptr());
+        }
+    }
+    let geometry = Geometry::for_set(2, 500);
+    let heap = Heap::new(geometry.len());
+    let set = Set::new(heap.region(), geometry).unwrap();
+    set.format(7, 1_000_000).unwrap();
+    // Every third still looks when it is served; two wait for something else.
+    let sleepers: Vec<_> = (1..60)
+        .map(|n| (n, go(set, n, &[op(u16::from(n == 20 || n == 59), -1, 0)]).unwrap().unwrap()))
+        .collect();
+    let parked =
+        |n: u32| !n.is_multiple_of(3) && set.wait_word(sleepers[n as usize - 1].1).unwrap().mark_parked();
+    let words: Vec<_> = sleepers
+        .iter()
+        .filter(|(n, _)| parked(*n) && ![20, 59].contains(n))
+        .map(|(_, ticket)| set.wait_word(*ticket).unwrap().futex().as_ptr().cast_const())
+        .collect();
+    let host = Waking(heap.region(), RefCell::default());
+    assert_eq!(set.semop(&host, who(70), &[op(0, 57, 0)]), Ok(Step::Done(())));
+    let mut woken = host.1.take();
+    woken.sort_unstable();
+    woken.dedup();
+    assert!(words.iter().all(|word| woken.contains(word)), "{} of {} were woken", woken.len(), words.len());
+    for (n, ticket) in sleepers {
+        let waits = n == 20 || n == 59;
+        let step = if waits { Step::Wait(ticket) } else { Step::Done(()) };
+        assert_eq!(set.resume(&HOST, who(n), ticket, Parked::Woken), Ok(step));
+    }
+    set.verify().unwrap();
+}
+
+#[test]
+fn who_posts_to_one_semaphore_serves_those_who_want_several() {
+    with_set(3, |set| {
+        let both = go(set, 1, &[op(0, -1, 0), op(1, 1, 0)]).unwrap().unwrap();
+        let one = go(set, 2, &[op(1, -1, 0)]).unwrap().unwrap();
+        let other = go(set, 3, &[op(0, -1, 0)]).unwrap().unwrap();
+        // The post is spent by the first, whose own post is not what was touched.
+        assert_eq!(go(set, 4, &[op(0, 1, 0)]), Ok(None));
+        for (n, ticket) in [(1, both), (2, one)] {
+            assert_eq!(set.resume(&HOST, who(n), ticket, Parked::Woken), Ok(Step::Done(())));
+        }
+        assert_eq!(set.resume(&HOST, who(3), other, Parked::Woken), Ok(Step::Wait(other)));
+        assert_eq!(go(set, 4, &[op(0, 1, 0), op(2, 1, 0)]), Ok(None));
+        assert_eq!(set.resume(&HOST, who(3), other, Parked::Woken), Ok(Step::Done(())));
+        assert_eq!(values(set), [0, 0, 1]);
     });
 }
 
