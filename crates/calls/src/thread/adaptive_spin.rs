@@ -1,21 +1,20 @@
 //! What a call does before it parks: being woken by the kernel costs fifty microseconds across CPUs and two on the same one.
 //!
 //! Whoever waits publishes his CPU beside the word. If the peer was last heard of on another CPU, the word is looked at for a while; if on
-//! the same one, the CPU is given to the peer a few times. Either goes on only as long as it pays, and is tried again once in a while. A
+//! the same one, the CPU is given to the peer a few times (`turns.rs`). Either goes on only as long as it pays, and is tried again once in a while. A
 //! peer that is slow or gone so costs little, and so does a CPU that others keep busy, where giving way means waiting for their
 //! turn to end.
 
 use crate::thread::section;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::thread::turns::Turns;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ring3_engine::WaitWord;
-use ring3_os::{process, time, vdso};
+use ring3_os::vdso;
 
 /// How often the word is looked at.
 const LOOKS: u32 = 2000;
-/// How often the CPU is given away.
-const TURNS: u32 = 2;
-/// A turn that takes longer, nanoseconds, was somebody else's.
-const TURN: u64 = 50_000;
+/// How the CPU is given away.
+const TURNS: Turns = Turns { count: 2, own: 50_000, rare: 4096, pause: 24 };
 
 /// Credit for looking: 0 unknown; up to [`PROBE`] none, and counting down to the next trial; above it, so many failures may come.
 const PROBE: u32 = 24;
@@ -62,67 +61,6 @@ impl Peer {
     }
 }
 
-/// What a thread knows of giving way. One turn that goes to a stranger costs as much as some thousand that go to the peer gain, so each
-/// makes the next trial rarer, and only as many successes make up for it.
-#[derive(Clone, Copy)]
-struct Turns {
-    /// Sleeps until the next trial.
-    pause: u32,
-    /// How rare trials have become.
-    rarity: u32,
-    /// Successes since.
-    paid: u32,
-}
-
-/// Sleeps before the next trial after a turn that went to a stranger: doubled each time, so many times at most.
-const RARE: u32 = 4096;
-const RAREST: u32 = 8;
-/// Successes that take one doubling back.
-const ENOUGH: u32 = 4096;
-/// Sleeps before the next trial after turns that went to nobody.
-const PAUSE: u32 = 24;
-
-/// How giving way ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Paid,
-    Idle,
-    Stranger,
-}
-
-impl Turns {
-    fn load(cell: &AtomicU64) -> Turns {
-        let bits = cell.load(Relaxed);
-        Turns { pause: bits as u32, rarity: (bits >> 32) as u32 & 0xff, paid: (bits >> 40) as u32 & 0xffff }
-    }
-
-    fn store(self, cell: &AtomicU64) {
-        let bits = u64::from(self.pause) | u64::from(self.rarity) << 32 | u64::from(self.paid) << 40;
-        cell.store(bits, Relaxed);
-    }
-
-    fn may(&mut self) -> bool {
-        self.pause = self.pause.saturating_sub(1);
-        self.pause == 0
-    }
-
-    fn settle(&mut self, turn: Turn) {
-        match turn {
-            Turn::Paid => {
-                self.paid += 1;
-                if self.paid >= ENOUGH {
-                    (self.paid, self.rarity) = (0, self.rarity.saturating_sub(1));
-                }
-            }
-            Turn::Idle => self.pause = PAUSE,
-            Turn::Stranger => {
-                self.pause = RARE << self.rarity;
-                (self.paid, self.rarity) = (0, (self.rarity + 1).min(RAREST));
-            }
-        }
-    }
-}
-
 /// Waits a little for the word to change. Answers whether it did, or the call was concluded.
 pub(crate) fn wait(word: &WaitWord<'_>, concluded: &AtomicU32) -> bool {
     let thread = section::thread();
@@ -140,11 +78,7 @@ pub(crate) fn wait(word: &WaitWord<'_>, concluded: &AtomicU32) -> bool {
         }
         peer.store(&thread.credit);
     } else {
-        let mut turns = Turns::load(&thread.turns);
-        if turns.may() {
-            turns.settle(give_turns(over));
-        }
-        turns.store(&thread.turns);
+        TURNS.give(&thread.turns, over);
     }
     over()
 }
@@ -157,18 +91,4 @@ fn look(over: impl Fn() -> bool) -> bool {
         core::hint::spin_loop();
     }
     false
-}
-
-fn give_turns(over: impl Fn() -> bool) -> Turn {
-    let start = time::monotonic();
-    for _ in 0..TURNS {
-        process::give_way();
-        if time::monotonic().wrapping_sub(start) > TURN {
-            return Turn::Stranger;
-        }
-        if over() {
-            return Turn::Paid;
-        }
-    }
-    Turn::Idle
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | when do handlers run, and what does a thread keep | `section.rs`, `signal.rs`, `disposition.rs` |
 //! | whose memory is it | `memory.rs` |
-//! | how does a call spin and sleep, and how is it cancelled | `adaptive_spin.rs`, `sleep.rs`, `cancel.rs` |
+//! | how does a call spin and sleep, and how is it cancelled | `adaptive_spin.rs`, `turns.rs`, `sleep.rs`, `cancel.rs` |
 //! | what does the kernel do when the thread ends | `robust_list.rs` |
 //! | how do threads of a process exclude each other | `lock.rs` |
 
@@ -18,3 +18,4 @@ pub mod robust_list;
 pub mod section;
 pub mod signal;
 pub(crate) mod sleep;
+pub(crate) mod turns;
