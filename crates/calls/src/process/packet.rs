@@ -6,6 +6,7 @@
 
 use crate::process::{deputy, identity};
 use crate::thread::section;
+use crate::thread::turns::Turns;
 use ring3_abi::Errno;
 use ring3_os::fd::Fd;
 use ring3_os::socket::{self, Credentials, Wait};
@@ -13,8 +14,8 @@ use ring3_os::{cred, poll, process as os, time};
 use ring3_wire::{Op, Reply, codec};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// How often the answer is looked for before sleeping until it comes: some 20 µs.
-const TURNS: u32 = 32;
+/// How often the answer is looked for before sleeping until it comes: some 20 µs. A broker that gets the CPU may take longer than a peer.
+const TURNS: Turns = Turns { count: 32, own: 200_000, rare: 64, pause: 1 };
 
 /// How long it is looked for, nanoseconds, in a call that may sleep on its object: the program must not see it asleep before
 /// (`section::Entry`). A broker that takes longer is stopped, or has no CPU.
@@ -99,22 +100,34 @@ pub(super) fn receive(line: i32, tag: u32, buf: &mut [u8]) -> Result<Answer, Err
         // What looks at the connection costs a process each time.
         let _ = poll::readable(line, poll::Mask::MAX);
     }
-    let mut turns = TURNS;
-    let awake = section::thread().may_sleep().then(|| time::monotonic().saturating_add(AWAKE));
-    loop {
-        // To be woken costs more than the answer does: give the CPU away a few times and look, before sleeping for it.
-        let look = turns > 0 || awake.is_some_and(|until| time::monotonic() < until);
-        let wait = if look { Wait::DontWait } else { Wait::Block };
-        if look {
-            turns = turns.saturating_sub(1);
-            os::give_way();
-        }
+    let thread = section::thread();
+    let mut outcome = None;
+    let mut look = |wait| {
         match receive_once(line, tag, buf, wait) {
-            Ok(Some(answer)) => return answer,
-            Ok(None) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(errno) => return Err(errno),
+            Ok(Some(answer)) => outcome = Some(answer),
+            Ok(None) | Err(Errno::EINTR | Errno::EAGAIN) => return false,
+            Err(errno) => outcome = Some(Err(errno)),
         }
+        true
+    };
+    // To be woken costs more than the answer does: give the CPU away a few times and look, before sleeping for it.
+    let mut done = false;
+    if thread.may_sleep() {
+        let until = time::monotonic().saturating_add(AWAKE);
+        while !done && time::monotonic() < until {
+            os::give_way();
+            done = look(Wait::DontWait);
+        }
+    } else {
+        TURNS.give(&thread.brokers_turns, || {
+            done = look(Wait::DontWait);
+            done
+        });
     }
+    while !done {
+        done = look(Wait::Block);
+    }
+    outcome.unwrap_or(Err(Errno::EPROTO))
 }
 
 /// Receives one packet; `None` if it answers something else.

@@ -48,8 +48,10 @@ pub struct ThreadState {
     pub waiting: AtomicPtr<Waiting>,
     /// What this thread knows of its peer's CPU (`adaptive_spin.rs`).
     pub(crate) credit: AtomicU32,
-    /// And of giving way (`adaptive_spin.rs`).
+    /// And of giving way to it (`turns.rs`).
     pub(crate) turns: AtomicU64,
+    /// And of giving way to the broker, for the room above (`process/packet.rs`).
+    pub(crate) brokers_turns: AtomicU64,
     /// How many handlers of the program have begun on this thread.
     handlers: AtomicU32,
     /// 1 in a call that may sleep ([`Entry`]).
@@ -109,6 +111,7 @@ impl ThreadState {
             waiting: AtomicPtr::new(core::ptr::null_mut()),
             credit: AtomicU32::new(0),
             turns: AtomicU64::new(0),
+            brokers_turns: AtomicU64::new(0),
             handlers: AtomicU32::new(0),
             may_sleep: AtomicU32::new(0),
             vforks: AtomicU32::new(0),
