@@ -4,6 +4,10 @@
 //! with the agent in front, in a private namespace made for the whole run. Rounds alternate between the two
 //! sides, so that what else the machine does falls on both; the median of the rounds is the figure.
 
+mod cpus;
+mod crowd;
+mod gate;
+mod machine;
 mod measure;
 mod report;
 mod rows;
@@ -18,10 +22,12 @@ use crate::keeper::{self, Broker};
 use crate::place::{self, Namespace};
 use crate::sys::{self, Signals};
 use crate::{limit, manual};
+use machine::Machine;
 use report::{Outcome, Side};
 use rows::{ROWS, Row};
 use std::io::{self, IsTerminal, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Measures, prints, and returns 1 when a row failed to run.
 pub(crate) fn main(args: &Bench) -> Result<u8> {
@@ -32,6 +38,8 @@ pub(crate) fn main(args: &Bench) -> Result<u8> {
     let rows = chosen(args)?;
     keeper::leave()?;
     sys::set_name(c"ring3");
+    // Before there is a broker, whose process is a fork of this one: that wants one thread.
+    let machine = Machine::measure(Duration::from_millis(args.time));
     let signals = Signals::take().map_err(|why| Fault::io("take over signals", why))?;
     let mut broker = Broker::start(Namespace::named(&place::private_name())?, &limit::limits(&[]))?;
     let outcomes: Vec<Outcome> = rows
@@ -44,7 +52,8 @@ pub(crate) fn main(args: &Bench) -> Result<u8> {
     clear_line();
     broker.finish();
     let left = broker.report();
-    let text = if args.json { report::json(args, &outcomes) } else { report::table(&outcomes) };
+    let text =
+        if args.json { report::json(args, &machine, &outcomes) } else { report::table(&machine, &outcomes) };
     manual::print(text.as_bytes())?;
     left?;
     Ok(u8::from(outcomes.iter().any(Outcome::failed)))

@@ -1,5 +1,6 @@
 //! What the rounds gave: medians, spread, ratio, target; as a table and as JSON.
 
+use super::machine::Machine;
 use super::rows::Row;
 use crate::args::Bench;
 use crate::table::{self, Table};
@@ -123,8 +124,8 @@ impl Outcome {
     }
 }
 
-/// The table, and below it what failed.
-pub(crate) fn table(outcomes: &[Outcome]) -> String {
+/// The table, and below it what failed, and what the machine itself takes.
+pub(crate) fn table(machine: &Machine, outcomes: &[Outcome]) -> String {
     use table::Side::{Left, Right};
     let mut table = Table::new(&[
         ("ROW", Left),
@@ -160,6 +161,10 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
                 text.push_str(&format!("{} on {}: {why}\n", outcome.row.name, side.word()));
             }
         }
+    }
+    text.push_str("\nThe machine itself:\n");
+    for (what, ns) in machine.lines() {
+        text.push_str(&format!("{what:<40} {:>8}\n", ns.map_or("-".to_string(), duration)));
     }
     text
 }
@@ -219,17 +224,20 @@ struct Whole<'a> {
     cpus: usize,
     rounds: u32,
     time_ms: u64,
+    /// Nanoseconds.
+    machine: &'a Machine,
     rows: Vec<Line<'a>>,
 }
 
 /// The same as JSON.
-pub(crate) fn json(args: &Bench, outcomes: &[Outcome]) -> String {
+pub(crate) fn json(args: &Bench, machine: &Machine, outcomes: &[Outcome]) -> String {
     let whole = Whole {
         version: env!("CARGO_PKG_VERSION"),
         kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         rounds: args.rounds,
         time_ms: args.time,
+        machine,
         rows: outcomes.iter().map(Line::new).collect(),
     };
     serde_json::to_string_pretty(&whole).unwrap_or_default() + "\n"

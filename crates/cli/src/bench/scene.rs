@@ -117,6 +117,24 @@ pub(crate) fn attach_touched(time: Duration) -> Figure {
     alone(time, || segment.attach().map(|attached| attached.touch()))
 }
 
+/// `shm-1000`: a thousand segments in turn.
+pub(crate) fn attach_many(time: Duration) -> Figure {
+    let segments: Vec<Segment> = (0..1000).map(|_| Segment::new(4096)).collect::<Work<_>>()?;
+    let mut turn = segments.iter().cycle();
+    alone(time, || turn.next().map_or(Ok(()), |segment| segment.attach().map(drop)))
+}
+
+/// `walk-shm`: what `ipcs` does with a thousand segments.
+pub(crate) fn walk_segments(time: Duration) -> Figure {
+    let _segments: Vec<Segment> = (0..1000).map(|_| Segment::new(4096)).collect::<Work<_>>()?;
+    alone(time, || (0..=sysv::highest_segment()?).try_for_each(sysv::stat_segment_at))
+}
+
+/// `new-key`.
+pub(crate) fn new_with_key(time: Duration) -> Figure {
+    alone(time, || Set::with_key(KEY).map(drop))
+}
+
 /// `new-sem`.
 pub(crate) fn new_set(time: Duration) -> Figure {
     alone(time, || Set::new(1).map(drop))

@@ -191,6 +191,28 @@ impl Drop for Segment {
     }
 }
 
+/// The highest index of a segment in use: SHM_INFO.
+pub(crate) fn highest_segment() -> Work<c_int> {
+    let mut info = [0_u64; 16];
+    // SAFETY: a struct shm_info is shorter than the array.
+    done("shmctl SHM_INFO", unsafe { libc::shmctl(0, SHM_INFO, info.as_mut_ptr().cast()) })
+}
+
+/// SHM_STAT of the segment at an index; there may be none.
+pub(crate) fn stat_segment_at(index: c_int) -> Work<()> {
+    // SAFETY: zeroes are a valid shmid_ds, and it is writable.
+    let answer = unsafe {
+        let mut state: libc::shmid_ds = zeroed();
+        libc::shmctl(index, SHM_STAT, &mut state)
+    };
+    let none = answer < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL);
+    if none { Ok(()) } else { done("shmctl SHM_STAT", answer).map(drop) }
+}
+
+/// Commands of shmctl that libc does not name. shmctl(2).
+const SHM_STAT: c_int = 13;
+const SHM_INFO: c_int = 14;
+
 /// An attached segment.
 pub(crate) struct Attached(*mut u8);
 

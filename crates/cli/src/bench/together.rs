@@ -1,11 +1,12 @@
 //! The scenes of several processes: round trips, a stream, a mutex.
 
+use super::cpus::{cpus, pin, two_cpus};
+use super::gate::Gate;
 use super::measure::{Figure, Work, scaled};
 use super::scene::message;
 use super::sysv::{self, Child, Message, Queue, Set, fork, sop};
-use rustix::thread::CpuSet;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Where two processes run.
@@ -15,60 +16,6 @@ enum Where {
     OneCpu,
     Anywhere,
     Busy,
-}
-
-/// The CPUs that this process may use.
-fn cpus() -> Work<Vec<usize>> {
-    let set = rustix::thread::sched_getaffinity(None).map_err(|why| format!("sched_getaffinity: {why}"))?;
-    Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
-}
-
-/// Keeps this process on these CPUs.
-fn pin(cpus: &[usize]) -> Work<()> {
-    let mut set = CpuSet::new();
-    for cpu in cpus {
-        set.set(*cpu);
-    }
-    rustix::thread::sched_setaffinity(None, &set).map_err(|why| format!("sched_setaffinity: {why}"))
-}
-
-/// Two CPUs, if there are.
-fn two_cpus() -> Work<[usize; 2]> {
-    match cpus()?[..] {
-        [one, two, ..] => Ok([one, two]),
-        _ => Err("needs two CPUs".to_string()),
-    }
-}
-
-/// Lets children and parent begin together.
-struct Gate(&'static [AtomicU64; 8]);
-
-impl Gate {
-    fn new() -> Work<Gate> {
-        sysv::shared_words().map(Gate)
-    }
-
-    /// A child is there.
-    fn arrive(&self) {
-        // ORDERING: AcqRel pairs with wait(): what a child did before it arrived is seen.
-        self.0[0].fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn wait(&self, word: usize, count: u64) {
-        // ORDERING: Acquire pairs with arrive() and with the stores that open the gate.
-        while self.0[word].load(Ordering::Acquire) < count {
-            // The other may need this very CPU.
-            std::thread::yield_now();
-        }
-    }
-
-    /// Forgets the last run.
-    fn close(&self) {
-        for word in self.0 {
-            // ORDERING: Release keeps the last run's reads in front.
-            word.store(0, Ordering::Release);
-        }
-    }
 }
 
 /// One partner's part of a round.
