@@ -41,7 +41,7 @@ pub(crate) static ROWS: [Row; 35] = [
     row("stat-sem", "semctl IPC_STAT", 2.0, scene::stat_sem),
     row("stat-msg", "msgctl IPC_STAT", 2.0, scene::stat_msg),
     row("stat-shm", "shmctl IPC_STAT", 2.0, scene::stat_shm),
-    row("walk-shm", "SHM_INFO, SHM_STAT of 1,000 segments", 3.0, scene::walk_segments),
+    row("walk-shm", "SHM_STAT of 1,000 segments", 3.0, scene::walk_segments),
     row("get", "semget of an existing key", 2.0, scene::get_existing),
     row("shm-attach", "shmat+shmdt, untouched", 1.0, scene::attach_untouched),
     row("shm-touch", "shmat+shmdt, 1 MiB, one page touched", 1.0, scene::attach_touched),

@@ -191,11 +191,11 @@ impl Drop for Segment {
     }
 }
 
-/// The highest index of a segment in use: SHM_INFO.
+/// The highest index of a segment in use: IPC_INFO.
 pub(crate) fn highest_segment() -> Work<c_int> {
     let mut info = [0_u64; 16];
-    // SAFETY: a struct shm_info is shorter than the array.
-    done("shmctl SHM_INFO", unsafe { libc::shmctl(0, SHM_INFO, info.as_mut_ptr().cast()) })
+    // SAFETY: a struct shminfo is shorter than the array.
+    done("shmctl IPC_INFO", unsafe { libc::shmctl(0, libc::IPC_INFO, info.as_mut_ptr().cast()) })
 }
 
 /// SHM_STAT of the segment at an index; there may be none.
@@ -209,9 +209,8 @@ pub(crate) fn stat_segment_at(index: c_int) -> Work<()> {
     if none { Ok(()) } else { done("shmctl SHM_STAT", answer).map(drop) }
 }
 
-/// Commands of shmctl that libc does not name. shmctl(2).
+/// A command of shmctl that libc does not name. shmctl(2).
 const SHM_STAT: c_int = 13;
-const SHM_INFO: c_int = 14;
 
 /// An attached segment.
 pub(crate) struct Attached(*mut u8);
