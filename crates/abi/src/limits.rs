@@ -12,9 +12,9 @@ pub const SHARE_OF_A_USER: usize = 4;
 /// Forks that a process may have announced whose children are not known yet: threads that fork at one time.
 pub const FORKS_OF_A_PROCESS: usize = 1024;
 
-/// A limit, or a count, as the kernel's structures have it.
+/// A number as the kernel's structures have it.
 pub fn int(wide: i64) -> i32 {
-    wide.clamp(i32::MIN.into(), i32::MAX.into()) as i32
+    i32::try_from(wide).unwrap_or(if wide < 0 { i32::MIN } else { i32::MAX })
 }
 
 /// What may be written to a limit.

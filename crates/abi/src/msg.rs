@@ -72,13 +72,11 @@ pub struct Msginfo {
 }
 const _: () = assert!(size_of::<Msginfo>() == 32);
 
-/// MSGPOOL, MSGMAP and MSGTQL of <linux/msg.h>: constants that IPC_INFO reports.
-const CONSTANTS: (i32, i32, i32) = (512_000, 16384, 16384);
-
 impl Msginfo {
-    /// IPC_INFO. kernel: msgctl_info().
+    /// What IPC_INFO tells. kernel: msgctl_info().
     pub fn of(limits: &Limits) -> Msginfo {
-        let (msgpool, msgmap, msgtql) = CONSTANTS;
+        // MSGPOOL, MSGMAP and MSGTQL of <linux/msg.h>.
+        let (msgpool, msgmap, msgtql) = (512_000, 16384, 16384);
         Msginfo {
             msgpool,
             msgmap,
@@ -90,12 +88,6 @@ impl Msginfo {
             msgseg: MSGSEG,
             pad: 0,
         }
-    }
-
-    /// MSG_INFO: queues in use, messages and bytes in all of them.
-    pub fn with_usage(self, queues: usize, messages: u64, bytes: u64) -> Msginfo {
-        let [messages, bytes] = [messages, bytes].map(|n| int(n as i64));
-        Msginfo { msgpool: queues as i32, msgmap: messages, msgtql: bytes, ..self }
     }
 }
 

@@ -115,13 +115,11 @@ pub struct Seminfo {
 }
 const _: () = assert!(size_of::<Seminfo>() == 40);
 
-/// SEMMAP, SEMMNU, SEMUME and SEMUSZ of <linux/sem.h>: constants that IPC_INFO reports.
-const CONSTANTS: (i32, i32, i32, i32) = (1_024_000_000, 1_024_000_000, 500, 20);
-
 impl Seminfo {
-    /// IPC_INFO. kernel: semctl_info().
+    /// What IPC_INFO tells. kernel: semctl_info().
     pub fn of(limits: &Limits) -> Seminfo {
-        let (semmap, semmnu, semume, semusz) = CONSTANTS;
+        // SEMMAP, SEMMNU, SEMUME and SEMUSZ of <linux/sem.h>.
+        let (semmap, semmnu, semume, semusz) = (1_024_000_000, 1_024_000_000, 500, 20);
         Seminfo {
             semmap,
             semmni: int(limits.semmni),
@@ -136,8 +134,9 @@ impl Seminfo {
         }
     }
 
-    /// SEM_INFO: sets in use, semaphores in all of them.
-    pub fn with_usage(self, sets: usize, semaphores: u64) -> Seminfo {
-        Seminfo { semusz: sets as i32, semaem: int(semaphores as i64), ..self }
+    /// What SEM_INFO tells: how many sets there are, and how many semaphores, instead of two of the constants.
+    pub fn in_use(self, sets: u32, semaphores: u64) -> Seminfo {
+        let clamped = |count: u64| int(i64::try_from(count).unwrap_or(i64::MAX));
+        Seminfo { semusz: clamped(sets.into()), semaem: clamped(semaphores), ..self }
     }
 }

@@ -87,9 +87,9 @@ pub struct Shminfo {
 const _: () = assert!(size_of::<Shminfo>() == 72);
 
 impl Shminfo {
-    /// IPC_INFO. kernel: shmctl_ipc_info().
+    /// What IPC_INFO tells. kernel: shmctl_ipc_info().
     pub fn of(limits: &Limits) -> Shminfo {
-        let shmmni = limits.shmmni as u64;
+        let shmmni = limits.shmmni.cast_unsigned();
         let (shmmax, shmall) = (limits.shmmax, limits.shmall);
         Shminfo { shmmax, shmmin: 1, shmmni, shmseg: shmmni, shmall, unused: [0; 4] }
     }

@@ -6,6 +6,7 @@ use crate::abroad::View;
 use crate::mechanism::Row;
 use crate::namespace::{Namespace, Trouble};
 use ring3_abi::IpcId;
+use ring3_abi::limits::int;
 use ring3_abi::msg::{Msginfo, Msqid};
 use zerocopy::IntoBytes;
 
@@ -48,12 +49,13 @@ pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> 
         let ids: Vec<IpcId> = ns.names(KIND).iter().map(|(id, _)| id).collect();
         let (mut count, mut bytes) = (0u64, 0u64);
         for id in &ids {
-            // A spoiled queue has no messages.
-            if let Ok(state) = known(ns, *id) {
+            // Not all at one moment, as the kernel's are not. A spoiled queue has no messages.
+            if let Ok(state) = queue(ns, *id).map(|queue| queue.glance()) {
                 (count, bytes) = (count + state.qnum, bytes + state.cbytes);
             }
         }
-        info = info.with_usage(ids.len(), count, bytes);
+        info.msgpool = ids.len() as i32;
+        (info.msgmap, info.msgtql) = (int(count.cast_signed()), int(bytes.cast_signed()));
     }
     Ok(info.as_bytes().to_vec())
 }

@@ -32,7 +32,7 @@ pub(super) fn stat(ns: &mut Namespace, id: IpcId, view: &View) -> Result<Vec<u8>
 
 pub(super) fn info(ns: &Namespace, usage: bool) -> Vec<u8> {
     let info = Seminfo::of(ns.limits());
-    let info = if usage { info.with_usage(ns.names(KIND).in_use(), ns.states.sem.used) } else { info };
+    let info = if usage { info.in_use(ns.names(KIND).in_use() as u32, ns.states.sem.used) } else { info };
     info.as_bytes().to_vec()
 }
 

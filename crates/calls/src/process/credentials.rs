@@ -96,6 +96,13 @@ pub(crate) fn granted(entry: &Entry) -> u32 {
     ipcperms(Ids { euid, egid }, &entry.into(), 0o7, in_groups, || owner)
 }
 
+/// Whether this thread may change an object and remove it, by its user alone. A capability may allow it all the same: the broker knows. kernel:
+/// ipcctl_obtain_check().
+pub(crate) fn controls(entry: &Entry) -> bool {
+    let owns = |euid| euid == entry.uid || euid == entry.cuid;
+    !crate::process::users_abroad() && owns(now().euid)
+}
+
 /// Whether one of two groups is among our supplementary ones.
 fn is_member(wanted: [Gid; 2]) -> bool {
     let mut few = [0; GROUPS];

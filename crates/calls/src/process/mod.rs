@@ -27,6 +27,7 @@ mod packet;
 pub mod trace;
 
 use crate::process::identity::Identity;
+use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, Pid};
 use ring3_engine::Caller;
 use ring3_wire::Op;
@@ -80,6 +81,12 @@ pub(crate) fn caller(page: &Identity) -> Caller {
 pub(crate) fn limit_at_once(which: Limit) -> Option<i64> {
     let head = directory::head().ok()?;
     if head.limits_may_change() { None } else { Some(head.limit(which)) }
+}
+
+/// All limits of the namespace, as [`limit`] tells each.
+pub(crate) fn limits() -> Result<Limits, Errno> {
+    limit(Limit::Msgmni)?;
+    Ok(directory::directory()?.limits())
 }
 
 /// A limit of the namespace. What was written to its file before is in force: kernel: proc_ipc_dointvec() and its sisters return after

@@ -4,9 +4,9 @@
 use crate::object::{open, record};
 use crate::process::{self, connection, credentials, directory, identity};
 use crate::thread::section;
-use ring3_abi::ipc::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, IpcPerm, SEQ_SHIFT, requested};
+use ring3_abi::ipc::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, IpcPerm, SEQ_SHIFT, index_of, requested};
+use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, IpcId, Key, Kind};
-use ring3_engine::directory::layout::Head;
 use ring3_engine::directory::{Directory, Entry};
 use ring3_os::user::UserPtr;
 use ring3_wire::Op;
@@ -63,68 +63,56 @@ where
     Ok(answer.value as usize)
 }
 
-/// MSG_STAT, SEM_STAT and their _ANY, by what does IPC_STAT here if the object is open, otherwise by the broker. `index` is its low bits.
-pub(crate) fn stat_at<T>(
+/// The INFO commands of which the directory knows everything. The value is the highest index in use. kernel: ipc_get_maxidx().
+pub(crate) fn info<T>(
     kind: Kind,
-    index: i32,
-    by: StatBy,
     arg: UserPtr<T>,
-    stat: impl FnOnce(IpcId) -> Result<usize, Errno>,
+    tell: impl FnOnce(&Limits, Directory<'_>) -> T,
 ) -> Result<usize, Errno>
 where
-    T: FromBytes + KnownLayout + Immutable + IntoBytes,
+    T: IntoBytes + Immutable,
 {
     process::ready()?;
-    let entry = directory::whole(kind)?.entry(kind, index as usize);
-    let open = entry.filter(|entry| record::find(kind, entry.id, identity::current()).is_some());
-    if let Some(entry) = open
-        && stat(entry.id).is_ok()
-    {
-        return Ok(entry.id as usize);
-    }
-    self::stat(kind, index, by, arg)
+    let (limits, directory) = (process::limits()?, directory::directory()?);
+    arg.write(&tell(&limits, directory))?;
+    Ok(directory.usage(kind).1.unwrap_or(0) as usize)
 }
 
-/// IPC_INFO (`usage` false) and the kind's own INFO, by the broker.
-pub(crate) fn info<T>(kind: Kind, usage: bool, arg: UserPtr<T>) -> Result<usize, Errno>
+/// MSG_INFO and SHM_INFO, which tell what is in the objects.
+pub(crate) fn usage<T>(kind: Kind, arg: UserPtr<T>) -> Result<usize, Errno>
 where
     T: FromBytes + KnownLayout + Immutable + IntoBytes,
 {
     process::ready()?;
     let mut buf: connection::Small = [0; 256];
-    let body = Info { kind: kind.into(), usage: u32::from(usage) };
+    let body = Info { kind: kind.into(), usage: 1 };
     let answer = connection::call(Op::Info, body.as_bytes(), &[], &mut buf)?;
     let info: T = answer.body(&buf)?;
     arg.write(&info)?;
     Ok(answer.value as usize)
 }
 
-/// The same from what `tell` makes of the directory; `None`: by the broker.
-pub(crate) fn info_at_hand<T>(
-    kind: Kind,
-    usage: bool,
-    arg: UserPtr<T>,
-    tell: impl FnOnce(Directory<'_>) -> Option<T>,
-) -> Result<usize, Errno>
-where
-    T: FromBytes + KnownLayout + Immutable + IntoBytes,
-{
-    process::ready()?;
-    let directory = directory::whole(kind)?;
-    let is_sure = !directory.head().is_none_or(Head::limits_may_change);
-    match is_sure.then(|| tell(directory)).flatten() {
-        Some(info) => {
-            arg.write(&info)?;
-            Ok(directory.usage(kind).1.unwrap_or(0) as usize)
-        }
-        None => self::info(kind, usage, arg),
-    }
-}
-
 /// IPC_SET.
 pub(crate) fn set(kind: Kind, id: IpcId, perm: &IpcPerm, qbytes: u64) -> Result<usize, Errno> {
     let body = Set { kind: kind.into(), id, uid: perm.uid, gid: perm.gid, mode: perm.mode, pad: 0, qbytes };
     connection::ask(Op::Set, &body).map(|_| 0)
+}
+
+/// The object of an IPC_SET that leaves its permission as it is, if it is open here and this thread may do that: nobody has to be told then, and the
+/// region keeps the time. In a section.
+pub(crate) fn to_set_again(kind: Kind, id: IpcId, perm: &IpcPerm) -> Option<&'static record::Object> {
+    let object = record::find(kind, id, identity::current()).filter(|object| object.direct)?;
+    let entry = &object.entry;
+    let same = (entry.uid, entry.gid) == (perm.uid, perm.gid) && (entry.mode ^ perm.mode) & 0o777 == 0;
+    (same && credentials::controls(entry)).then_some(object)
+}
+
+/// The object at an index, if it is open here: *_STAT and *_STAT_ANY then ask nobody. In a section.
+pub(crate) fn open_at(kind: Kind, index: i32) -> Option<&'static record::Object> {
+    let abroad = process::users_abroad() || process::pids_abroad();
+    let directory = directory::directory().ok().filter(|_| !abroad)?;
+    let entry = directory.entry(kind, index_of(index)?)?;
+    record::find(kind, entry.id, identity::current())
 }
 
 /// IPC_RMID. Our own mapping goes at once, so that the broker gets the range back.

@@ -6,6 +6,7 @@ use super::part::Record;
 use crate::atomic::{Acquire, Relaxed, fence};
 use crate::error::Result;
 use crate::host::{Caller, Host};
+use crate::lock::Locked;
 use crate::object::{LIVE, REMOVED};
 use crate::ticket::Served;
 use ring3_abi::ipc::IpcPerm;
@@ -105,6 +106,21 @@ impl<'r> Queue<'r> {
     pub fn set_qbytes<H: Host>(&self, host: &H, who: Caller, qbytes: u64) -> Result<()> {
         let now = host.now();
         let locked = self.lock(host, who)?;
+        self.set_under(locked, host, qbytes, now)
+    }
+
+    /// IPC_SET that leaves everything but the time as it is: done if these are the bytes allowed.
+    pub fn set_again<H: Host>(&self, host: &H, who: Caller, qbytes: u64) -> Result<bool> {
+        let now = host.now();
+        let locked = self.lock(host, who)?;
+        let same = self.own.qbytes.load(Relaxed) == qbytes;
+        if same {
+            self.set_under(locked, host, qbytes, now)?;
+        }
+        Ok(same)
+    }
+
+    fn set_under<H: Host>(&self, locked: Locked<'r, '_, H>, host: &H, qbytes: u64, now: i64) -> Result<()> {
         let mut tx = self.change();
         tx.set64(&self.own.qbytes, qbytes)?;
         tx.set64(&self.header.ctime, now as u64)?;

@@ -471,6 +471,33 @@ case msgctl: IPC_SET
 0: msgctl(-1, IPC_SET, BAD)
 0: msgctl(q, IPC_STAT, OUT)
 
+case msgctl: IPC_SET of what is there already
+0: q = msgget(IPC_PRIVATE, 0600)
+0: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=0666 qbytes=4})
+1: become(1000, 1000)
+2: become(3000, 3000)
+1: msgsnd(q, {5 abc}, _, 0)
+2: msgsnd(q, {5 de}, _, 0)
+0: msgctl(q, IPC_STAT, OUT)
+tick
+0: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=0666 qbytes=4})
+0: msgctl(q, IPC_STAT, OUT)
+tick
+1: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=07666 qbytes=4})
+1: msgctl(q, IPC_STAT, OUT)
+1: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=0666 qbytes=5})
+2: msgctl(q, IPC_STAT, OUT)
+2: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=0666 qbytes=5})
+0: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=0666 qbytes=20000})
+1: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=0666 qbytes=20000})
+1: msgctl(q, IPC_SET, {uid=1000 gid=1000 mode=0666 qbytes=5})
+1: msgctl(q, IPC_SET, {uid=1000 gid=1000 mode=0666 qbytes=5})
+1: msgrcv(q, OUT, 10, 0, 0)
+1: msgctl(q, IPC_SET, {uid=1000 gid=1000 mode=0666 qbytes=5})
+0: msgctl(q, IPC_STAT, OUT)
+0: msgctl(q, IPC_RMID, NULL)
+1: msgctl(q, IPC_SET, {uid=1000 gid=1000 mode=0666 qbytes=5})
+
 case msgctl: IPC_SET of qbytes needs CAP_SYS_RESOURCE above msgmnb
 0: q = msgget(IPC_PRIVATE, 0666)
 0: msgctl(q, IPC_SET, {uid=1000 gid=0 mode=0666 qbytes=100})

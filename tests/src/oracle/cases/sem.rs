@@ -584,6 +584,27 @@ case semctl: IPC_SET
 1: semctl(s, 0, SETVAL, 1)
 1: semctl(s, 0, IPC_RMID)
 
+case semctl: IPC_SET of what is there already
+0: s = semget(IPC_PRIVATE, 1, 0600)
+0: semctl(s, 0, IPC_SET, {uid=1000 gid=0 mode=0666})
+1: become(1000, 1000)
+2: become(3000, 3000)
+0: semop(s, [0+1], _)
+1: semop(s, [0+1], _)
+2: semop(s, [0+1], _)
+0: semctl(s, 0, IPC_SET, {uid=1000 gid=0 mode=0666})
+1: semctl(s, 0, IPC_SET, {uid=1000 gid=0 mode=07666})
+2: semctl(s, 0, IPC_SET, {uid=1000 gid=0 mode=0666})
+1: semctl(s, 0, IPC_STAT, OUT)
+1: semctl(s, 0, IPC_SET, {uid=1000 gid=1000 mode=0666})
+1: semctl(s, 0, IPC_SET, {uid=1000 gid=1000 mode=0666})
+1: semctl(s, 0, IPC_SET, {uid=3000 gid=1000 mode=0666})
+1: semctl(s, 0, IPC_SET, {uid=3000 gid=1000 mode=0666})
+2: semctl(s, 0, IPC_SET, {uid=3000 gid=1000 mode=0666})
+2: semctl(s, 0, IPC_STAT, OUT)
+0: semctl(s, 0, IPC_RMID)
+2: semctl(s, 0, IPC_SET, {uid=3000 gid=1000 mode=0666})
+
 case permission: read and alter
 0: s = semget(IPC_PRIVATE, 2, 0000)
 0: semctl(s, 0, IPC_SET, {uid=1000 gid=2000 mode=0420})

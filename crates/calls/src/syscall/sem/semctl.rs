@@ -18,7 +18,7 @@ use ring3_abi::sem::{
 };
 use ring3_abi::{Errno, IpcId};
 use ring3_engine::sem::{Set, rules};
-use ring3_engine::{Caller, Error};
+use ring3_engine::{Caller, Error, Host};
 use ring3_os::user::UserPtr;
 use ring3_wire::request::StatBy;
 
@@ -66,16 +66,18 @@ pub fn semctl(id: i32, num: i32, cmd: i32, arg: Semun) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     match cmd {
-        IPC_INFO | SEM_INFO => info(cmd == SEM_INFO, arg.pointer()),
+        IPC_INFO => get::info(KIND, arg.pointer(), |limits, _| Seminfo::of(limits)),
+        SEM_INFO => get::info(KIND, arg.pointer(), |limits, directory| {
+            Seminfo::of(limits).in_use(directory.usage(KIND).0, directory.totals().0)
+        }),
         IPC_STAT => stat(id, arg.pointer()),
-        SEM_STAT => stat_at(id, StatBy::Index, arg.pointer()),
-        SEM_STAT_ANY => stat_at(id, StatBy::IndexAny, arg.pointer()),
+        SEM_STAT | SEM_STAT_ANY => stat_at(id, cmd, arg.pointer()),
         GETALL | GETVAL | GETPID | GETNCNT | GETZCNT | SETALL => values(id, num, cmd, arg.pointer()),
         SETVAL => setval(id, num, arg.val()),
         IPC_SET => {
             process::ready()?;
             let new = arg.pointer::<Semid>().read()?;
-            get::set(KIND, id, &new.perm, 0)
+            if set_again(id, &new) { Ok(0) } else { get::set(KIND, id, &new.perm, 0) }
         }
         IPC_RMID => get::remove(KIND, id),
         _ => Err(Errno::EINVAL),
@@ -218,29 +220,47 @@ fn set_all(id: IpcId, arg: UserPtr<u16>) -> Result<usize, Errno> {
     })
 }
 
-/// SEM_STAT and SEM_STAT_ANY.
-fn stat_at(index: i32, by: StatBy, arg: UserPtr<Semid>) -> Result<usize, Errno> {
-    get::stat_at(KIND, index, by, arg, |id| stat(id, arg))
-}
-
-/// IPC_INFO, and SEM_INFO with `usage`.
-fn info(usage: bool, arg: UserPtr<Seminfo>) -> Result<usize, Errno> {
-    get::info_at_hand(KIND, usage, arg, |directory| {
-        let info = Seminfo::of(&directory.limits());
-        let (sets, semaphores) = (directory.usage(KIND).0, directory.totals().0);
-        Some(if usage { info.with_usage(sets as usize, semaphores) } else { info })
-    })
-}
-
 fn stat(id: IpcId, arg: UserPtr<Semid>) -> Result<usize, Errno> {
-    let _section = section::enter();
+    let section = section::enter();
     let object = open::open(KIND, id)?;
     settle_in_time(object);
     object.permit(READ)?;
-    match set_of(object).map(|set| set.stat()) {
-        Some(Ok(times)) if object.is_current() && !process::users_abroad() => {
-            arg.write(&times.semid(get::perm(&object.entry), object.entry.size)).map(|()| 0)
-        }
-        _ => get::stat(KIND, id, StatBy::Id, arg),
+    let now = state(object);
+    drop(section);
+    match now {
+        Some(now) => arg.write(&now).map(|()| 0),
+        None => get::stat(KIND, id, StatBy::Id, arg),
     }
+}
+
+/// SEM_STAT and SEM_STAT_ANY.
+fn stat_at(index: i32, cmd: i32, arg: UserPtr<Semid>) -> Result<usize, Errno> {
+    let by = if cmd == SEM_STAT { StatBy::Index } else { StatBy::IndexAny };
+    process::ready()?;
+    let section = section::enter();
+    let found = get::open_at(KIND, index).inspect(|object| settle_in_time(object));
+    if let Some(object) = found.filter(|_| cmd == SEM_STAT) {
+        object.permit(READ)?;
+    }
+    let now = found.and_then(|object| state(object).map(|now| (now, object.id)));
+    drop(section);
+    match now {
+        Some((now, id)) => arg.write(&now).map(|()| id as usize),
+        None => get::stat(KIND, index, by, arg),
+    }
+}
+
+/// What there is to tell of a set, if its region is mapped here and this process's ids are the broker's. In a section.
+fn state(object: &Object) -> Option<Semid> {
+    let times = set_of(object)?.stat().ok()?;
+    let here = object.is_current() && !process::users_abroad();
+    here.then(|| times.semid(get::perm(&object.entry), object.entry.size))
+}
+
+/// IPC_SET that leaves everything but the time as it is. `false`: the broker does it, or says why not.
+fn set_again(id: IpcId, new: &Semid) -> bool {
+    let _section = section::enter();
+    let set = get::to_set_again(KIND, id, &new.perm).and_then(set_of);
+    let (Some(set), Ok(page)) = (set, process::ready()) else { return false };
+    set.set_ctime(&Agent, process::caller(page), Agent.now()).is_ok()
 }

@@ -18,11 +18,8 @@ pub fn shmctl(id: i32, cmd: i32, arg: UserPtr<Shmid>) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     match cmd {
-        IPC_INFO => {
-            get::info_at_hand(KIND, false, arg.cast(), |directory| Some(Shminfo::of(&directory.limits())))
-        }
-        // The pages in memory are the files', which the broker has.
-        SHM_INFO => get::info(KIND, true, arg.cast::<ShmInfo>()),
+        IPC_INFO => get::info(KIND, arg.cast(), |limits, _| Shminfo::of(limits)),
+        SHM_INFO => get::usage(KIND, arg.cast::<ShmInfo>()),
         IPC_STAT => look::stat(id, StatBy::Id, arg),
         SHM_STAT => look::stat(id, StatBy::Index, arg),
         SHM_STAT_ANY => look::stat(id, StatBy::IndexAny, arg),
