@@ -40,15 +40,16 @@ fn stat(id: IpcId, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
     let section = section::enter();
     let object = open::open(KIND, id)?;
     object.permit(READ)?;
-    let now = state(object);
-    drop(section);
-    match now {
-        Some(now) => arg.write(&now).map(|()| 0),
-        None => get::stat(KIND, id, StatBy::Id, arg),
+    if let Some(now) = state(object) {
+        drop(section);
+        return arg.write(&now).map(|()| 0);
     }
+    drop(section);
+    get::stat(KIND, id, StatBy::Id, arg)
 }
 
 /// MSG_STAT and MSG_STAT_ANY.
+#[inline(never)]
 fn stat_at(index: i32, cmd: i32, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
     let by = if cmd == MSG_STAT { StatBy::Index } else { StatBy::IndexAny };
     process::ready()?;
@@ -66,6 +67,7 @@ fn stat_at(index: i32, cmd: i32, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
 }
 
 /// What there is to tell of a queue, if its region is mapped here and this process's numbers are the broker's. In a section.
+#[inline(always)]
 fn state(object: &Object) -> Option<Msqid> {
     let who = process::caller(process::ready().ok()?);
     let abroad = process::users_abroad() || process::pids_abroad();

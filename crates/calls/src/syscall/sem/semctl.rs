@@ -225,15 +225,15 @@ fn stat(id: IpcId, arg: UserPtr<Semid>) -> Result<usize, Errno> {
     let object = open::open(KIND, id)?;
     settle_in_time(object);
     object.permit(READ)?;
-    let now = state(object);
-    drop(section);
-    match now {
-        Some(now) => arg.write(&now).map(|()| 0),
-        None => get::stat(KIND, id, StatBy::Id, arg),
+    if let Some(told) = told(object, arg) {
+        return told.map(|()| 0);
     }
+    drop(section);
+    get::stat(KIND, id, StatBy::Id, arg)
 }
 
 /// SEM_STAT and SEM_STAT_ANY.
+#[inline(never)]
 fn stat_at(index: i32, cmd: i32, arg: UserPtr<Semid>) -> Result<usize, Errno> {
     let by = if cmd == SEM_STAT { StatBy::Index } else { StatBy::IndexAny };
     process::ready()?;
@@ -242,19 +242,20 @@ fn stat_at(index: i32, cmd: i32, arg: UserPtr<Semid>) -> Result<usize, Errno> {
     if let Some(object) = found.filter(|_| cmd == SEM_STAT) {
         object.permit(READ)?;
     }
-    let now = found.and_then(|object| state(object).map(|now| (now, object.id)));
+    let told = found.and_then(|object| told(object, arg).map(|told| told.map(|()| object.id as usize)));
     drop(section);
-    match now {
-        Some((now, id)) => arg.write(&now).map(|()| id as usize),
-        None => get::stat(KIND, index, by, arg),
-    }
+    told.unwrap_or_else(|| get::stat(KIND, index, by, arg))
 }
 
-/// What there is to tell of a set, if its region is mapped here and this process's ids are the broker's. In a section.
-fn state(object: &Object) -> Option<Semid> {
-    let times = set_of(object)?.stat().ok()?;
-    let here = object.is_current() && !process::users_abroad();
-    here.then(|| times.semid(get::perm(&object.entry), object.entry.size))
+/// Tells what there is to tell of a set, if its region is mapped here and this process's ids are the broker's. In a section.
+#[inline(always)]
+fn told(object: &Object, arg: UserPtr<Semid>) -> Option<Result<(), Errno>> {
+    match set_of(object).map(|set| set.stat()) {
+        Some(Ok(times)) if object.is_current() && !process::users_abroad() => {
+            Some(arg.write(&times.semid(get::perm(&object.entry), object.entry.size)))
+        }
+        _ => None,
+    }
 }
 
 /// IPC_SET that leaves everything but the time as it is. `false`: the broker does it, or says why not.
