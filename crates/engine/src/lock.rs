@@ -29,8 +29,11 @@ pub const WAITERS: u32 = 1 << 31;
 /// The holder's number in the lock word.
 pub const HOLDER: u32 = (1 << 22) - 1;
 
-/// How often a waiter looks at the word before it sleeps.
+/// How long a waiter looks at the word before it sleeps, in pauses.
 const SPINS: u32 = 200;
+/// The longest rest between two looks, in pauses. Each look takes the word's line from the holder, who may do some operations more until the next one: it costs both
+/// less to change hands once for many operations than for each.
+const REST: u32 = 16;
 /// How many sleeps make a waiter doubt the holder. Each is cut short by the holder's wake-up.
 const PATIENCE: u32 = 4;
 /// How many looks do, whatever they find: whoever may write the word could change it, or wake its waiters, for ever.
@@ -113,11 +116,13 @@ pub fn lock_any<'r, 'h, H: Host>(header: &'r Header, host: &'h H, who: Caller) -
 // ORDERING: every Acquire pairs with release()'s Release, as in lock_any().
 fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
     let mine = who.pid & HOLDER;
-    for _ in 0..SPINS {
+    let (mut pauses, mut spun) = (1, 0);
+    while spun < SPINS {
         if header.lock.load(Relaxed) == 0 && header.lock.compare_exchange(0, mine, Acquire, Relaxed).is_ok() {
             return Ok(());
         }
-        core::hint::spin_loop();
+        (0..pauses).for_each(|_| core::hint::spin_loop());
+        (pauses, spun) = ((pauses * 2).min(REST), spun + pauses);
     }
     let mut slices = 0;
     for _ in 0..LOOKS {
