@@ -5,6 +5,7 @@
 //! peer that is slow or gone so costs little, and so does a CPU that others keep busy, where giving way means waiting for their
 //! turn to end.
 
+use crate::thread::credit::{Credit, look};
 use crate::thread::section;
 use crate::thread::turns::Turns;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -16,48 +17,21 @@ const LOOKS: u32 = 2000;
 /// How the CPU is given away.
 const TURNS: Turns = Turns { count: 2, own: 50_000, rare: 4096, pause: 24 };
 
-/// Credit for looking: 0 unknown; up to [`PROBE`] none, and counting down to the next trial; above it, so many failures may come.
-const PROBE: u32 = 24;
-const MOST: u32 = PROBE + 6;
-
 /// What a thread knows of its peer: the CPU + 1 where it was last heard of, and credit for looking.
 #[derive(Clone, Copy)]
 struct Peer {
     cpu: u32,
-    credit: u32,
+    credit: Credit,
 }
 
 impl Peer {
     fn load(cell: &AtomicU32) -> Peer {
         let bits = cell.load(Relaxed);
-        Peer { cpu: bits >> 16, credit: bits & 0xffff }
+        Peer { cpu: bits >> 16, credit: Credit::of(bits) }
     }
 
     fn store(self, cell: &AtomicU32) {
-        cell.store(self.cpu << 16 | self.credit, Relaxed);
-    }
-
-    /// Whether there is credit; counts down if there is none.
-    fn may(&mut self) -> bool {
-        match self.credit {
-            0 => self.credit = PROBE + 1,
-            n if n <= PROBE => {
-                self.credit = n - 1;
-                return false;
-            }
-            _ => {}
-        }
-        true
-    }
-
-    fn settle(&mut self, paid: bool) {
-        if paid {
-            self.credit = (self.credit + 1).min(MOST);
-        } else {
-            self.credit -= 1;
-            // The next one to publish will tell.
-            self.cpu = 0;
-        }
+        cell.store(self.cpu << 16 | self.credit.bits(), Relaxed);
     }
 }
 
@@ -73,22 +47,17 @@ pub(crate) fn wait(word: &WaitWord<'_>, concluded: &AtomicU32) -> bool {
     }
     let over = || word.has_changed() || concluded.load(Relaxed) != 0;
     if peer.cpu != 0 && peer.cpu != mine {
-        if peer.may() {
-            peer.settle(look(over));
+        if peer.credit.may() {
+            let paid = look(LOOKS, over);
+            peer.credit.settle(paid);
+            if !paid {
+                // The next one to publish will tell.
+                peer.cpu = 0;
+            }
         }
         peer.store(&thread.credit);
     } else {
         TURNS.give(&thread.turns, over);
     }
     over()
-}
-
-fn look(over: impl Fn() -> bool) -> bool {
-    for _ in 0..LOOKS {
-        if over() {
-            return true;
-        }
-        core::hint::spin_loop();
-    }
-    false
 }

@@ -50,6 +50,12 @@ pub struct ThreadState {
     pub(crate) credit: AtomicU32,
     /// And of giving way to it (`turns.rs`).
     pub(crate) turns: AtomicU64,
+    /// What it knows of looking before it has a place among the sleepers (`early.rs`).
+    pub(crate) early_credit: AtomicU32,
+    /// When it may give way again.
+    pub(crate) no_turns_until: AtomicU64,
+    /// What it has given back last that somebody waited for, for the room above; 0 nothing.
+    pub(crate) gave_back: AtomicU64,
     /// And of giving way to the broker, for the room above (`process/packet.rs`).
     pub(crate) brokers_turns: AtomicU64,
     /// How many handlers of the program have begun on this thread.
@@ -111,6 +117,9 @@ impl ThreadState {
             waiting: AtomicPtr::new(core::ptr::null_mut()),
             credit: AtomicU32::new(0),
             turns: AtomicU64::new(0),
+            early_credit: AtomicU32::new(0),
+            no_turns_until: AtomicU64::new(0),
+            gave_back: AtomicU64::new(0),
             brokers_turns: AtomicU64::new(0),
             handlers: AtomicU32::new(0),
             may_sleep: AtomicU32::new(0),

@@ -109,6 +109,11 @@ impl<'r> Set<'r> {
         }
     }
 
+    /// A semaphore as it stands, for whoever waits for its turn and has no place in the queue. `None`: there is none.
+    pub fn glimpse(&self, num: u32) -> Option<word::Snapshot> {
+        self.words.get(num).ok().map(word::read)
+    }
+
     /// A time as words hold it, if they can.
     #[inline]
     fn time(&self, now: i64) -> Option<u64> {

@@ -42,6 +42,12 @@ impl Snapshot {
         (self.0 & VALUE) as i32
     }
 
+    /// Whether an operation on it must wait.
+    #[inline]
+    pub fn stops(self, op: i16) -> bool {
+        if op == 0 { self.value() != 0 } else { self.value() + i32::from(op) < 0 }
+    }
+
     /// The process of the last operation.
     #[inline]
     pub fn pid(self) -> Pid {

@@ -10,9 +10,12 @@ use crate::syscall::proxy;
 use crate::syscall::sem::at_once::at_once;
 use crate::syscall::sem::scratch::{FEW, with_memory};
 use crate::syscall::sem::set::{KIND, set_of, settle};
+use crate::thread::early::{self, Seen};
 use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
+use core::sync::atomic::Ordering::Relaxed;
+use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::sem::{SEM_UNDO, Sembuf};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::sem::Set;
@@ -156,6 +159,9 @@ fn timed(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize, until: Deadline) -> Res
     };
     let shape = Shape::of(ops);
     let call = Call { entry: &entry, id, ops, shape, until, who: caller(&entry, page, shape) };
+    if let [op] = ops {
+        wait_early(id, op, page);
+    }
     let section = entry.section();
     // The way of most calls, straight; whatever is different is left to operate().
     if let Some(object) = record::find(KIND, id, page)
@@ -172,6 +178,41 @@ fn timed(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize, until: Deadline) -> Res
     }
     drop(section);
     call.operate()
+}
+
+/// Waits a little for one operation's turn before it takes its place among the sleepers (`early.rs`), if this thread takes and gives back the same semaphore, and
+/// somebody has slept meanwhile: whoever else gets the CPU then may be one of those, and needs nothing of this thread's to go on.
+#[inline]
+fn wait_early(id: IpcId, op: &Sembuf, page: &Identity) {
+    let gave_back = &section::thread().gave_back;
+    let name = (id as u64) << 16 | u64::from(op.sem_num) | 1 << 63;
+    if op.sem_op > 0 {
+        gave_back.store(name, Relaxed);
+    }
+    if op.sem_op < 0 && gave_back.load(Relaxed) == name && i32::from(op.sem_flg) & IPC_NOWAIT == 0 {
+        wait_early_for(id, op, page);
+    }
+}
+
+#[cold]
+fn wait_early_for(id: IpcId, op: &Sembuf, page: &Identity) {
+    let mut last = None;
+    let mut see = |looks: bool| {
+        let _section = section::enter();
+        let object = record::find(KIND, id, page).filter(|object| object.direct);
+        let Some(set) = object.and_then(set_of) else { return Seen::Over };
+        let now = || set.glimpse(op.sem_num.into()).filter(|seen| seen.stops(op.sem_op));
+        let before = core::mem::replace(&mut last, now());
+        match last {
+            None => Seen::Over,
+            Some(_) if looks && early::looked(|| now().is_none()) => Seen::Over,
+            seen if seen != before => Seen::Moved,
+            _ => Seen::Same,
+        }
+    };
+    if see(true) != Seen::Over {
+        early::give_way(|| see(false));
+    }
 }
 
 /// Who calls, with a life that is held before there is an adjustment, so that no death falls between.
