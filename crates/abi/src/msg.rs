@@ -89,6 +89,12 @@ impl Msginfo {
             pad: 0,
         }
     }
+
+    /// MSG_INFO: queues in use, messages and bytes in all of them.
+    pub fn in_use(self, queues: usize, messages: u64, bytes: u64) -> Msginfo {
+        let [msgmap, msgtql] = [messages, bytes].map(|count| int(count.cast_signed()));
+        Msginfo { msgpool: queues as i32, msgmap, msgtql, ..self }
+    }
 }
 
 /// `MSGSSZ`: a constant that IPC_INFO reports.

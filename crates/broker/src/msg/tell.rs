@@ -6,7 +6,6 @@ use crate::abroad::View;
 use crate::mechanism::Row;
 use crate::namespace::{Namespace, Trouble};
 use ring3_abi::IpcId;
-use ring3_abi::limits::int;
 use ring3_abi::msg::{Msginfo, Msqid};
 use zerocopy::IntoBytes;
 
@@ -54,8 +53,7 @@ pub(super) fn info(ns: &mut Namespace, usage: bool) -> Result<Vec<u8>, Trouble> 
                 (count, bytes) = (count + state.qnum, bytes + state.cbytes);
             }
         }
-        info.msgpool = ids.len() as i32;
-        (info.msgmap, info.msgtql) = (int(count.cast_signed()), int(bytes.cast_signed()));
+        info = info.in_use(ids.len(), count, bytes);
     }
     Ok(info.as_bytes().to_vec())
 }

@@ -340,6 +340,22 @@ kill 1
 0: shmctl(m, IPC_STAT, OUT)
 4: shmdt(AT)
 
+case an exec comes before what others let go after it
+0: m = shmget(IPC_PRIVATE, 4096, 0666)
+1: a = shmat(m, AT, 0)
+1: fork(4)
+0: b = shmat(m, AT, 0)
+tick
+1: exec()
+0: munmap(AT, 4096)
+0: shmctl(m, IPC_STAT, OUT)
+4: fork(5)
+0: b = shmat(m, AT, 0)
+tick
+4: exec()
+0: shmdt(AT)
+0: shmctl(m, IPC_STAT, OUT)
+
 case a forked child shares the memory
 0: m = shmget(IPC_PRIVATE, 4096, 0666)
 0: a = shmat(m, AT, 0)

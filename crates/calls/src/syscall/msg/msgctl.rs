@@ -4,8 +4,8 @@
 //! broker's to answer.
 
 use crate::object::open;
-use crate::object::record::Object;
-use crate::process;
+use crate::object::record::{self, Object};
+use crate::process::{self, directory, identity};
 use crate::syscall::get;
 use crate::syscall::msg::queue::{KIND, queue_of};
 use crate::thread::section;
@@ -13,8 +13,12 @@ use crate::thread::sleep::Agent;
 use ring3_abi::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, READ};
 use ring3_abi::msg::{MSG_INFO, MSG_STAT, MSG_STAT_ANY, Msginfo, Msqid};
 use ring3_abi::{Errno, IpcId};
+use ring3_engine::directory::Directory;
 use ring3_os::user::UserPtr;
 use ring3_wire::request::{Limit, StatBy};
+
+/// How many queues MSG_INFO looks at here.
+const FEW: usize = 64;
 
 /// msgctl(2).
 pub fn msgctl(id: i32, cmd: i32, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
@@ -23,7 +27,7 @@ pub fn msgctl(id: i32, cmd: i32, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
     }
     match cmd {
         IPC_INFO => get::info(KIND, arg.cast(), |limits, _| Msginfo::of(limits)),
-        MSG_INFO => get::usage(KIND, arg.cast::<Msginfo>()),
+        MSG_INFO => usage(arg.cast()),
         IPC_STAT => stat(id, arg),
         MSG_STAT | MSG_STAT_ANY => stat_at(id, cmd, arg),
         IPC_SET => {
@@ -34,6 +38,36 @@ pub fn msgctl(id: i32, cmd: i32, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
         IPC_RMID => get::remove(KIND, id),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// MSG_INFO.
+fn usage(arg: UserPtr<Msginfo>) -> Result<usize, Errno> {
+    process::ready()?;
+    let section = section::enter();
+    let queued = queued(directory::directory()?);
+    drop(section);
+    match queued {
+        Some([queues, messages, bytes]) => {
+            get::info(KIND, arg, |limits, _| Msginfo::of(limits).in_use(queues as usize, messages, bytes))
+        }
+        None => get::usage(KIND, arg),
+    }
+}
+
+/// Queues, messages in them, and bytes, if there are few queues and all of them are open here. In a section.
+fn queued(directory: Directory<'_>) -> Option<[u64; 3]> {
+    let (in_use, highest) = directory.usage(KIND);
+    let [mut queues, mut messages, mut bytes] = [0; 3];
+    for index in 0..highest.map_or(0, |highest| highest as usize + 1) {
+        if index == FEW {
+            return None;
+        }
+        let Some(entry) = directory.entry(KIND, index) else { continue };
+        let state = queue_of(record::find(KIND, entry.id, identity::current())?)?.peek()?;
+        (queues, messages, bytes) = (queues + 1, messages + state.qnum, bytes + state.cbytes);
+    }
+    // One that was being changed is not among them.
+    (queues == u64::from(in_use)).then_some([queues, messages, bytes])
 }
 
 fn stat(id: IpcId, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
