@@ -228,10 +228,11 @@ impl Server {
         Err(Errno::EINVAL.into())
     }
 
-    /// Detach: nobody waits for it. Whoever has ended before it has left its attachments before.
+    /// Detach: nobody waits for it. Whoever has ended before it, or executed another program, has left its attachments before.
     fn detach(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let ask = packet.body::<request::Detach>()?;
         self.settle_before(Some(pid(asked)));
+        self.confirm_execs();
         let run = |ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>| {
             shm::attach::detach(ns, creds, &packet.body()?)
         };
