@@ -19,6 +19,16 @@ pub enum Error {
     Full,
 }
 
+impl Error {
+    /// The error number of a call that ends so, where the object is gone for it in every other case.
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            Error::Errno(errno) => errno.0,
+            _ => Errno::EIDRM.0,
+        }
+    }
+}
+
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         Error::Errno(errno)

@@ -110,6 +110,12 @@ pub trait Host {
     /// The word of [`Host::watch`] is left alone again.
     fn watch_no_more(&self) {}
 
+    /// The number of the call that is done on somebody's behalf, and that must leave a receipt in its region; 0 none.
+    #[inline(always)]
+    fn receipt(&self) -> u64 {
+        0
+    }
+
     /// Wakes up to `count` sleepers on `word`, and publishes the own CPU in `cpu`.
     fn wake(&self, word: &AtomicU32, count: u32, cpu: &AtomicU32);
 }

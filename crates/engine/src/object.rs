@@ -2,7 +2,10 @@
 
 use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, fence};
 use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::journal::Tx;
 use crate::layout;
+use crate::region::Region;
 
 layout! {
     /// The first 128 bytes of a region.
@@ -21,8 +24,10 @@ layout! {
         lock_cpu: AtomicU32,
         /// CPU + 1 of the last process that slept or was woken here.
         peer_cpu: AtomicU32,
+        /// The last call that the broker did here on somebody's behalf ([`Receipt`]); 0 none.
+        receipt: AtomicU64,
         /// Unused.
-        spare: [AtomicU32; 8],
+        spare: [AtomicU32; 6],
         /// The lock (`lock.rs`). Starts the second cache line.
         lock: AtomicU32,
         /// The thread that holds it, as it said after taking it.
@@ -51,6 +56,40 @@ impl Header {
     }
 }
 
+/// What a region says of the last call that was done in it on somebody's behalf: which one, and what came of it. It is written in the very change that
+/// does the call, so it is there if and only if the call was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The call's number, by whoever did it.
+    pub number: u64,
+    /// The error number that the call gave, or 0.
+    pub result: u16,
+}
+
+impl Receipt {
+    const RESULT: u32 = u16::BITS;
+
+    /// The one in a region. # Errors: `Spoiled` if the region is too short for one.
+    pub fn in_region(region: Region<'_>) -> Result<Receipt> {
+        let word = region.at::<Header>(0)?.receipt.load(Relaxed);
+        Ok(Receipt { number: word >> Self::RESULT, result: word as u16 })
+    }
+
+    /// Leaves one in a change, if the host wants it.
+    #[inline]
+    pub(crate) fn leave<H: Host>(host: &H, tx: &mut Tx<'_>, header: &Header, result: u16) -> Result<()> {
+        match host.receipt() {
+            0 => Ok(()),
+            number => tx.set64(&header.receipt, number << Self::RESULT | u64::from(result)),
+        }
+    }
+}
+
+/// Whether a region's object has left it for another.
+pub fn is_moved(region: Region<'_>) -> bool {
+    region.at::<Header>(0).is_ok_and(|header| header.state.load(Relaxed) == MOVED)
+}
+
 impl Header {
     /// Copies what says which object this is to the region that the object moves to. Its state and its lock stay here.
     pub(crate) fn copy_identity(&self, new: &Header) {
@@ -62,7 +101,7 @@ impl Header {
 }
 
 /// First word of a region: "R3" and the format's version.
-pub const MAGIC: u32 = 0x5233_0005;
+pub const MAGIC: u32 = 0x5233_0006;
 /// State of a region that is used.
 pub const LIVE: u32 = 1;
 /// State of a region whose object was removed.

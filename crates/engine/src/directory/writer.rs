@@ -88,6 +88,26 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
+    /// Writes anew what another broker may have left half written: `entries` gives what there is at each index, up to `highest` at least. Who looks for a
+    /// key meanwhile may not find it, and asks.
+    pub fn mend(self, kind: Kind, highest: usize, entries: impl Fn(usize) -> Option<Entry>) -> Result<()> {
+        for at in 0..CHAINS {
+            // ORDERING: as in unlink().
+            heads(kind).get(self.directory.region, at)?.store(0, Release);
+        }
+        let known = self.directory.usage(kind).1.map_or(0, |index| index as usize);
+        for index in 0..=highest.max(known) {
+            let slot = layout::slot(self.directory.region, kind, index)?;
+            let (entry, version) = (entries(index), slot.version.load(Relaxed));
+            let there = self.directory.entry(kind, index);
+            if version % 2 != 0 || there.map(|there| Entry { version: 0, ..there }) != entry {
+                change(slot, entry.as_ref());
+            }
+            self.link(kind, index as u32, slot, entry.map(|entry| entry.key))?;
+        }
+        Ok(())
+    }
+
     /// Writes the limits.
     pub fn set_limits(self, limits: &Limits) {
         let Some(head) = self.directory.head() else { return };

@@ -9,7 +9,9 @@ use super::layout::{Part, Slot};
 use super::receive::Selection;
 use crate::atomic::Relaxed;
 use crate::error::Result;
+use crate::host::Host;
 use crate::journal::Tx;
+use crate::object::Receipt;
 use crate::region::Link;
 use crate::ticket::{self, Ticket};
 
@@ -98,7 +100,23 @@ impl<'r> Queue<'r> {
 
     /// Takes a ticket out of its queue, if it stands in one, and gives it back with the message that it owns.
     pub(super) fn end(&self, ticket: Ticket, record: Record<'r>) -> Result<()> {
+        self.end_in(self.change(), ticket, record)
+    }
+
+    /// The same of a call that has this result.
+    pub(super) fn end_call<H: Host>(
+        &self,
+        host: &H,
+        ticket: Ticket,
+        record: Record<'r>,
+        result: u16,
+    ) -> Result<()> {
         let mut tx = self.change();
+        Receipt::leave(host, &mut tx, self.header, result)?;
+        self.end_in(tx, ticket, record)
+    }
+
+    fn end_in(&self, mut tx: Tx<'r>, ticket: Ticket, record: Record<'r>) -> Result<()> {
         let owns = record.own.message();
         if record.state().waits() {
             self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;

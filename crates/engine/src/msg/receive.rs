@@ -10,6 +10,7 @@ use crate::atomic::Relaxed;
 use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::lock;
+use crate::object::Receipt;
 use crate::region::Link;
 use crate::ticket::{Resumed, Served, Ticket};
 use ring3_abi::Errno;
@@ -149,7 +150,8 @@ impl<'r> Queue<'r> {
         self.detach(&mut tx, link, slot)?;
         tx.set64(&self.own.taken, self.stamp(who.pid, now))?;
         let pending = match out.get_mut(..len) {
-            Some(out) if len <= STAGE => {
+            // What is received for somebody else stays until it is told.
+            Some(out) if len <= STAGE && host.receipt() == 0 => {
                 self.read(slot, out)?;
                 self.give_slot(&mut tx, link, slot)?;
                 None
@@ -160,6 +162,7 @@ impl<'r> Queue<'r> {
                 Some(ReceivedText { ticket, link, size, mtype, len })
             }
         };
+        Receipt::leave(host, &mut tx, self.header, 0)?;
         tx.commit();
         if !self.own.senders.is_empty() {
             let mut served = Served::new(self.tickets());
@@ -197,18 +200,19 @@ impl<'r> Queue<'r> {
         let _locked = lock::lock_any(self.header, host, who)?;
         match self.tickets().resume(host, ticket, who, why)? {
             Resumed::Again => Ok(Step::Wait(ticket)),
-            Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
-            Resumed::Served(record, 0) => self.take_out(ticket, record, selection, out).map(Step::Done),
+            Resumed::Over(record, why) => self.end_call(host, ticket, record, why.number()).and(Err(why)),
+            Resumed::Served(record, 0) => self.take_out(host, ticket, record, selection, out).map(Step::Done),
             Resumed::Served(record, errno) => {
-                self.end(ticket, record)?;
+                self.end_call(host, ticket, record, errno)?;
                 Err(Error::Errno(Errno(errno)))
             }
         }
     }
 
     /// Takes the message that a sender put into a ticket.
-    fn take_out(
+    fn take_out<H: Host>(
         &self,
+        host: &H,
         ticket: Ticket,
         record: Record<'r>,
         selection: Selection,
@@ -220,6 +224,7 @@ impl<'r> Queue<'r> {
         let len = size.min(selection.size);
         if let Some(out) = out.get_mut(..len)
             && len <= STAGE
+            && host.receipt() == 0
         {
             self.read(slot, out)?;
             self.end(ticket, record)?;
@@ -228,8 +233,29 @@ impl<'r> Queue<'r> {
         let mut tx = self.change();
         record.own.become_for(&mut tx, Purpose::Received)?;
         record.hold(&mut tx)?;
+        Receipt::leave(host, &mut tx, self.header, 0)?;
         tx.commit();
         Ok(Received { mtype, len, pending: Some(ReceivedText { ticket, link, size, mtype, len }) })
+    }
+
+    /// What this thread's call has left half done that was run before on its behalf: a text that it has received is here still, one that was to be sent is
+    /// dropped. `size` is the most that it takes.
+    pub fn reclaim<H: Host>(&self, host: &H, who: Caller, size: usize) -> Result<Option<Received>> {
+        let _locked = lock::lock_any(self.header, host, who)?;
+        let mut found = None;
+        let held = |record: Record<'_>| record.is_of(who) && record.state().is_held();
+        self.tickets().for_each(held, |ticket, record| {
+            if record.own.is(Purpose::Reserved) {
+                return self.end(ticket, record);
+            }
+            let (link, slot) = (record.own.message(), self.slot(record.own.message())?);
+            let (mtype, whole) = (slot.mtype.load(Relaxed) as i64, slot.size.load(Relaxed) as usize);
+            let len = whole.min(size);
+            let pending = Some(ReceivedText { ticket, link, size: whole, mtype, len });
+            found = Some(Received { mtype, len, pending });
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// The pieces of a received text's text.
@@ -277,6 +303,7 @@ impl<'r> Queue<'r> {
         }
         if let Some(out) = out.get_mut(..size)
             && size <= STAGE
+            && host.receipt() == 0
         {
             self.read(slot, out)?;
             return Ok(Received { mtype, len: size, pending: None });
@@ -286,6 +313,7 @@ impl<'r> Queue<'r> {
         self.duplicate(slot, copy, size)?;
         let (ticket, record) = self.tickets().take_to_hold(&mut tx, who, 0)?;
         record.own.fill(Purpose::Received, twin);
+        Receipt::leave(host, &mut tx, self.header, 0)?;
         tx.commit();
         Ok(Received {
             mtype,

@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
 use crate::lock;
+use crate::object::Receipt;
 use crate::region::Link;
 use crate::ticket::{Resumed, Served, Ticket};
 use ring3_abi::{Errno, Pid};
@@ -57,11 +58,13 @@ impl<'r> Queue<'r> {
         if self.own.receivers.is_empty() {
             tx.set64(&self.own.sent, self.stamp(who.pid, now))?;
             self.append(&mut tx, link, slot)?;
+            Receipt::leave(host, &mut tx, self.header, 0)?;
             tx.commit();
             return Ok(Step::Done(()));
         }
         let mut served = Served::new(self.tickets());
         self.deliver(&mut tx, &mut served, link, who.pid, now)?;
+        Receipt::leave(host, &mut tx, self.header, 0)?;
         tx.commit();
         drop(locked);
         served.wake(host);
@@ -128,6 +131,7 @@ impl<'r> Queue<'r> {
         let mut served = Served::new(self.tickets());
         self.tickets().free(&mut tx, reserved.ticket)?;
         self.deliver(&mut tx, &mut served, reserved.link, who.pid, now)?;
+        Receipt::leave(host, &mut tx, self.header, 0)?;
         tx.commit();
         drop(locked);
         served.wake(host);
@@ -155,9 +159,9 @@ impl<'r> Queue<'r> {
         let _locked = lock::lock_any(self.header, host, who)?;
         match self.tickets().resume(host, ticket, who, why)? {
             Resumed::Again => Ok(Step::Wait(ticket)),
-            Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
+            Resumed::Over(record, why) => self.end_call(host, ticket, record, why.number()).and(Err(why)),
             Resumed::Served(record, result) => {
-                self.end(ticket, record)?;
+                self.end_call(host, ticket, record, result)?;
                 if result == 0 { Ok(Step::Done(())) } else { Err(Error::Errno(Errno(result))) }
             }
         }

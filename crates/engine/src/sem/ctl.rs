@@ -6,7 +6,7 @@ use super::word;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
-use crate::object::REMOVED;
+use crate::object::{REMOVED, Receipt};
 use ring3_abi::ipc::IpcPerm;
 use ring3_abi::sem::SEMVMX;
 use ring3_abi::sem::Semid;
@@ -120,6 +120,7 @@ impl<'r> Set<'r> {
         let new = word.seen().with_value(value).with_pid(who.pid);
         word.put(&mut tx, new)?;
         tx.set64(&self.header.ctime, now as u64)?;
+        Receipt::leave(host, &mut tx, self.header, 0)?;
         tx.commit();
         self.serve_after_set(host, now, locked, Some(num))
     }
@@ -139,6 +140,7 @@ impl<'r> Set<'r> {
             word.put(&mut tx, new)?;
         }
         tx.set64(&self.header.ctime, now as u64)?;
+        Receipt::leave(host, &mut tx, self.header, 0)?;
         tx.commit();
         self.serve_after_set(host, now, locked, None)
     }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result, Step};
 use crate::host::{Caller, Host, Parked};
 use crate::journal::Tx;
 use crate::lock::{self, Held, Locked};
+use crate::object::Receipt;
 use crate::region::Index;
 use crate::ticket::{Resumed, Ticket};
 use ring3_abi::Errno;
@@ -107,6 +108,7 @@ impl<'r> Set<'r> {
             self.attempt::<false>(held, &mut tx, words, owner)?
         };
         if attempt == Attempt::Done {
+            Receipt::leave(host, &mut tx, self.header, 0)?;
             tx.commit();
             if shape.alters && !self.nobody_sleeps() {
                 return self.serve_after(host, locked, ops, shape.undo);
@@ -174,9 +176,9 @@ impl<'r> Set<'r> {
         let _locked = lock::lock_any(self.header, host, who)?;
         match self.tickets().resume(host, ticket, who, why)? {
             Resumed::Again => Ok(Step::Wait(ticket)),
-            Resumed::Over(record, why) => self.end(ticket, record).and(Err(why)),
+            Resumed::Over(record, why) => self.end_call(host, ticket, record, why.number()).and(Err(why)),
             Resumed::Served(record, result) => {
-                self.end(ticket, record)?;
+                self.end_call(host, ticket, record, result)?;
                 if result == 0 { Ok(Step::Done(())) } else { Err(Error::Errno(Errno(result))) }
             }
         }

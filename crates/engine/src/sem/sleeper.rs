@@ -7,6 +7,7 @@ use crate::atomic::{AtomicU64, Relaxed};
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
 use crate::journal::Tx;
+use crate::object::Receipt;
 use crate::region::{Index, Link};
 use crate::ticket::{self, Queue, Ticket};
 use ring3_abi::sem::Sembuf;
@@ -150,7 +151,23 @@ impl<'r> Set<'r> {
 
     /// Takes a ticket out of its queue, if it stands in one, and gives it back.
     pub(super) fn end(&self, ticket: Ticket, record: Record<'r>) -> Result<()> {
-        let mut tx: Tx<'r> = self.change();
+        self.end_in(self.change(), ticket, record)
+    }
+
+    /// The same of a call that has this result.
+    pub(super) fn end_call<H: Host>(
+        &self,
+        host: &H,
+        ticket: Ticket,
+        record: Record<'r>,
+        result: u16,
+    ) -> Result<()> {
+        let mut tx = self.change();
+        Receipt::leave(host, &mut tx, self.header, result)?;
+        self.end_in(tx, ticket, record)
+    }
+
+    fn end_in(&self, mut tx: Tx<'r>, ticket: Ticket, record: Record<'r>) -> Result<()> {
         if record.state().waits() {
             self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
             self.count_out(&mut tx, record)?;
