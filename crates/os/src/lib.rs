@@ -18,6 +18,7 @@ pub mod ipc_namespace;
 pub mod loaded;
 pub mod map;
 pub mod namespace;
+pub mod packet;
 pub mod poll;
 pub mod process;
 pub mod program;

@@ -197,7 +197,7 @@ pub fn receive(fd: i32, buf: &mut [u8], wait: Wait) -> Result<Received, Errno> {
     let len = Errno::decode(raw)?;
     let mut received =
         Received { len, cut: header.flags & (MSG_CTRUNC | MSG_TRUNC) != 0, ..Received::default() };
-    collect(&control.0, header.control_len, &mut received);
+    collect(&control.0, header.control_len, &mut received, true);
     Ok(received)
 }
 
@@ -269,8 +269,8 @@ pub fn accept(fd: i32) -> Result<i32, Errno> {
     Errno::decode(raw).map(|n| n as i32)
 }
 
-/// Takes descriptors and credentials out of a control buffer. More descriptors than one are closed.
-fn collect(control: &[u8], len: usize, received: &mut Received) {
+/// Takes descriptors and credentials out of a control buffer. More descriptors than one are closed if these are `new`.
+pub(crate) fn collect(control: &[u8], len: usize, received: &mut Received, new: bool) {
     let word =
         |at: usize| control.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
     let mut at = 0;
@@ -280,7 +280,7 @@ fn collect(control: &[u8], len: usize, received: &mut Received) {
             return;
         }
         match (word(at + 8) as i32, word(at + 12) as i32) {
-            (SOL_SOCKET, SCM_RIGHTS) => {
+            (SOL_SOCKET, SCM_RIGHTS) if new => {
                 for i in 0..(size - 16) / 4 {
                     let fd = Fd::own(word(at + 16 + i * 4) as i32);
                     if received.fd.is_none() {
