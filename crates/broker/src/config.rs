@@ -1,10 +1,11 @@
 //! What a broker is given at its start and gives at its end, and its trace.
 
+use crate::state::Memory;
 use ring3_abi::Kind;
 use ring3_abi::limits::Limits;
 use ring3_wire::reply;
 use std::fmt::Debug;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What a broker is started with.
 #[derive(Debug)]
@@ -17,6 +18,23 @@ pub struct Config {
     pub limits: Limits,
     /// Whoever keeps the namespace.
     pub keeper: Option<Box<dyn Keeper>>,
+    /// Whoever sees to it that another broker goes on.
+    pub lookout: Option<Box<dyn Lookout>>,
+}
+
+/// Sees to it that another broker goes on when this one dies: a process that has the same descriptors, and the mappings that this one had when it was made.
+pub trait Lookout: Debug + Send {
+    /// Puts a new one in the place of the old one, if there is any.
+    ///
+    /// # Errors
+    /// The machine's; then there is none.
+    fn post(&mut self, memory: &Memory) -> std::io::Result<()>;
+
+    /// Becomes readable when it has died. `None`: it is known to be dead.
+    fn voice(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The descriptors that it needs, beside those of the broker's.
+    fn descriptors(&self) -> Vec<RawFd>;
 }
 
 /// Whoever keeps the namespace, as the broker hears it.

@@ -5,6 +5,7 @@
 //!     finding out about their holders) together takes at most one [`SHARE`]th of its time, but for the first [`MOST`] after a rest.
 
 use crate::life::Movers;
+use crate::state::Hand;
 use ring3_engine::atomic::{AtomicU32, Relaxed};
 use ring3_engine::{Caller, Deadline, Host, Parked, WaitWord};
 use rustix::fs::Timespec;
@@ -68,11 +69,13 @@ pub(crate) struct BrokerHost {
     pub(crate) patience: Rc<Patience>,
     /// Likewise.
     pub(crate) movers: Rc<RefCell<Movers>>,
+    /// Likewise.
+    pub(crate) hand: Rc<Hand>,
 }
 
 impl BrokerHost {
     /// This process and thread.
-    pub(crate) fn new() -> BrokerHost {
+    pub(crate) fn new(hand: Rc<Hand>) -> BrokerHost {
         let number = |pid: rustix::process::Pid| pid.as_raw_nonzero().get().cast_unsigned();
         BrokerHost {
             me: Caller {
@@ -82,6 +85,7 @@ impl BrokerHost {
             },
             patience: Rc::new(Patience::new()),
             movers: Rc::default(),
+            hand,
         }
     }
 }
@@ -111,6 +115,10 @@ impl Host for BrokerHost {
             Err(rustix::io::Errno::TIMEDOUT) => Parked::TimedOut,
             _ => Parked::Woken,
         }
+    }
+
+    fn receipt(&self) -> u64 {
+        self.hand.call()
     }
 
     fn wake(&self, word: &AtomicU32, count: u32, cpu: &AtomicU32) {

@@ -15,6 +15,7 @@
 //! | which namespace is a process in | `spaces.rs` |
 //! | what is different for processes in other namespaces of the kernel's | `abroad/` |
 //! | what becomes of an engine's error | `attempt.rs` |
+//! | how does another broker go on where this one was killed | `state/`, `serve/again.rs` |
 //! | what do the files of /proc say | `procfs.rs`; `policy/kernel_limits.rs` and `policy/limits.rs` for their writing |
 //!
 //! # Invariants
@@ -23,6 +24,7 @@
 //! B3. A region is given to nobody whom the object's permission at that moment refuses it; a range of memory is used again only
 //!     when no process can still reach it (`object/arena.rs`).
 //! B4. The broker takes a region's lock with patience that ends; what does not succeed is tried again by timer.
+//! B6. Whatever the broker has answered, the next one knows (`state/mod.rs`).
 //! B5. A mechanism is known by name only in its own folder, in the table of `mechanism.rs` and in the table of requests.
 #![deny(unsafe_code)]
 
@@ -43,7 +45,9 @@ mod sem;
 mod serve;
 mod shm;
 mod spaces;
+mod state;
 
-pub use config::{Config, Keeper, Left, Report, Word};
+pub use config::{Config, Keeper, Left, Lookout, Report, Word};
 pub use failure::Failure;
-pub use serve::serve;
+pub use serve::{Broker, serve};
+pub use state::Memory;

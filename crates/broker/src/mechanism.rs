@@ -9,6 +9,8 @@ use crate::life::{End, Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{Geometry, Home, Object, Perm};
 use crate::policy::creds::Creds;
+use crate::serve::sleepers::Call;
+use crate::state::Sheet;
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_engine::directory::Writer;
 use ring3_engine::{Error, Result as Outcome};
@@ -24,6 +26,15 @@ macro_rules! mechanisms {
         /// What the mechanisms keep for a namespace beside the names of their objects.
         #[derive(Debug, Default)]
         pub(crate) struct States { $($(pub(crate) $room: crate::$room::$state,)?)* }
+
+        impl States {
+            /// Shows the parts of the state, each with its number.
+            pub(crate) fn each_sheet(&mut self, each: &mut dyn FnMut(u8, &mut dyn Sheet)) {
+                $($(for (number, sheet) in crate::$room::$state::sheets(&mut self.$room) {
+                    each(number, sheet);
+                })?)*
+            }
+        }
     };
 }
 
@@ -160,6 +171,18 @@ pub(crate) trait Mechanism: Sync {
 
     /// A process has ended, and its objects' regions are settled or in debt.
     fn orphan(&self, _: &mut Namespace, _: Pid) {}
+
+    // What another broker left.
+
+    /// All that it keeps was read: what follows from it is made again. `None`: it does not fit together.
+    fn derive(&self, _: &mut Namespace) -> Option<()> {
+        Some(())
+    }
+
+    /// A call that sleeps, as it was kept (`Call::keep`).
+    fn call(&self, _: &mut &[u8]) -> Option<Box<dyn Call>> {
+        None
+    }
 
     // From time to time.
 

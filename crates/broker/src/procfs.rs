@@ -14,8 +14,10 @@ use crate::regions::{memory_file, read_only, seal};
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
 use crate::spaces::Space;
+use crate::state::{Held, Keep};
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_wire::Packet;
+use ring3_wire::claim::Numbered;
 use ring3_wire::request::{Proc, ProcFile};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
@@ -25,11 +27,25 @@ use std::os::fd::OwnedFd;
 /// A file of limits that somebody has open for writing.
 #[derive(Debug)]
 pub(crate) struct Written {
-    pub(crate) fd: OwnedFd,
+    pub(crate) fd: Held,
     /// The namespace whose limits they are.
     pub(crate) space: Space,
     file: ProcFile,
-    used: bool,
+    pub(crate) used: bool,
+}
+
+impl Keep for Written {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.fd.put(out);
+        self.space.put(out);
+        (self.file.number(), self.used).put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Written> {
+        let (fd, space) = (Keep::get(from)?, Keep::get(from)?);
+        let (file, used) = Keep::get(from)?;
+        Some(Written { fd, space, file: ProcFile::with_number(file)?, used })
+    }
 }
 
 /// Opens a file.
@@ -53,12 +69,17 @@ fn open(
     }
     let text = limits::text(ns.limits(), file);
     let (theirs, ours) = match access {
-        OFlags::RDONLY => return Ok((Answer::default().passing(snapshot(file, &text, access)?), None)),
+        OFlags::RDONLY => {
+            return Ok((Answer::default().passing(Held::from(snapshot(file, &text, access)?)), None));
+        }
         OFlags::WRONLY => write_end()?,
         OFlags::RDWR => both_ways(&text)?,
         _ => return Err(Errno::EINVAL.into()),
     };
-    Ok((Answer::default().passing(theirs), Some(Written { fd: ours, space, file, used: false })))
+    Ok((
+        Answer::default().passing(Held::from(theirs)),
+        Some(Written { fd: ours.into(), space, file, used: false }),
+    ))
 }
 
 impl Server {
@@ -85,7 +106,7 @@ fn table(ns: &mut Namespace, creds: &Creds, kind: Kind, access: OFlags) -> Resul
         return Err(Errno::EACCES.into());
     }
     let text = table_text(ns, kind, &View::of(ns, creds))?;
-    Ok(Answer::default().passing(snapshot(mechanism::of(kind).facts().table, &text, access)?))
+    Ok(Answer::default().passing(Held::from(snapshot(mechanism::of(kind).facts().table, &text, access)?)))
 }
 
 /// A memory file that nobody can change. The agent knows it by its mode and its name (`calls/src/syscall/files.rs`).

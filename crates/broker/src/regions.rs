@@ -6,13 +6,19 @@
 #![allow(unsafe_code)]
 
 use crate::failure::errno;
+use crate::state::Held;
 use ring3_abi::Errno;
 use ring3_engine::msg::Piece;
+use ring3_engine::region::Layout;
 use ring3_engine::{Error, Region};
 use ring3_os::fd::Fd;
+use ring3_os::packet::{self, Arrival};
+use ring3_os::socket::Received;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, MlockFlags, ProtFlags};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 /// A shared, writable mapping of the beginning of a file.
@@ -20,6 +26,8 @@ use std::ptr::NonNull;
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
+    /// It is another's too, or the state names it: it stays when this goes.
+    stays: bool,
 }
 
 impl Mapping {
@@ -30,7 +38,53 @@ impl Mapping {
         let at =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED | flags, file, 0) }
                 .map_err(errno)?;
-        Ok(Mapping { base: NonNull::new(at.cast()).ok_or(Errno::ENOMEM)?, len })
+        Ok(Mapping { base: NonNull::new(at.cast()).ok_or(Errno::ENOMEM)?, len, stays: false })
+    }
+
+    /// The same, once more: from here on it stays mapped until the process ends.
+    pub(crate) fn again(&self) -> Mapping {
+        Mapping { base: self.base, len: self.len, stays: true }
+    }
+
+    /// A mapping by its address: one that this process was forked with.
+    pub(crate) fn inherited(address: u64, len: usize) -> Option<Mapping> {
+        Some(Mapping {
+            base: NonNull::new(std::ptr::with_exposed_provenance_mut(address as usize))?,
+            len,
+            stays: false,
+        })
+    }
+
+    /// From here on it stays mapped until the process ends.
+    pub(crate) fn leave(&mut self) {
+        self.stays = true;
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> u64 {
+        self.base.as_ptr().expose_provenance() as u64
+    }
+
+    /// All of it.
+    pub(crate) fn whole(&self) -> Region<'_> {
+        // SAFETY: as in region().
+        unsafe { Region::new(self.base, self.len) }
+    }
+
+    /// The structure that it begins with.
+    pub(crate) fn first<T: Layout>(&self) -> &T {
+        const { assert!(size_of::<T>() <= 4096) }
+        // SAFETY: every mapping has a page at least, which is aligned for every layout; a layout is atomics alone (R2).
+        unsafe { self.base.cast::<T>().as_ref() }
+    }
+
+    /// A place for a packet. Out of bounds it is the first.
+    pub(crate) fn place(&self, at: usize) -> Place<'_> {
+        let lies =
+            at.is_multiple_of(align_of::<packet::Place>()) && at + size_of::<packet::Place>() <= self.len;
+        // SAFETY: the offset was compared with the mapping's length just now, and 0 is in every mapping.
+        let place = unsafe { self.base.add(if lies { at } else { 0 }) };
+        Place { place: place.cast(), life: PhantomData }
     }
 
     /// A range of it, or `None` if it does not lie within.
@@ -65,8 +119,50 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // SAFETY: M1: ours, and nobody borrows it any more. It cannot fail for a range that is mapped whole.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// A place in a mapping for a packet and what comes with it (`ring3_os::packet`). This process alone uses it.
+#[derive(Debug)]
+pub(crate) struct Place<'m> {
+    place: NonNull<packet::Place>,
+    life: PhantomData<&'m ()>,
+}
+
+impl Place<'_> {
+    /// Receives the next packet into it, if it is empty.
+    pub(crate) fn receive(&self, fd: impl AsRawFd) -> Result<Arrival, Errno> {
+        // SAFETY: in bounds of a mapping (M1), which nobody has a reference into.
+        unsafe { packet::receive_at(fd.as_raw_fd(), self.place.as_ptr()) }
+    }
+
+    /// Whether a packet is in it.
+    pub(crate) fn is_full(&self) -> bool {
+        // SAFETY: as in receive().
+        unsafe { packet::length(self.place.as_ptr()) != 0 }
+    }
+
+    /// The packet in it and what came with it.
+    pub(crate) fn packet(&self) -> (Received, Vec<u8>) {
+        // SAFETY: as in receive(); the vector gets the length that was written.
+        unsafe {
+            let len = packet::length(self.place.as_ptr());
+            let mut bytes = Vec::with_capacity(len);
+            let received = packet::received(self.place.as_ptr(), bytes.as_mut_ptr());
+            bytes.set_len(len);
+            (received, bytes)
+        }
+    }
+
+    /// Empties it.
+    pub(crate) fn empty(&self) {
+        // SAFETY: as in receive().
+        unsafe { packet::empty(self.place.as_ptr()) };
     }
 }
 
@@ -90,7 +186,7 @@ pub(crate) fn seal(file: impl AsFd, seals: SealFlags) -> Result<(), Errno> {
 }
 
 /// A descriptor of the same file through which it cannot be written.
-pub(crate) fn read_only(file: &OwnedFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn read_only(file: &impl AsRawFd) -> Result<OwnedFd, Errno> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }
@@ -143,6 +239,49 @@ pub(crate) fn copy_out(
         }
     }
     Ok(text)
+}
+
+/// Another descriptor of the same file, for somebody else.
+pub(crate) fn copy(fd: &impl AsFd) -> Result<Held, Errno> {
+    fd.as_fd().try_clone_to_owned().map(Held::from).map_err(|_| Errno::EMFILE)
+}
+
+/// A descriptor by the number that the state has of it; `None`: there is none.
+pub(crate) fn inherited(raw: RawFd) -> Option<OwnedFd> {
+    if raw <= 2 {
+        return None;
+    }
+    // SAFETY: the state names each descriptor once, and whoever had it before is gone.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    match rustix::io::fcntl_getfd(&fd) {
+        Ok(_) => Some(fd),
+        Err(_) => {
+            std::mem::forget(fd);
+            None
+        }
+    }
+}
+
+/// The descriptor of a number, if there is one, which somebody else keeps.
+pub(crate) fn borrowed<'f>(raw: RawFd) -> Option<BorrowedFd<'f>> {
+    if raw <= 2 {
+        return None;
+    }
+    // SAFETY: whoever has it keeps it open for the length of a send: this process has one thread.
+    let fd = unsafe { BorrowedFd::borrow_raw(raw) };
+    rustix::io::fcntl_getfd(fd).ok().map(|_| fd)
+}
+
+/// The same descriptor, which is never closed.
+pub(crate) fn same(fd: &OwnedFd) -> ManuallyDrop<OwnedFd> {
+    // SAFETY: it is open as long as the process lives: nobody drops it.
+    ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) })
+}
+
+/// Takes a descriptor out of a value that is being dropped.
+pub(crate) fn last_use(fd: &mut ManuallyDrop<OwnedFd>) -> OwnedFd {
+    // SAFETY: called once, by the value's drop.
+    unsafe { ManuallyDrop::take(fd) }
 }
 
 /// The same descriptor for the standard library's functions.

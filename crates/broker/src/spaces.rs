@@ -13,12 +13,16 @@
 //!     user namespace that owns it). Any other process says so for the processes of its own effective user alone.
 
 use crate::abroad::place::{self, Kind, Place};
+use crate::host::BrokerHost;
 use crate::namespace::Namespace;
 use crate::policy::creds::{Capability, Creds};
+use crate::regions::owned;
+use crate::state::part::{self, BROKER};
+use crate::state::{Held, Keep, Noted, Records, Sheet, Table, keep};
 use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, Pid, Uid};
-use ring3_os::fd::Fd;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Names a namespace of this broker's: the root, or the one that belongs to a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,20 +36,42 @@ pub(crate) enum Space {
 #[derive(Debug)]
 struct Room {
     ns: Namespace,
-    /// Keeps the place's inode from naming another (place.rs, L1).
-    _file: Fd,
     /// Nobody was known in it when it was looked at last.
     vacant: bool,
 }
+
+/// What the state says of it.
+#[derive(Debug)]
+struct Lease {
+    number: u64,
+    /// Keeps the place's inode from naming another (place.rs, L1).
+    file: Held,
+}
+keep!(Lease { number, file });
 
 /// A namespace of the kernel's that the root stands for.
 #[derive(Debug)]
 struct Joined {
     /// Keeps the place's inode from naming another (place.rs, L1).
-    _file: Fd,
+    file: Held,
     /// For everybody, not for some users alone (M4).
     everybody: bool,
     users: BTreeSet<Uid>,
+}
+keep!(Joined { file, everybody, users });
+
+impl Keep for Space {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Space::Root => None,
+            Space::At(place) => Some(*place),
+        }
+        .put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Space> {
+        Some(Option::get(from)?.map_or(Space::Root, Space::At))
+    }
 }
 
 /// The namespaces.
@@ -53,21 +79,52 @@ struct Joined {
 pub(crate) struct Spaces {
     root: Namespace,
     rooms: BTreeMap<Place, Room>,
+    /// The same rooms, as the state has them.
+    leases: Table<Place, Lease>,
     /// The kernel's namespaces that the root stands for, beside the broker's own.
-    joined: BTreeMap<Place, Joined>,
+    joined: Table<Place, Joined>,
     /// Processes that are not in the root.
-    elsewhere: BTreeMap<Pid, Place>,
-    made: u64,
+    elsewhere: Table<Pid, Place>,
+    made: Noted<u64>,
 }
 
 impl Spaces {
     /// Just the root.
-    pub(crate) fn new(limits: Limits) -> Result<Spaces, Errno> {
+    pub(crate) fn new(limits: Limits, host: BrokerHost) -> Result<Spaces, Errno> {
         // Before the broker goes anywhere to find the kernel's files of limits (`policy/kernel_limits.rs`).
         let _ = place::own(Kind::Ipc);
-        let root = Namespace::new(limits)?;
-        let (rooms, joined, elsewhere) = Default::default();
-        Ok(Spaces { root, rooms, joined, elsewhere, made: 0 })
+        Ok(Spaces::around(Namespace::new(limits, host, 0, None)?))
+    }
+
+    fn around(root: Namespace) -> Spaces {
+        let (rooms, leases, joined, elsewhere, made) = Default::default();
+        Spaces { root, rooms, leases, joined, elsewhere, made }
+    }
+
+    /// The namespaces of a state, as far as it says which there are.
+    pub(crate) fn restore(records: &Records, host: &BrokerHost) -> Option<Spaces> {
+        let _ = place::own(Kind::Ipc);
+        let mut spaces = Spaces::around(Namespace::restore(records, host, 0)?);
+        for (number, sheet) in spaces.sheets() {
+            records.fill(BROKER, number, sheet)?;
+        }
+        for (&place, lease) in spaces.leases.iter() {
+            let mut ns = Namespace::restore(records, host, lease.number)?;
+            ns.lives = Rc::clone(&spaces.root.lives);
+            spaces.rooms.insert(place, Room { ns, vacant: false });
+        }
+        Some(spaces)
+    }
+
+    /// The parts of the state, each with its number.
+    pub(crate) fn sheets(&mut self) -> [(u8, &mut dyn Sheet); 4] {
+        let Spaces { leases, joined, elsewhere, made, .. } = self;
+        [(part::ROOMS, leases), (part::JOINED, joined), (part::ELSEWHERE, elsewhere), (part::COUNTS, made)]
+    }
+
+    /// How many namespaces have been made.
+    pub(crate) fn made(&self) -> u64 {
+        *self.made
     }
 
     /// The root.
@@ -138,9 +195,14 @@ impl Spaces {
         if !self.rooms.contains_key(&place) {
             // The process may have gone on to another meanwhile: what is open counts.
             let Some((place, file)) = place::open(Kind::Ipc, pid) else { return Ok(self.space(pid)) };
-            self.made += 1;
-            let ns = Namespace::below(&self.root, self.made, place::owners(&file))?;
-            self.rooms.entry(place).or_insert(Room { ns, _file: file, vacant: false });
+            if self.rooms.contains_key(&place) {
+                return Ok(Space::At(place));
+            }
+            *self.made.change() += 1;
+            let number = *self.made;
+            let ns = Namespace::below(&self.root, number, place::owners(&file))?;
+            self.rooms.insert(place, Room { ns, vacant: false });
+            self.leases.insert(place, Lease { number, file: owned(file).into() });
             return Ok(Space::At(place));
         }
         Ok(Space::At(place))
@@ -149,9 +211,10 @@ impl Spaces {
     /// Notes where a process is.
     pub(crate) fn put(&mut self, pid: Pid, space: Space) {
         match space {
-            Space::Root => self.elsewhere.remove(&pid),
-            Space::At(place) => self.elsewhere.insert(pid, place),
-        };
+            Space::Root => _ = self.elsewhere.remove(&pid),
+            Space::At(place) if self.elsewhere.get(&pid) == Some(&place) => {}
+            Space::At(place) => _ = self.elsewhere.insert(pid, place),
+        }
     }
 
     /// A process has ended.
@@ -173,8 +236,11 @@ impl Spaces {
             return;
         }
         sender.authority = Some(place::owners(&file).into());
-        let fresh = Joined { _file: file, everybody: false, users: BTreeSet::new() };
-        let joined = self.joined.entry(place).or_insert(fresh);
+        if !self.joined.contains_key(&place) {
+            let fresh = Joined { file: owned(file).into(), everybody: false, users: BTreeSet::new() };
+            self.joined.insert(place, fresh);
+        }
+        let Some(joined) = self.joined.get_mut(&place) else { return };
         if sender.capable(Capability::SysAdmin) {
             joined.everybody = true;
         } else {
@@ -192,8 +258,17 @@ impl Spaces {
         }
         if emptied {
             let inhabited = place::inhabited(Kind::Ipc);
-            self.rooms.retain(|place, room| !room.vacant || inhabited.contains(place));
-            self.joined.retain(|place, _| inhabited.contains(place));
+            let gone: Vec<Place> = self
+                .rooms
+                .iter()
+                .filter(|(place, room)| room.vacant && !inhabited.contains(place))
+                .map(|(place, _)| *place)
+                .collect();
+            for place in gone {
+                self.rooms.remove(&place);
+                self.leases.remove(&place);
+            }
+            self.joined.take(|place, _| !inhabited.contains(place));
         }
     }
 }

@@ -1,19 +1,21 @@
 //! The broker's process, the other side of `keeper.rs`.
 //!
 //! It has a session of its own, holds no descriptor of its keeper's but the three it was given, and ends by
-//! removing the namespace and handing in its report, whether or not a keeper is left to read it.
+//! removing the namespace and handing in its report, whether or not a keeper is left to read it. If it is killed, its lookout is the broker (`lookout.rs`).
 
 use crate::family;
 use crate::keeper;
 use crate::leak::Leak;
-use crate::place::Fresh;
+use crate::lookout::{Post, Relief};
+use crate::place::{Fresh, Namespace};
 use crate::sys;
 use ring3_abi::limits::Limits;
-use ring3_broker::{Config, Keeper, Report, Word};
+use ring3_broker::{Broker, Config, Failure, Keeper, Memory, Report, Word};
+use rustix::net::RecvFlags;
 use std::env;
 use std::fs::File;
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
@@ -36,13 +38,39 @@ pub(crate) struct Start {
     pub(crate) trace: Option<File>,
 }
 
+/// What every broker of a namespace has, one after the other: descriptors that are never closed, by number.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    namespace: Namespace,
+    listener: RawFd,
+    lock: RawFd,
+    control: RawFd,
+}
+
 /// Serves until the end. For a process that its keeper has just forked: what else the keeper had is not dropped, only forgotten.
 pub(crate) fn main(start: Start) -> ! {
     let Start { fresh, limits, control, null, trace } = start;
-    let told =
-        depart(&[fresh.listener.as_raw_fd(), fresh.lock.as_raw_fd(), control.as_raw_fd()], null, trace)
-            .map_err(|why| format!("the broker cannot leave its keeper: {why}"))
-            .and_then(|()| serve(fresh, limits, control));
+    let Fresh { namespace, listener, lock } = fresh;
+    let (listener, lock, control) = (listener.into_raw_fd(), lock.into_raw_fd(), control.into_raw_fd());
+    let seat = Seat { namespace, listener, lock, control };
+    let told = depart(&seat.descriptors(), null, trace)
+        .and_then(|()| Post::new(seat.clone()))
+        .map_err(|why| format!("the broker cannot leave its keeper: {why}"))
+        .and_then(|(post, relief)| serve(&seat, Turn::First, Broker::new(seat.config(limits, post)), relief));
+    leave(told)
+}
+
+/// Goes on where the broker was killed, and serves until the end. For its lookout.
+pub(crate) fn go_on(seat: &Seat, memory: &Memory, post: Post, relief: Relief) -> ! {
+    sys::set_name(c"ring3-broker");
+    sys::set_command_line(b"ring3\0broker");
+    // Before anything else: the keeper cannot know this process.
+    let _ = (&*seat.control()).write_all(format!("{}{}\n", keeper::BROKER, std::process::id()).as_bytes());
+    let broker = Broker::resume(seat.config(Limits::default(), post), memory);
+    leave(serve(seat, Turn::Later, broker, relief))
+}
+
+fn leave(told: Result<(), String>) -> ! {
     sys::exit(told.map_or_else(
         |why| {
             eprintln!("ring3: {why}");
@@ -67,46 +95,98 @@ fn depart(given: &[i32], null: File, trace: Option<File>) -> io::Result<()> {
     env::set_current_dir("/")
 }
 
-fn serve(fresh: Fresh, limits: Limits, control: UnixStream) -> Result<(), String> {
-    let Fresh { namespace, listener, lock } = fresh;
-    let heard = control.try_clone().map_err(|why| format!("the broker cannot hear its keeper: {why}"))?;
-    let keeper = Heard { control: heard, socket: namespace.socket(), last_word: None };
-    let served = ring3_broker::serve(Config {
-        listener,
-        name: namespace.name.clone(),
-        limits,
-        keeper: Some(Box::new(keeper)),
-    });
-    namespace.remove();
-    let report = served.map_err(|why| format!("the broker of {:?} failed: {why}", namespace.name))?;
-    hand_in(control, &report);
-    drop(lock);
-    Ok(())
+/// Which of a namespace's brokers this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    First,
+    Later,
+}
+
+fn serve(seat: &Seat, turn: Turn, broker: Result<Broker, Failure>, relief: Relief) -> Result<(), String> {
+    let failed = |why| format!("the broker of {:?} failed: {why}", seat.namespace.name);
+    let served = match broker {
+        // The lookout tries.
+        Err(why) if turn == Turn::Later => return Err(failed(why)),
+        broker => broker.and_then(Broker::serve),
+    };
+    seat.clear();
+    let handed_in = served.map(|report| seat.hand_in(&report)).map_err(failed);
+    relief.come();
+    handed_in
+}
+
+impl Seat {
+    /// What a broker is started with.
+    fn config(&self, limits: Limits, post: Post) -> Config {
+        let keeper = Heard { seat: self.clone(), last_word: None };
+        Config {
+            listener: sys::owned(self.listener),
+            name: self.namespace.name.clone(),
+            limits,
+            keeper: Some(Box::new(keeper)),
+            lookout: Some(Box::new(post)),
+        }
+    }
+
+    /// Its descriptors.
+    pub(crate) fn descriptors(&self) -> [RawFd; 3] {
+        [self.listener, self.lock, self.control]
+    }
+
+    fn control(&self) -> std::mem::ManuallyDrop<UnixStream> {
+        std::mem::ManuallyDrop::new(UnixStream::from(sys::owned(self.control)))
+    }
+
+    /// What the keeper has said so far. It stays there, for those who come later.
+    fn said(&self) -> io::Result<Vec<u8>> {
+        let mut words = [0; 16];
+        let (len, _) = rustix::net::recv(
+            sys::borrowed(self.control),
+            &mut words,
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        )?;
+        Ok(words.get(..len).unwrap_or_default().to_vec())
+    }
+
+    /// Whether the keeper does not want anybody to go on.
+    pub(crate) fn is_to_die(&self) -> bool {
+        self.said().is_ok_and(|words| words.contains(&keeper::DIE))
+    }
+
+    /// Removes the namespace from the disk, if it is still the one that this is the seat of.
+    pub(crate) fn clear(&self) {
+        self.namespace.remove(sys::borrowed(self.lock));
+    }
+
+    /// Sends what was left behind; nobody may be there to hear it.
+    fn hand_in(&self, report: &Report) {
+        let leaks: Vec<Leak> = report.left.iter().map(|left| Leak::new(left.kind, &left.detail)).collect();
+        let mut line = serde_json::to_vec(&leaks).unwrap_or_default();
+        line.push(b'\n');
+        let _ = (&*self.control()).write_all(&line);
+    }
 }
 
 /// The keeper, as it is heard here.
 #[derive(Debug)]
 struct Heard {
-    control: UnixStream,
-    /// The namespace's, as its programs find it in their environment.
-    socket: PathBuf,
+    seat: Seat,
     /// The keeper died: hangs up when no program is left.
     last_word: Option<PipeReader>,
 }
 
 impl Keeper for Heard {
     fn voice(&self) -> BorrowedFd<'_> {
-        self.last_word.as_ref().map_or_else(|| self.control.as_fd(), AsFd::as_fd)
+        self.last_word.as_ref().map_or_else(|| sys::borrowed(self.seat.control), AsFd::as_fd)
     }
 
     fn hear(&mut self) -> Word {
         if self.last_word.is_some() {
             return Word::End;
         }
-        let mut word = [0];
-        match self.control.read(&mut word) {
-            Ok(1) if word == [keeper::STAY] => Word::Stay,
-            Ok(1) => Word::End,
+        match self.seat.said().as_deref() {
+            Ok([keeper::STAY, ..]) => Word::Stay,
+            Ok([_, ..]) => Word::End,
             _ => self.outlive(),
         }
     }
@@ -114,27 +194,20 @@ impl Keeper for Heard {
 
 impl Heard {
     /// After a death nobody has counted: programs that have not called yet are waited for, too. To look through all processes takes its time,
-    /// and the kernel may let a reader of these files wait; so a thread reads them, while the broker serves.
+    /// and the kernel may let a reader of these files wait; so a process of its own reads them, while the broker serves.
     fn outlive(&mut self) -> Word {
         let Ok((last_word, end)) = io::pipe() else { return Word::End };
-        let socket = self.socket.clone();
-        let look = move || {
+        let socket: PathBuf = self.seat.namespace.socket();
+        self.last_word = Some(last_word);
+        if let Ok(None) = sys::fork() {
+            sys::set_name(c"ring3-family");
+            sys::close_all_but(&[end.as_raw_fd()]);
             while family::anybody_with("RING3_SOCKET", socket.as_os_str()) {
                 thread::sleep(BETWEEN);
             }
-            drop(end);
-        };
-        self.last_word = Some(last_word);
-        // Without a thread the other end is let go here and now.
-        let _ = thread::Builder::new().spawn(look);
+            sys::exit(0);
+        }
+        // Without that process the other end is let go here and now.
         Word::Later
     }
-}
-
-/// Sends what was left behind; nobody may be there to hear it.
-fn hand_in(mut keeper: UnixStream, report: &Report) {
-    let leaks: Vec<Leak> = report.left.iter().map(|left| Leak::new(left.kind, &left.detail)).collect();
-    let mut line = serde_json::to_vec(&leaks).unwrap_or_default();
-    line.push(b'\n');
-    let _ = keeper.write_all(&line);
 }

@@ -45,15 +45,16 @@ fn everybody() -> Vec<(i32, i32)> {
     pids.filter_map(|pid| Some((pid, parent(pid)?))).collect()
 }
 
-/// All descendants of this process.
-pub(crate) fn descendants() -> Vec<i32> {
+/// All descendants of this process, but for one and its own.
+pub(crate) fn descendants_but(one: i32) -> Vec<i32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for (pid, parent) in everybody() {
         children.entry(parent).or_default().push(pid);
     }
     let (mut found, mut next) = (Vec::new(), vec![me()]);
     while let Some(pid) = next.pop() {
-        let below = children.remove(&pid).unwrap_or_default();
+        let mut below = children.remove(&pid).unwrap_or_default();
+        below.retain(|pid| *pid != one);
         found.extend(&below);
         next.extend(below);
     }

@@ -5,14 +5,15 @@
 //!
 //! | from | what |
 //! | --- | --- |
-//! | keeper | one byte, [`FINISH`] (end when the last client is gone) or [`STAY`] (go on without a keeper) |
+//! | keeper | one byte, [`FINISH`] (end when the last client is gone) or [`STAY`] (go on without a keeper); [`DIE`]: nobody is to go on |
+//! | broker | [`BROKER`] and a process's number, a line, from each that has taken a dead one's place |
 //! | broker | one line of JSON, [`crate::leak::Leak`]s, and the end of file |
 //!
 //! Nothing says that the broker is ready: its socket listens before it is born, and whoever calls early waits for an answer.
 //!
 //! # Death
-//! A keeper that is killed hangs up: the broker ends with its last client and removes the namespace. A broker
-//! that is killed hangs up: the keeper says so and removes the namespace.
+//! A keeper that is killed hangs up: the broker ends with its last client and removes the namespace. A broker that is killed is followed by
+//! its lookout (`lookout.rs`). Both killed at once, they hang up: the keeper says so and removes the namespace.
 
 use crate::broker::{self, Start};
 use crate::fault::{Fault, Result};
@@ -36,6 +37,20 @@ use std::process::Command;
 pub(crate) const FINISH: u8 = b'f';
 /// Tells the broker to go on without a keeper until `ring3 stop`.
 pub(crate) const STAY: u8 = b's';
+/// Tells whoever would take the broker's place not to.
+pub(crate) const DIE: u8 = b'd';
+/// What the line begins with by which a broker says that it is the one.
+pub(crate) const BROKER: &str = "broker ";
+
+/// What the broker says.
+pub(crate) enum News {
+    /// It is another process now.
+    Another,
+    /// It has ended, and left this behind.
+    Ended(Vec<Leak>),
+    /// It is gone, and nobody has taken its place.
+    Gone,
+}
 
 /// A running broker, seen by its keeper.
 pub(crate) struct Broker {
@@ -56,6 +71,31 @@ impl Broker {
         })
     }
 
+    /// Hears what it says next.
+    fn news(&mut self) -> News {
+        let mut line = String::new();
+        if self.control.read_line(&mut line).is_err() {
+            return News::Gone;
+        }
+        let number =
+            line.strip_prefix(BROKER).and_then(|number| Pid::from_raw(number.trim_end().parse().ok()?));
+        if let Some(process) = number {
+            self.process = process;
+            return News::Another;
+        }
+        serde_json::from_str(&line).map_or(News::Gone, News::Ended)
+    }
+
+    /// Hears all that it has said: what [`Broker::control`] tells then is new.
+    pub(crate) fn latest(&mut self) -> News {
+        loop {
+            match self.news() {
+                News::Another if !self.control.buffer().is_empty() => {}
+                news => return news,
+            }
+        }
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> i32 {
         self.process.as_raw_nonzero().get()
@@ -74,16 +114,27 @@ impl Broker {
 
     /// Waits for the broker's end and returns what was left behind.
     pub(crate) fn report(mut self) -> Result<Vec<Leak>> {
-        let mut report = String::new();
-        let heard = self.control.read_line(&mut report);
+        let leaks = loop {
+            match self.news() {
+                News::Another => {}
+                News::Ended(leaks) => break Some(leaks),
+                News::Gone => break None,
+            }
+        };
+        self.after(leaks)
+    }
+
+    /// What follows from its end.
+    pub(crate) fn after(self, leaks: Option<Vec<Leak>>) -> Result<Vec<Leak>> {
         // The process is gone or about to be; its status tells nothing that the report does not.
         let _ = rustix::process::waitpid(Some(self.process), WaitOptions::empty());
         self.namespace.clear();
-        heard.ok().and_then(|_| serde_json::from_str(&report).ok()).ok_or_else(|| self.died())
+        leaks.ok_or_else(|| self.died())
     }
 
     /// Ends it at once, even if processes still need it.
     pub(crate) fn kill(&mut self) {
+        let _ = self.control.get_mut().write_all(&[DIE]);
         // Nobody has waited for it yet, so the number is its own.
         sys::kill(self.pid(), libc::SIGKILL);
     }

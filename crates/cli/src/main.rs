@@ -19,6 +19,7 @@ mod keeper;
 mod launch;
 mod leak;
 mod limit;
+mod lookout;
 mod ls;
 mod manual;
 mod narrow;

@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::env;
 use std::fs::{self, File, Permissions};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -201,9 +201,16 @@ impl Namespace {
         made
     }
 
-    /// Removes it from the disk, and the base when it was the last thing in it. For whoever holds its lock.
-    pub(crate) fn remove(&self) {
-        remove(&self.dir);
+    /// Removes it from the disk, and the base when it was the last thing in it. For whoever holds its lock; a namesake that was made meanwhile has another.
+    pub(crate) fn remove(&self, lock: impl AsFd) {
+        let there = rustix::fs::stat(self.dir.join("lock"));
+        let same = |there: rustix::fs::Stat| {
+            rustix::fs::fstat(lock)
+                .is_ok_and(|held| (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino))
+        };
+        if there.is_ok_and(same) {
+            remove(&self.dir);
+        }
         self.tidy();
     }
 

@@ -12,13 +12,14 @@
 use crate::args::Run;
 use crate::client::Client;
 use crate::fault::{Fault, Result, plain};
-use crate::keeper::{self, Broker};
+use crate::keeper::{self, Broker, News};
 use crate::launch::launch;
 use crate::place::{self, Namespace};
 use crate::sys::{self, Arrival, Event, Signals};
 use crate::{family, leak, limit};
 use rustix::process::{WaitOptions, WaitStatus};
 use std::io::{self, IsTerminal};
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -133,13 +134,14 @@ impl Scene {
                 break;
             }
             let within = (self.status.is_some() && !told).then_some(PATIENCE);
-            match self.signals.next(None, within) {
+            match self.signals.next(self.voice(), within) {
                 Event::Signal(arrival) => self.hear(arrival),
+                Event::Readable => self.hear_broker(),
                 Event::Nothing if within.is_some() => {
                     told = true;
                     self.say_waiting();
                 }
-                Event::Nothing | Event::Readable => {}
+                Event::Nothing => {}
             }
         }
         let status = self.status.unwrap_or(1);
@@ -155,10 +157,13 @@ impl Scene {
     fn keep(mut self, args: &Run) -> Result<u8> {
         while self.status.is_none() {
             self.reap();
-            if self.status.is_none()
-                && let Event::Signal(arrival) = self.signals.next(None, None)
-            {
-                self.hear(arrival);
+            if self.status.is_some() {
+                break;
+            }
+            match self.signals.next(self.voice(), None) {
+                Event::Signal(arrival) => self.hear(arrival),
+                Event::Readable => self.hear_broker(),
+                Event::Nothing => {}
             }
         }
         let name = self.broker.namespace.name.clone();
@@ -179,12 +184,28 @@ impl Scene {
         self.broker.finish();
         loop {
             match self.signals.next(Some(self.broker.control()), None) {
-                Event::Readable => break,
+                Event::Readable => match self.broker.latest() {
+                    News::Another => {}
+                    News::Ended(leaks) => return self.broker.after(Some(leaks)),
+                    News::Gone => return self.broker.after(None),
+                },
                 Event::Signal(arrival) if ends(arrival.signal) => self.broker.kill(),
                 Event::Signal(_) | Event::Nothing => {}
             }
         }
-        self.broker.report()
+    }
+
+    /// What becomes readable when there is news of the broker.
+    fn voice(&self) -> Option<BorrowedFd<'_>> {
+        (!self.dead).then(|| self.broker.control())
+    }
+
+    /// The broker is another process, or gone.
+    fn hear_broker(&mut self) {
+        if !matches!(self.broker.latest(), News::Another) {
+            self.dead = true;
+            eprintln!("ring3: {}", self.broker.died());
+        }
     }
 
     /// Takes in every child that has ended or stopped.
@@ -192,10 +213,7 @@ impl Scene {
         let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
         while let Ok(Some((pid, status))) = rustix::process::wait(options) {
             let pid = pid.as_raw_nonzero().get();
-            if pid == self.broker.pid() && !status.stopped() {
-                self.dead = true;
-                eprintln!("ring3: {}", self.broker.died());
-            } else if pid == self.command {
+            if pid == self.command {
                 self.command_changed(status);
             }
         }
@@ -243,7 +261,7 @@ impl Scene {
 
     /// Everybody of the namespace that descends from here.
     fn rest(&self) -> Vec<i32> {
-        family::descendants().into_iter().filter(|pid| *pid != self.broker.pid()).collect()
+        family::descendants_but(self.broker.pid())
     }
 
     /// R1, R2.

@@ -2,7 +2,7 @@
 
 use crate::args::Serve;
 use crate::fault::{Fault, Result};
-use crate::keeper::{self, Broker};
+use crate::keeper::{self, Broker, News};
 use crate::limit;
 use crate::notify::{self, Manager};
 use crate::place::Namespace;
@@ -74,9 +74,13 @@ fn keep(args: &Serve) -> Result<u8> {
         eprintln!("ring3: serving namespace {0}; join it with: ring3 run --in {0} -- CMD", args.name);
     }
     let mut asked = 0_u32;
-    loop {
+    let left = loop {
         match signals.next(Some(broker.control()), None) {
-            Event::Readable => break,
+            Event::Readable => match broker.latest() {
+                News::Another => {}
+                News::Ended(leaks) => break Some(leaks),
+                News::Gone => break None,
+            },
             Event::Signal(arrival)
                 if [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].contains(&arrival.signal) =>
             {
@@ -86,11 +90,11 @@ fn keep(args: &Serve) -> Result<u8> {
             }
             Event::Signal(_) | Event::Nothing => {}
         }
-    }
+    };
     if asked == 0 {
         notify::tell("STOPPING=1");
     }
-    match broker.report() {
+    match broker.after(left) {
         Err(_) if asked > 1 => Ok(0),
         reported => reported.map(|_| 0),
     }

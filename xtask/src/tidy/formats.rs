@@ -4,7 +4,7 @@
 use super::source::Source;
 
 /// A page, and the files that it describes.
-const PAGES: [(&str, &[&str]); 2] = [
+const PAGES: [(&str, &[&str]); 3] = [
     (
         "docs/region-format.md",
         &[
@@ -17,6 +17,16 @@ const PAGES: [(&str, &[&str]); 2] = [
             "crates/engine/src/ticket/layout.rs",
             "crates/engine/src/ticket/owner.rs",
             "crates/engine/src/ticket/state.rs",
+        ],
+    ),
+    (
+        "docs/state-format.md",
+        &[
+            "crates/broker/src/state/codec.rs",
+            "crates/broker/src/state/log.rs",
+            "crates/broker/src/state/memory.rs",
+            "crates/broker/src/state/part.rs",
+            "crates/os/src/packet.rs",
         ],
     ),
     (

@@ -6,9 +6,10 @@
 //!     its number, or [`DEAD`] others have ended since.
 
 use super::place::{self, Kind, Place};
+use crate::state::{Sheet, Table, keep};
 use ring3_abi::Pid;
 use ring3_wire::claim::OwnPid;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 
 /// How many processes that have ended are remembered.
@@ -18,13 +19,18 @@ const DEAD: usize = 1 << 16;
 #[derive(Debug, PartialEq, Eq)]
 struct Chain {
     levels: Vec<(Place, Pid)>,
+    /// It has ended, as the so-manyeth.
+    ended: Option<u64>,
 }
+keep!(Chain { levels, ended });
 
 /// The processes of a namespace that have several numbers, by the broker's.
 #[derive(Debug, Default)]
 pub(crate) struct Pids {
-    known: BTreeMap<Pid, Chain>,
+    known: Table<Pid, Chain>,
     ended: VecDeque<Pid>,
+    /// How many have ended.
+    ends: u64,
 }
 
 /// The numbers in a process's status file: its own in each namespace, the outermost first.
@@ -44,7 +50,7 @@ impl Chain {
         places.reverse();
         let numbers = numbers(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
         let whole = places.len() == numbers.len() && numbers.first() == Some(&pid);
-        whole.then(|| Chain { levels: places.into_iter().zip(numbers).collect() })
+        whole.then(|| Chain { levels: places.into_iter().zip(numbers).collect(), ended: None })
     }
 
     fn number(&self, place: Place) -> Option<Pid> {
@@ -65,7 +71,9 @@ impl Pids {
 
     /// A process has ended (N2).
     pub(crate) fn end(&mut self, pid: Pid) {
-        if self.known.contains_key(&pid) {
+        if let Some(chain) = self.known.get_mut(&pid) {
+            self.ends += 1;
+            chain.ended = Some(self.ends);
             self.ended.push_back(pid);
         }
         if self.ended.len() > DEAD
@@ -73,6 +81,20 @@ impl Pids {
         {
             self.known.remove(&oldest);
         }
+    }
+
+    /// The part of the state.
+    pub(crate) fn sheet(&mut self) -> &mut dyn Sheet {
+        &mut self.known
+    }
+
+    /// Everything was read: those that have ended are put into their order.
+    pub(crate) fn derive(&mut self) {
+        let mut ended: Vec<(u64, Pid)> =
+            self.known.iter().filter_map(|(pid, chain)| Some((chain.ended?, *pid))).collect();
+        ended.sort_unstable();
+        self.ends = ended.last().map_or(0, |(last, _)| *last);
+        self.ended = ended.into_iter().map(|(_, pid)| pid).collect();
     }
 
     /// Whether a process has other numbers for others than the broker has.

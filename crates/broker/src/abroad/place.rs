@@ -6,6 +6,7 @@
 //! Nothing is known of a process that the broker may not look at (ptrace(2), access mode checking), or if /proc shows another PID namespace
 //! than the broker's own.
 
+use crate::state::keep_one;
 use ring3_abi::Pid;
 use ring3_os::fd::{self, Fd};
 use ring3_os::namespace::{Relative, relative};
@@ -26,6 +27,7 @@ pub(crate) enum Kind {
 /// A namespace, by its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place(u64);
+keep_one!(Place(u64));
 
 impl Kind {
     fn file(self) -> &'static str {

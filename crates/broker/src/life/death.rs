@@ -15,22 +15,25 @@ use crate::mechanism;
 use crate::namespace::{Debt, Namespace, Trouble};
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
+use crate::state::keep_word;
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_engine::{Error, lock};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
+use std::ops::Bound;
 
 /// How many debts are tried in one turn of the loop.
 const DEBTS: usize = 32;
 
 /// What has ended, and so what is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
     /// The whole process: everything it owes is due.
     Process,
     /// Its image only: what outlives an exec stays.
     Image,
 }
+keep_word!(End { Process = 0, Image = 1 });
 
 impl Namespace {
     /// Settles a process that has ended.
@@ -46,7 +49,7 @@ impl Namespace {
 
     /// Forgets a dead process once nothing of it is left to settle (X1).
     fn finish_death(&mut self, pid: Pid) {
-        if self.debts.iter().any(|debt| debt.pid == pid && debt.end == End::Process) {
+        if self.debts.keys().any(|debt| debt.pid == pid && debt.end == End::Process) {
             return;
         }
         // A request of its that was read before its end may have attached something since.
@@ -58,9 +61,7 @@ impl Namespace {
         }
         self.pids.end(pid);
         for &(kind, id) in &process.objects {
-            if let Ok(object) = self.object_mut(kind, id) {
-                object.users.remove(&pid);
-            }
+            self.forget_user(kind, id, pid);
         }
         if let Some(directory) = self.directory() {
             // Another process may have the same bit: pids are told apart modulo 32768 only.
@@ -97,7 +98,7 @@ impl Namespace {
     }
 
     fn leave_ranges(&mut self, pid: Pid) {
-        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let Some(process) = self.processes.derived_mut(&pid) else { return };
         for range in std::mem::take(&mut process.ranges) {
             self.arenas.closed(range, pid);
         }
@@ -112,7 +113,7 @@ impl Namespace {
         }
         for (kind, id) in objects {
             if self.settle_region(pid, kind, id, end) == Settled::Not {
-                self.debts.push(Debt { pid, kind, id, end });
+                self.debts.insert(Debt { pid, kind, id, end }, ());
             }
         }
     }
@@ -154,11 +155,16 @@ impl Namespace {
 
     /// Tries debts again, a few at a time: there can be many where a lock does not come free.
     pub(crate) fn settle_debts(&mut self) {
-        let now = self.debts.len().min(DEBTS);
-        for debt in self.debts.drain(..now).collect::<Vec<_>>() {
+        let from = self.tried.map_or(Bound::Unbounded, Bound::Excluded);
+        let turn = self.debts.range((from, Bound::Unbounded)).chain(self.debts.iter());
+        let now: Vec<Debt> = turn.map(|(debt, ())| *debt).take(DEBTS.min(self.debts.len())).collect();
+        for debt in now {
+            self.tried = Some(debt);
             if self.settle_region(debt.pid, debt.kind, debt.id, debt.end) == Settled::Not {
-                self.debts.push(debt);
-            } else if self.processes.get(&debt.pid).is_some_and(|process| process.is_dead()) {
+                continue;
+            }
+            self.debts.remove(&debt);
+            if self.processes.get(&debt.pid).is_some_and(|process| process.is_dead()) {
                 self.finish_death(debt.pid);
             }
         }
@@ -176,12 +182,12 @@ impl Namespace {
 
     /// Whether a process is dead and something of it is not settled.
     pub(crate) fn owes(&self, pid: Pid) -> bool {
-        self.debts.iter().any(|debt| debt.pid == pid)
+        self.debts.keys().any(|debt| debt.pid == pid)
     }
 
     /// Whether something that a process's former image left in an object is not settled (X3).
     pub(crate) fn owes_in(&self, pid: Pid, kind: Kind, id: IpcId) -> bool {
-        self.debts.iter().any(|debt| (debt.pid, debt.kind, debt.id) == (pid, kind, id))
+        self.debts.keys().any(|debt| (debt.pid, debt.kind, debt.id) == (pid, kind, id))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::namespace::Namespace;
 use crate::serve::Server;
 use crate::serve::client::Request;
 use crate::spaces::Space;
+use crate::state::{Keep, keep};
 use ring3_abi::limits::FORKS_OF_A_PROCESS;
 use ring3_abi::{Errno, Pid};
 use ring3_wire::claim::OwnPid;
@@ -32,6 +33,23 @@ pub(crate) enum Holder {
     Process(Pid),
     /// A fork, by the number that it has in this namespace.
     Fork(u64),
+}
+
+impl Keep for Holder {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Holder::Process(pid) => (false, u64::from(*pid)),
+            Holder::Fork(number) => (true, *number),
+        }
+        .put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Holder> {
+        match <(bool, u64)>::get(from)? {
+            (false, pid) => Pid::try_from(pid).ok().map(Holder::Process),
+            (true, number) => Some(Holder::Fork(number)),
+        }
+    }
 }
 
 /// A fork announced by its parent whose child is not known yet.
@@ -46,6 +64,7 @@ pub(crate) struct PendingFork {
     /// Whom its child will owe together with.
     undo_group: Option<u64>,
 }
+keep!(PendingFork { conn, token, parent, holder, undo_group });
 
 impl Namespace {
     /// A fork's child is known, or (`None`) will never be.
@@ -57,9 +76,8 @@ impl Namespace {
 
     /// Forks that a dead process has announced, but did not get to name the child of (F3).
     pub(super) fn drop_forks(&mut self, parent: Pid) {
-        let its = |fork: &mut PendingFork| fork.conn.is_none() && fork.parent == parent;
-        let orphaned: Vec<PendingFork> = self.forks.extract_if(.., its).collect();
-        for fork in orphaned {
+        let its = |_: &u64, fork: &PendingFork| fork.conn.is_none() && fork.parent == parent;
+        for (_, fork) in self.forks.take(its) {
             self.inherit(fork.holder, None);
         }
     }
@@ -72,19 +90,23 @@ impl Server {
         let undo = ask.shares & request::SHARES_UNDO != 0;
         let conn = (ask.shares & request::NO_CONNECTION == 0).then_some(asked.conn);
         for (_, ns) in self.spaces.knowing_mut(parent) {
-            let Some(process) = ns.processes.get_mut(&parent) else { continue };
-            if ns.forks.iter().filter(|fork| fork.parent == parent).count() >= FORKS_OF_A_PROCESS {
+            if ns.forks.values().filter(|fork| fork.parent == parent).count() >= FORKS_OF_A_PROCESS {
                 return Err(Errno::EPROTO);
             }
-            let undo_group = undo.then(|| *process.undo_group.get_or_insert(ask.token));
-            ns.last_fork += 1;
-            let holder = Holder::Fork(ns.last_fork);
+            let undo_group = if undo {
+                ns.processes.get_mut(&parent).map(|process| *process.undo_group.get_or_insert(ask.token))
+            } else {
+                None
+            };
+            ns.last.change().fork += 1;
+            let number = ns.last.fork;
+            let holder = Holder::Fork(number);
             if ask.shares & request::SHARES_MEMORY == 0 {
                 for (_, mechanism) in mechanism::all() {
                     mechanism.share(ns, parent, holder);
                 }
             }
-            ns.forks.push(PendingFork { conn, token: ask.token, parent, holder, undo_group });
+            ns.forks.insert(number, PendingFork { conn, token: ask.token, parent, holder, undo_group });
         }
         self.spaces.of(parent).note_done(parent, ask.note);
         Ok(())
@@ -92,9 +114,10 @@ impl Server {
 
     /// Takes what a fork holds, in every namespace where its parent had something.
     fn take_fork(&mut self, conn: ConnId, token: u64) -> Vec<(Space, PendingFork)> {
-        let it = |fork: &mut PendingFork| fork.conn.is_none_or(|its| its == conn) && fork.token == token;
+        let it = |fork: &PendingFork| fork.conn.is_none_or(|its| its == conn) && fork.token == token;
         let of = |(space, ns): (Space, &mut Namespace)| {
-            ns.forks.extract_if(.., it).next().map(|fork| (space, fork))
+            let number = ns.forks.iter().find(|(_, fork)| it(fork)).map(|(number, _)| *number)?;
+            ns.forks.remove(&number).map(|fork| (space, fork))
         };
         self.spaces.all_mut().filter_map(of).collect()
     }
@@ -103,7 +126,7 @@ impl Server {
     pub(crate) fn forked(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, parent) = (packet.body::<request::Forked>()?, asked.creds.pid);
         let known =
-            |ns: &Namespace| ns.forks.iter().any(|fork| fork.token == ask.token && fork.parent == parent);
+            |ns: &Namespace| ns.forks.values().any(|fork| fork.token == ask.token && fork.parent == parent);
         if !self.spaces.all().any(|(_, ns)| known(ns)) {
             return Ok(());
         }
@@ -140,7 +163,8 @@ impl Server {
         }
         for (space, fork) in forks {
             if fork.parent == child {
-                self.spaces.at_mut(space).forks.push(fork);
+                let Holder::Fork(number) = fork.holder else { continue };
+                self.spaces.at_mut(space).forks.insert(number, fork);
             } else {
                 self.inherit(space, child, Some(fork));
             }

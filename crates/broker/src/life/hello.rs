@@ -3,6 +3,7 @@
 use super::process::{Image, Process, is_single_threaded};
 use crate::abroad;
 use crate::namespace::{Namespace, Trouble};
+use crate::regions;
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
 use crate::spaces::Space;
@@ -31,14 +32,21 @@ impl Server {
             ns.see_image(pid, ask.image);
         }
         let space = self.spaces.find(pid, asked.creds.uid)?;
+        // DEATH: before a namespace that was just made is committed, the lookout has to have its directory mapped.
+        self.keep_watched();
         self.go(pid, space)?;
         let ns = self.spaces.at_mut(space);
         ns.note_memory(pid, ask.image);
         let abroad = abroad::flags(&ns.pids, pid);
-        if let (Some(process), Some(conn)) = (ns.processes.get_mut(&pid), self.conns.get_mut(&asked.conn)) {
+        if let (Some(process), Some(conn)) = (ns.processes.get_mut(&pid), self.conns.derived_mut(&asked.conn))
+        {
             process.introduce(ask.image, abroad);
             process.conns.insert(asked.conn);
-            conn.owner = Some(pid);
+            if conn.owner != Some(pid)
+                && let Some(conn) = self.conns.get_mut(&asked.conn)
+            {
+                conn.owner = Some(pid);
+            }
         }
         for neighbour in ns.neighbours(pid) {
             // It is not the only one any more that may change what it holds.
@@ -48,7 +56,7 @@ impl Server {
         let directory_len = Directory::len() as u64;
         let life = ns.processes.get(&pid).map_or(0, Process::life);
         let welcome = Welcome { pid, broker: ns.host.me.pid, directory_len, life, abroad };
-        let directory = ns.directory_file().0.try_clone().map_err(|_| Errno::EMFILE)?;
+        let directory = regions::copy(ns.directory_file().0)?;
         Ok(Answer::with(0, &welcome).passing(directory))
     }
 

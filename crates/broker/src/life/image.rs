@@ -35,7 +35,11 @@ impl Server {
         if leaving && packet.body::<request::Exec>()?.alone != 0 {
             self.log.line(|| format!("{pid} executes a program without the agent, whose file it cannot see"));
         }
-        let Some(process) = self.spaces.of_mut(pid).processes.get_mut(&pid) else { return Ok(()) };
+        let processes = &mut self.spaces.of_mut(pid).processes;
+        if processes.get(&pid).is_some_and(|process| process.leaving == leaving) {
+            return Ok(());
+        }
+        let Some(process) = processes.get_mut(&pid) else { return Ok(()) };
         process.leaving = leaving;
         if leaving {
             self.leaving.insert(pid);

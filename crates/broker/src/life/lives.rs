@@ -10,32 +10,49 @@
 use crate::failure::errno;
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
-use crate::regions::{Mapping, memory_file, read_only, seal};
+use crate::regions::{Mapping, copy, memory_file, read_only, seal};
 use crate::serve::client::Answer;
+use crate::state::{Held, Keep, Sheet, Table};
 use ring3_abi::{Errno, Uid};
 use ring3_engine::life::{self, Life, PAGES};
 use ring3_wire::request;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::MapFlags;
-use std::os::fd::OwnedFd;
 
 /// A file of lives.
 #[derive(Debug)]
 struct LifeFile {
     owner: Uid,
-    file: OwnedFd,
+    file: Held,
     /// The same, for reading.
-    reader: OwnedFd,
+    reader: Held,
     mapping: Mapping,
     /// Which pages are taken.
     taken: u64,
+}
+
+/// The mapping is made again.
+impl Keep for LifeFile {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.owner.put(out);
+        self.file.put(out);
+        self.reader.put(out);
+        self.taken.put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<LifeFile> {
+        let (owner, file, reader) = (Uid::get(from)?, Held::get(from)?, Held::get(from)?);
+        let mapping = Mapping::new(&file, life::LEN, MapFlags::empty()).ok()?;
+        Some(LifeFile { owner, file, reader, mapping, taken: u64::get(from)? })
+    }
 }
 const _: () = assert!(PAGES == u64::BITS);
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
-    files: Vec<LifeFile>,
+    /// By number, from 0.
+    files: Table<u32, LifeFile>,
 }
 
 impl LifeFile {
@@ -44,7 +61,7 @@ impl LifeFile {
         rustix::fs::ftruncate(&file, life::LEN as u64).map_err(errno)?;
         let mapping = Mapping::new(&file, life::LEN, MapFlags::empty())?;
         seal(&file, SealFlags::GROW)?;
-        Ok(LifeFile { owner, reader: read_only(&file)?, file, mapping, taken: 0 })
+        Ok(LifeFile { owner, reader: read_only(&file)?.into(), file: file.into(), mapping, taken: 0 })
     }
 
     fn lives(&self) -> Option<life::Lives<'_>> {
@@ -55,24 +72,25 @@ impl LifeFile {
 impl Lives {
     /// Takes a life for a process of a user.
     pub(crate) fn take(&mut self, owner: Uid) -> Result<Life, Errno> {
-        let has_room = |file: &LifeFile| file.owner == owner && file.taken != u64::MAX;
-        let at = match self.files.iter().position(has_room) {
-            Some(at) => at,
+        let has_room = |(_, file): &(&u32, &LifeFile)| file.owner == owner && file.taken != u64::MAX;
+        let at = match self.files.iter().find(has_room) {
+            Some((at, _)) => *at,
             None => {
-                self.files.push(LifeFile::create(owner)?);
-                self.files.len() - 1
+                let next = self.files.len() as u32;
+                self.files.insert(next, LifeFile::create(owner)?);
+                next
             }
         };
-        let file = self.files.get_mut(at).ok_or(Errno::ENOMEM)?;
+        let file = self.files.get_mut(&at).ok_or(Errno::ENOMEM)?;
         let page = file.taken.trailing_ones();
         file.taken |= 1 << page;
-        Ok(life::number(at as u32, page))
+        Ok(life::number(at, page))
     }
 
     /// Gives a life back (Y2).
     pub(crate) fn give_back(&mut self, life: Life) {
         let Some((file, page)) = life::place(life) else { return };
-        let Some(file) = self.files.get_mut(file as usize) else { return };
+        let Some(file) = self.files.get_mut(&file) else { return };
         if let Some(lives) = file.lives() {
             lives.clear(page);
         }
@@ -82,14 +100,14 @@ impl Lives {
     /// Whether a life is held: its process lives. What is no life is not held.
     pub(crate) fn is_held(&self, life: Life) -> bool {
         let Some((file, page)) = life::place(life) else { return false };
-        let lives = self.files.get(file as usize).and_then(LifeFile::lives);
+        let lives = self.files.get(&file).and_then(LifeFile::lives);
         lives.is_some_and(|lives| lives.is_held(page))
     }
 
     /// A note of a life's process is done.
     pub(crate) fn note_done(&self, life: Life, number: u32) {
         let Some((file, page)) = life::place(life) else { return };
-        let lives = self.files.get(file as usize).and_then(LifeFile::lives);
+        let lives = self.files.get(&file).and_then(LifeFile::lives);
         if let Some(notes) = lives.and_then(|lives| lives.notes(page).ok()) {
             notes.note_done(number);
         }
@@ -98,34 +116,38 @@ impl Lives {
     /// The user whose file a life is in.
     pub(crate) fn owner(&self, life: Life) -> Option<Uid> {
         let (file, _) = life::place(life)?;
-        self.files.get(file as usize).map(|file| file.owner)
+        self.files.get(&file).map(|file| file.owner)
     }
 
     /// A descriptor of a life's file, for writing.
-    pub(crate) fn writer(&self, life: Life) -> Result<OwnedFd, Errno> {
+    pub(crate) fn writer(&self, life: Life) -> Result<Held, Errno> {
         let (file, _) = life::place(life).ok_or(Errno::EINVAL)?;
-        let file = self.files.get(file as usize).ok_or(Errno::EINVAL)?;
-        file.file.try_clone().map_err(|_| Errno::EMFILE)
+        let file = self.files.get(&file).ok_or(Errno::EINVAL)?;
+        copy(&file.file)
     }
 
     /// A descriptor of a file, for reading.
-    pub(crate) fn reader(&self, file: u32) -> Result<OwnedFd, Errno> {
-        let file = self.files.get(file as usize).ok_or(Errno::EINVAL)?;
-        file.reader.try_clone().map_err(|_| Errno::EMFILE)
+    pub(crate) fn reader(&self, file: u32) -> Result<Held, Errno> {
+        let file = self.files.get(&file).ok_or(Errno::EINVAL)?;
+        copy(&file.reader)
+    }
+
+    /// The part of the state.
+    pub(crate) fn sheet(&mut self) -> &mut dyn Sheet {
+        &mut self.files
     }
 }
 
 /// The caller's life. One that it got as another user it keeps until it ends, but does not get again.
 pub(crate) fn life(ns: &mut Namespace, creds: &Creds) -> Result<Answer, Trouble> {
-    let process = ns.processes.get_mut(&creds.pid).ok_or(Errno::EPROTO)?;
+    let has = ns.processes.get(&creds.pid).ok_or(Errno::EPROTO)?.life();
     let mut lives = ns.lives.borrow_mut();
-    let life = match process.life() {
-        life if lives.owner(life) == Some(creds.uid) => life,
-        _ => {
-            let life = lives.take(creds.uid)?;
-            process.lives.push(life);
-            life
-        }
+    let life = if lives.owner(has) == Some(creds.uid) {
+        has
+    } else {
+        let life = lives.take(creds.uid)?;
+        ns.processes.get_mut(&creds.pid).ok_or(Errno::EPROTO)?.lives.push(life);
+        life
     };
     let writer = lives.writer(life)?;
     drop(lives);

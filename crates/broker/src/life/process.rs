@@ -1,6 +1,7 @@
 //! The processes that the broker knows.
 
 use crate::object::arena::RangeId;
+use crate::state::{Held, Keep, keep, keep_one};
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_engine::life::Life;
 use ring3_os::process::{Memory, compare_memory};
@@ -8,11 +9,11 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::OwnedFd;
 
 /// Names a connection for as long as the broker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnId(pub(crate) u64);
+keep_one!(ConnId(u64));
 
 /// Which image of a process the broker has to do with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +24,25 @@ pub(crate) enum Image {
     New,
 }
 
+impl Keep for Image {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Image::Known(number) => Some(*number),
+            Image::New => None,
+        }
+        .put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Image> {
+        Some(Option::get(from)?.map_or(Image::New, Image::Known))
+    }
+}
+
 /// A process.
 #[derive(Debug)]
 pub(crate) struct Process {
     /// Becomes readable when the process ends. It never refers to another process.
-    pub(crate) pidfd: OwnedFd,
+    pub(crate) pidfd: Held,
     pub(crate) image: Image,
     /// It said that it is about to exec.
     pub(crate) leaving: bool,
@@ -49,11 +64,13 @@ pub(crate) struct Process {
     pub(crate) ranges: HashSet<RangeId>,
 }
 
+keep!(Process { pidfd, image, leaving, abroad, name, memory, undo_group, lives } derived { conns, objects, ranges });
+
 impl Process {
     /// Looks a process up. `None`: it is gone and reaped.
     pub(crate) fn find(pid: Pid, image: Image) -> Option<Process> {
         let raw = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
-        let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
+        let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?.into();
         Some(Process {
             pidfd,
             image,

@@ -18,8 +18,8 @@ impl Namespace {
         };
         let neighbour = self.processes.iter().filter(alike).find(|(other, _)| share_memory(pid, **other));
         let memory = neighbour.and_then(|(_, there)| there.memory).unwrap_or_else(|| {
-            self.last_memory += 1;
-            self.last_memory
+            self.last.change().memory += 1;
+            self.last.memory
         });
         if let Some(process) = self.processes.get_mut(&pid) {
             process.memory = Some(memory);

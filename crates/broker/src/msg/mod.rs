@@ -11,6 +11,7 @@ use crate::namespace::{Namespace, Trouble};
 use crate::object::open::migrate;
 use crate::object::{self, Home, Perm};
 use crate::policy::creds::{Capability, Creds};
+use crate::serve::sleepers::Call;
 use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_engine::msg::{Geometry, Queue};
@@ -98,6 +99,10 @@ impl Mechanism for Msg {
         if let Some(Ok(queue)) = geometry.map(|(geometry, region)| Queue::new(region, geometry)) {
             queue.end_unlocked(&ns.host);
         }
+    }
+
+    fn call(&self, from: &mut &[u8]) -> Option<Box<dyn Call>> {
+        sleep::kept(from)
     }
 
     fn settle(&self, ns: &Namespace, id: IpcId, pid: Pid, _: End) -> Outcome<()> {

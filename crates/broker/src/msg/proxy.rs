@@ -6,8 +6,9 @@ use super::{KIND, queue};
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
 use crate::regions::{copy_in, copy_out, memory_file};
-use crate::serve::client::{Answer, Request};
+use crate::serve::client::{Answer, Request, Then};
 use crate::serve::sleepers::{Call, Progress};
+use crate::state::Held;
 use ring3_abi::ipc::IPC_NOWAIT;
 use ring3_abi::msg::MSG_NOERROR;
 use ring3_abi::{Errno, IpcId};
@@ -16,7 +17,7 @@ use ring3_engine::{Caller, Error, Parked, Step};
 use ring3_wire::{MAX_PACKET, Packet, request};
 use rustix::fs::MemfdFlags;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use zerocopy::IntoBytes;
 
@@ -31,6 +32,14 @@ pub(crate) fn send(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> 
     let text = file.as_deref().unwrap_or(rest);
     rules::check_send(ask.id, ask.mtype, text.len(), ns.limits().msgmax)?;
     let permitted = creds.permits(&ns.object(KIND, ask.id)?.perm, 0o222);
+    if asked.again {
+        if let Some(done) = ns.done_before(KIND, ask.id, asked.number) {
+            done?;
+            return Ok(Progress::Done(Answer::default()));
+        }
+        // A text that was being copied in is dropped.
+        reclaimed(ns, ask.id, creds.caller(), 0)?;
+    }
     if let Some(progress) = resumed(ns, creds, ask.id, Sending, permitted)? {
         return Ok(progress);
     }
@@ -87,13 +96,13 @@ fn resumed(
 const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 /// The contents of a file that came instead of a text.
-fn text_of(fd: &OwnedFd, msgmax: i64) -> Result<Vec<u8>, Errno> {
+fn text_of(fd: &Held, msgmax: i64) -> Result<Vec<u8>, Errno> {
     // Of another file system the reader may have to wait for what some process says.
     let there = rustix::fs::fstatfs(fd).map_err(|_| Errno::EPROTO)?;
     if there.f_type != TMPFS {
         return Err(Errno::EPROTO);
     }
-    let file = File::from(fd.try_clone().map_err(|_| Errno::EMFILE)?);
+    let file = File::from(fd.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?);
     let len = file.metadata().map_err(|_| Errno::EPROTO)?.len();
     if i64::try_from(len).is_ok_and(|len| len > msgmax) {
         return Err(Errno::EINVAL);
@@ -111,6 +120,14 @@ pub(crate) fn receive(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) 
     rules::check_receive(ask.id, size, ask.flags)?;
     let wanted = Selection { msgtyp: ask.msgtyp, size, flags: ask.flags };
     let permitted = creds.permits(&ns.object(KIND, ask.id)?.perm, 0o444);
+    if asked.again
+        && let Some(done) = ns.done_before(KIND, ask.id, asked.number)
+    {
+        done?;
+        if let Some(answer) = reclaimed(ns, ask.id, creds.caller(), size)? {
+            return Ok(Progress::Done(answer));
+        }
+    }
     if let Some(progress) = resumed(ns, creds, ask.id, Receiving(wanted), permitted)? {
         return Ok(progress);
     }
@@ -147,19 +164,41 @@ pub(crate) fn receive(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) 
 pub(super) struct Text {
     mtype: i64,
     bytes: Vec<u8>,
+    /// Its room in the region.
+    held: Option<Then>,
 }
 
-/// Takes a received message's text out of the region.
+/// What a call that was run before has received, if it is there still.
+pub(super) fn reclaimed(
+    ns: &mut Namespace,
+    id: IpcId,
+    who: Caller,
+    size: usize,
+) -> Result<Option<Answer>, Trouble> {
+    let text = ns.attempt(KIND, id, |ns| match queue(ns, id)?.reclaim(&ns.host, who, size)? {
+        Some(received) => unpack(ns, id, who, received).map(Some),
+        None => Ok(None),
+    })?;
+    text.map(delivery).transpose()
+}
+
+/// Gives back the room of a text that was told. If the lock does not come free now, it goes when the receiver's process does.
+pub(crate) fn release(ns: &mut Namespace, then: &Then) {
+    let _: Result<(), Trouble> =
+        ns.attempt(KIND, then.id, |ns| queue(ns, then.id)?.release(&ns.host, then.who, &then.text));
+}
+
+/// Copies a received message's text out of the region, where it stays until it is told.
 pub(super) fn unpack(ns: &Namespace, id: IpcId, who: Caller, received: Received) -> Result<Text, Error> {
     let queue = queue(ns, id)?;
     let mut bytes = Vec::new();
-    if let Some(held) = received.pending {
-        bytes = copy_out(queue.received_pieces(&held), received.len)?;
-        // The message is the caller's: if the lock does not come free now, the ticket goes when its process does.
-        let _ = queue.release(&ns.host, who, &held);
+    let mut held = None;
+    if let Some(text) = received.pending {
+        bytes = copy_out(queue.received_pieces(&text), received.len)?;
+        held = Some(Then { id, who, text });
     }
     bytes.resize(received.len, 0);
-    Ok(Text { mtype: received.mtype, bytes })
+    Ok(Text { mtype: received.mtype, bytes, held })
 }
 
 /// The answer that delivers a message.
@@ -168,10 +207,10 @@ pub(super) fn delivery(text: Text) -> Result<Answer, Trouble> {
     let mut body = text.mtype.as_bytes().to_vec();
     if text.bytes.len() <= LONGEST_INLINE {
         body.extend_from_slice(&text.bytes);
-        return Ok(Answer { value, body, fd: None });
+        return Ok(Answer { value, body, fd: None, then: text.held });
     }
     let fd = memory_file("ring3-text", MemfdFlags::empty())?;
     let file = File::from(fd);
     file.write_all_at(&text.bytes, 0).map_err(|_| Errno::ENOMEM)?;
-    Ok(Answer { value, body, fd: None }.passing(OwnedFd::from(file)))
+    Ok(Answer { value, body, fd: None, then: text.held }.passing(Held::from(OwnedFd::from(file))))
 }

@@ -1,12 +1,13 @@
 //! msgsnd and msgrcv that sleep in the broker. msgop(2); kernel: do_msgsnd(), do_msgrcv().
 
-use super::proxy::{delivery, unpack};
+use super::proxy::{delivery, reclaimed, unpack};
 use super::{KIND, queue};
 use crate::namespace::{Namespace, Trouble};
 use crate::serve::client::Answer;
 use crate::serve::sleepers::Call;
+use crate::state::Keep;
 use ring3_abi::ipc::READ;
-use ring3_abi::{IpcId, Kind};
+use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::msg::Selection;
 use ring3_engine::{Caller, Parked, Result as Outcome, Step, Ticket, WaitWord};
 
@@ -17,6 +18,15 @@ pub(super) struct Sending;
 /// A msgrcv, and what it asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receiving(pub(super) Selection);
+
+/// A call, as it says of itself.
+pub(super) fn kept(from: &mut &[u8]) -> Option<Box<dyn Call>> {
+    if !bool::get(from)? {
+        return Some(Box::new(Sending));
+    }
+    let (msgtyp, size, flags) = Keep::get(from)?;
+    Some(Box::new(Receiving(Selection { msgtyp, size, flags })))
+}
 
 impl Call for Sending {
     fn kind(&self) -> Kind {
@@ -36,6 +46,10 @@ impl Call for Sending {
             Step::Done(()) => Some(Answer::default()),
             Step::Wait(_) => None,
         })
+    }
+
+    fn keep(&self, out: &mut Vec<u8>) {
+        false.put(out);
     }
 
     // A sender needs no permission until it is its turn. kernel: do_msgsnd() checks when there is room.
@@ -73,6 +87,15 @@ impl Call for Receiving {
             }
         })?;
         text.map(delivery).transpose()
+    }
+
+    fn keep(&self, out: &mut Vec<u8>) {
+        let Selection { msgtyp, size, flags } = self.0;
+        (true, msgtyp, size, flags).put(out);
+    }
+
+    fn done_before(&self, ns: &mut Namespace, id: IpcId, who: Caller) -> Result<Answer, Trouble> {
+        reclaimed(ns, id, who, self.0.size)?.ok_or(Errno::EIDRM.into())
     }
 
     /// A receiver must still be permitted. kernel: IPC_SET wakes every receiver, which begins again.

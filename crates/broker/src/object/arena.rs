@@ -12,15 +12,17 @@
 
 use crate::failure::errno;
 use crate::regions::{Mapping, memory_file, read_only, seal};
+use crate::state::part;
+use crate::state::{Held, Keep, Noted, Sheet, Table, keep, keep_one};
 use ring3_abi::{Errno, Gid, IpcId, Kind, Pid, Uid};
 use ring3_engine::Region;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::MapFlags;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 /// What all objects in one file have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Class {
     pub(crate) kind: Kind,
     pub(crate) uid: Uid,
@@ -30,9 +32,12 @@ pub(crate) struct Class {
     pub(crate) mode: u32,
 }
 
+keep!(Class { kind, uid, gid, cuid, cgid, mode });
+
 /// Names a range for as long as it is not free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RangeId(u64);
+keep_one!(RangeId(u64));
 
 /// How a class's file is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +58,13 @@ struct Range {
     /// The object that lives, or lived, in it.
     id: Option<IpcId>,
 }
+keep!(Range { class, file, offset, len, current, id } derived { openers });
 
 /// A file of a class.
 #[derive(Debug)]
 struct Arena {
-    file: OwnedFd,
-    read_only: Option<OwnedFd>,
+    file: Held,
+    read_only: Option<Held>,
     mapping: Mapping,
     size: u64,
     /// Free ranges: offset → length; neighbours are joined.
@@ -69,11 +75,14 @@ struct Arena {
 /// All classes of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Arenas {
-    by_class: HashMap<Class, BTreeMap<u32, Arena>>,
-    ranges: BTreeMap<RangeId, Range>,
+    /// By class and number.
+    files: Table<(Class, u32), Arena>,
+    ranges: Table<RangeId, Range>,
+    /// Who may reach which range.
+    reach: Table<(RangeId, Pid), ()>,
     /// The ranges that keep a dead copy of an object.
     former: HashMap<(Kind, IpcId), BTreeSet<RangeId>>,
-    last: u64,
+    last: Noted<u64>,
 }
 
 /// Size of a class's first file; each further one is as large as all before it together.
@@ -87,8 +96,26 @@ impl Arena {
         rustix::fs::ftruncate(&file, size).map_err(errno)?;
         seal(&file, SealFlags::GROW)?;
         let mapping = Mapping::new(&file, size as usize, MapFlags::empty())?;
-        let free = BTreeMap::from([(0, size)]);
-        Ok(Arena { file, read_only: None, mapping, size, free, used: 0 })
+        Ok(Arena::whole(file.into(), None, mapping, size))
+    }
+
+    fn whole(file: Held, read_only: Option<Held>, mapping: Mapping, size: u64) -> Arena {
+        Arena { file, read_only, mapping, size, free: BTreeMap::from([(0, size)]), used: 0 }
+    }
+
+    /// Takes a range that is in use since before this broker; `None`: it is not free.
+    fn take_again(&mut self, at: u64, len: u64) -> Option<()> {
+        let (&start, &room) = self.free.range(..=at).next_back()?;
+        let end = at.checked_add(len).filter(|&end| len > 0 && end <= start + room)?;
+        self.free.remove(&start);
+        if at > start {
+            self.free.insert(start, at - start);
+        }
+        if start + room > end {
+            self.free.insert(end, start + room - end);
+        }
+        self.used += len;
+        Some(())
     }
 
     /// First fit.
@@ -126,32 +153,94 @@ impl Arena {
     }
 }
 
-/// Takes room in the files of a class, in a further one if there is none.
-fn take_in(files: &mut BTreeMap<u32, Arena>, kind: Kind, len: u64) -> Result<(u32, u64), Errno> {
-    if let Some(found) = files.iter_mut().find_map(|(&file, arena)| Some((file, arena.take(len)?))) {
-        return Ok(found);
+/// What is derived of a file, its mapping and its free ranges, is made again.
+impl Keep for Arena {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.file.put(out);
+        self.read_only.put(out);
+        self.size.put(out);
     }
-    let all = files.values().map(|arena| arena.size).sum::<u64>();
-    let number = files.last_key_value().map_or(0, |(&last, _)| last + 1);
-    let arena = files.entry(number).or_insert(Arena::new(kind, len.max(all).max(LEAST))?);
-    Ok((number, arena.take(len).ok_or(Errno::ENOMEM)?))
+
+    fn get(from: &mut &[u8]) -> Option<Arena> {
+        let (file, read_only) = (Held::get(from)?, Option::get(from)?);
+        let size = u64::get(from)?;
+        let there = rustix::fs::fstat(&file).ok()?.st_size.cast_unsigned();
+        let mapping = Mapping::new(&file, usize::try_from(size).ok()?, MapFlags::empty()).ok()?;
+        (there == size).then(|| Arena::whole(file, read_only, mapping, size))
+    }
+}
+
+/// The keys of a class's files.
+fn all_of(class: Class) -> std::ops::RangeInclusive<(Class, u32)> {
+    (class, 0)..=(class, u32::MAX)
 }
 
 impl Arenas {
     /// Takes a zeroed range in the files of a class.
     pub(crate) fn take(&mut self, class: Class, len: u64) -> Result<RangeId, Errno> {
-        let (file, offset) = take_in(self.by_class.entry(class).or_default(), class.kind, len)?;
-        self.last += 1;
-        let id = RangeId(self.last);
+        let (file, offset) = self.take_in(class, len)?;
+        *self.last.change() += 1;
+        let id = RangeId(*self.last);
         let range = Range { class, file, offset, len, current: true, openers: HashSet::new(), id: None };
         self.ranges.insert(id, range);
         Ok(id)
     }
 
+    /// Takes room in the files of a class, in a further one if there is none.
+    fn take_in(&mut self, class: Class, len: u64) -> Result<(u32, u64), Errno> {
+        let (mut all, mut number) = (0, 0);
+        let there: Vec<(Class, u32)> = self.files.range(all_of(class)).map(|(key, _)| *key).collect();
+        for key in there {
+            let Some(arena) = self.files.derived_mut(&key) else { continue };
+            if let Some(offset) = arena.take(len) {
+                return Ok((key.1, offset));
+            }
+            (all, number) = (all + arena.size, key.1 + 1);
+        }
+        let mut arena = Arena::new(class.kind, len.max(all).max(LEAST))?;
+        let offset = arena.take(len).ok_or(Errno::ENOMEM)?;
+        self.files.insert((class, number), arena);
+        Ok((number, offset))
+    }
+
+    /// The parts of the state, each with its number.
+    pub(crate) fn sheets(&mut self) -> [(u8, &mut dyn Sheet); 4] {
+        let Arenas { files, ranges, reach, last, .. } = self;
+        [(part::FILES, files), (part::RANGES, ranges), (part::REACH, reach), (part::LAST_RANGE, last)]
+    }
+
+    /// Everything was read: what follows from it is made again. A range that nobody has reads as zeros then (A3), whatever the last broker was about to put
+    /// there. Answers who may reach what; `None`: it does not fit together.
+    pub(crate) fn derive(&mut self) -> Option<Vec<(RangeId, Pid)>> {
+        let Arenas { files, ranges, reach, former, .. } = self;
+        for (&(id, pid), ()) in reach.iter() {
+            ranges.derived_mut(&id)?.openers.insert(pid);
+        }
+        for (&id, range) in ranges.iter() {
+            files.derived_mut(&(range.class, range.file))?.take_again(range.offset, range.len)?;
+            if let Some(object) = range.id.filter(|_| !range.current) {
+                former.entry((range.class.kind, object)).or_default().insert(id);
+            }
+        }
+        for arena in files.values() {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            for (&at, &len) in &arena.free {
+                rustix::fs::fallocate(&arena.file, hole, at, len).ok()?;
+            }
+        }
+        Some(reach.keys().copied().collect())
+    }
+
+    /// The ranges that nobody needs or reaches.
+    pub(crate) fn left(&self) -> Vec<RangeId> {
+        let left = |range: &Range| !range.current && range.openers.is_empty();
+        self.ranges.iter().filter(|(_, range)| left(range)).map(|(id, _)| *id).collect()
+    }
+
     /// The range's memory.
     pub(crate) fn region(&self, id: RangeId) -> Option<Region<'_>> {
         let range = self.ranges.get(&id)?;
-        let arena = self.by_class.get(&range.class)?.get(&range.file)?;
+        let arena = self.files.get(&(range.class, range.file))?;
         arena.mapping.region(range.offset as usize, range.len as usize)
     }
 
@@ -163,22 +252,26 @@ impl Arenas {
     /// The file that a range lies in, for a client.
     pub(crate) fn file(&mut self, id: RangeId, access: Access) -> Result<BorrowedFd<'_>, Errno> {
         let range = self.ranges.get(&id).ok_or(Errno::EIDRM)?;
-        let files = self.by_class.get_mut(&range.class).ok_or(Errno::EIDRM)?;
-        let arena = files.get_mut(&range.file).ok_or(Errno::EIDRM)?;
-        if access == Access::ReadWrite {
-            return Ok(std::os::fd::AsFd::as_fd(&arena.file));
+        let key = (range.class, range.file);
+        let arena = self.files.get(&key).ok_or(Errno::EIDRM)?;
+        if access == Access::Read && arena.read_only.is_none() {
+            let file = read_only(&arena.file)?.into();
+            self.files.get_mut(&key).ok_or(Errno::EIDRM)?.read_only = Some(file);
         }
-        let file = match arena.read_only.take() {
-            Some(file) => file,
-            None => read_only(&arena.file)?,
-        };
-        Ok(std::os::fd::AsFd::as_fd(arena.read_only.insert(file)))
+        let arena = self.files.get(&key).ok_or(Errno::EIDRM)?;
+        let for_reading = arena.read_only.as_ref().filter(|_| access == Access::Read);
+        Ok(std::os::fd::AsFd::as_fd(for_reading.unwrap_or(&arena.file)))
     }
 
     /// A process has the range, with an object in it, from now on.
     pub(crate) fn opened(&mut self, id: RangeId, object: IpcId, pid: Pid) {
-        if let Some(range) = self.ranges.get_mut(&id) {
-            range.openers.insert(pid);
+        let Some(range) = self.ranges.derived_mut(&id) else { return };
+        if range.openers.insert(pid) {
+            self.reach.insert((id, pid), ());
+        }
+        if range.id != Some(object)
+            && let Some(range) = self.ranges.get_mut(&id)
+        {
             range.id = Some(object);
         }
     }
@@ -196,8 +289,9 @@ impl Arenas {
 
     /// A process cannot reach the range any more.
     pub(crate) fn closed(&mut self, id: RangeId, pid: Pid) {
-        if let Some(range) = self.ranges.get_mut(&id) {
+        if let Some(range) = self.ranges.derived_mut(&id) {
             range.openers.remove(&pid);
+            self.reach.remove(&(id, pid));
         }
         self.release(id);
     }
@@ -222,20 +316,15 @@ impl Arenas {
                 former.remove();
             }
         }
-        let spare = self.by_class.len() > SPARE_FILES;
-        let Some(files) = self.by_class.get_mut(&range.class) else { return };
-        let Some(arena) = files.get_mut(&range.file) else { return };
+        let Some(arena) = self.files.derived_mut(&(range.class, range.file)) else { return };
         // A range whose hole could not be punched is not zeroed: it stays out of use (A3).
         if arena.give(range.offset, range.len).is_err() || arena.used != 0 {
             return;
         }
         // One empty file is kept for the next object.
-        let empty = files.values().filter(|arena| arena.used == 0).count();
-        if spare || empty > 1 {
-            files.remove(&range.file);
-        }
-        if files.is_empty() {
-            self.by_class.remove(&range.class);
+        let empty = self.files.range(all_of(range.class)).filter(|(_, arena)| arena.used == 0).count();
+        if empty > 1 || self.files.len() > SPARE_FILES {
+            self.files.remove(&(range.class, range.file));
         }
     }
 }
@@ -276,11 +365,11 @@ mod tests {
         // 16 in the first file, 16 in the second, 32 in the third.
         assert_eq!(arenas.place(ranges[31]), Some((15 << 16, 1 << 16)));
         assert_eq!(arenas.place(ranges[99]), Some((35 << 16, 1 << 16)));
-        assert_eq!(arenas.by_class[&CLASS].len(), 4);
+        assert_eq!(arenas.files.len(), 4);
         for id in ranges.iter().step_by(2).chain(ranges.iter().skip(1).step_by(2)) {
             arenas.retire(*id);
         }
-        assert_eq!(arenas.by_class[&CLASS].len(), 1);
+        assert_eq!(arenas.files.len(), 1);
         let large = arenas.take(CLASS, 100 << 16).expect("room");
         assert_eq!(arenas.place(large), Some((0, 100 << 16)));
         let other = arenas.take(Class { mode: 0o640, ..CLASS }, 4096).expect("room");

@@ -69,8 +69,9 @@ impl Namespace {
         home: Option<Home>,
     ) -> Result<IpcId, Errno> {
         let creator_name =
-            self.processes.get_mut(&creds.pid).map_or([0; 16], |process| process.name(creds.pid));
-        let object = Object { perm, size, home, creator: creds.pid, creator_name, users: HashSet::new() };
+            self.processes.derived_mut(&creds.pid).map_or([0; 16], |process| process.name(creds.pid));
+        let object =
+            Object { perm, size, home, next: None, creator: creds.pid, creator_name, users: HashSet::new() };
         let Some(id) = self.name(kind, object) else {
             if let Some(home) = home {
                 self.arenas.retire(home.range);

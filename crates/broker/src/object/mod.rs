@@ -12,6 +12,7 @@ pub(crate) mod query;
 
 use crate::object::arena::{Class, RangeId};
 use crate::policy::creds::Creds;
+use crate::state::keep;
 use ring3_abi::ipc::{IpcPerm, SEQ_SHIFT};
 use ring3_abi::{Errno, Gid, IpcId, Key, Kind, Pid, Uid};
 use ring3_engine::directory::Entry;
@@ -92,6 +93,8 @@ impl Perm {
     }
 }
 
+keep!(Perm { id, key, uid, gid, cuid, cgid, mode });
+
 /// The capacities of a region, as its mechanism encodes them and as they go over the wire.
 pub(crate) type Geometry = [u32; 8];
 
@@ -102,6 +105,8 @@ pub(crate) struct Home {
     pub(crate) geometry: Geometry,
 }
 
+keep!(Home { range, geometry });
+
 /// An object.
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -110,12 +115,16 @@ pub(crate) struct Object {
     pub(crate) size: u64,
     /// Its region. A segment has none: its memory is the program's own.
     pub(crate) home: Option<Home>,
+    /// The region that it is being moved to.
+    pub(crate) next: Option<Home>,
     /// The process that made it, and its name then: for who cleans up.
     pub(crate) creator: Pid,
     pub(crate) creator_name: [u8; 16],
     /// Processes that ever opened it: a death among them must be settled in its region.
     pub(crate) users: HashSet<Pid>,
 }
+
+keep!(Object { perm, size, home, next, creator, creator_name } derived { users });
 
 impl Object {
     /// Where its region lies, if it has one.

@@ -5,6 +5,7 @@
 //!     cycle starts again. So a stale identifier is not soon another object's.
 //! N2. A key other than IPC_PRIVATE names at most one object.
 
+use crate::state::{self, Book, Keep, Sheet};
 use ring3_abi::ipc::{IPC_PRIVATE, IPCMNI, MIN_CYCLE, SEQ_MAX, SEQ_SHIFT, index_of, make_id};
 use ring3_abi::{IpcId, Key};
 use std::collections::HashMap;
@@ -19,11 +20,21 @@ pub(crate) struct Names<T> {
     last_index: Option<usize>,
     /// Where the cyclic search starts.
     cursor: usize,
+    /// Indexes of which something is new.
+    noted: Vec<usize>,
 }
 
 impl<T> Default for Names<T> {
     fn default() -> Names<T> {
-        Names { slots: Vec::new(), keys: HashMap::new(), in_use: 0, sequence: 0, last_index: None, cursor: 0 }
+        Names {
+            slots: Vec::new(),
+            keys: HashMap::new(),
+            in_use: 0,
+            sequence: 0,
+            last_index: None,
+            cursor: 0,
+            noted: Vec::new(),
+        }
     }
 }
 
@@ -57,6 +68,14 @@ impl<T> Names<T> {
 
     /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, id: IpcId) -> Option<&mut T> {
+        let index = index_of(id)?;
+        let slot = self.slots.get_mut(index)?.as_mut().filter(|slot| slot.0 == id)?;
+        note(&mut self.noted, index);
+        Some(&mut slot.2)
+    }
+
+    /// The same, for those of its parts that no record has.
+    pub(crate) fn derived_mut(&mut self, id: IpcId) -> Option<&mut T> {
         let slot = self.slots.get_mut(index_of(id)?)?.as_mut()?;
         (slot.0 == id).then_some(&mut slot.2)
     }
@@ -95,6 +114,7 @@ impl<T> Names<T> {
             self.slots.resize_with(index + 1, || None);
         }
         self.slots[index] = Some((id, key, object));
+        note(&mut self.noted, index);
         if key != IPC_PRIVATE {
             self.keys.insert(key, index);
         }
@@ -122,6 +142,7 @@ impl<T> Names<T> {
         self.get(id)?;
         self.forget_key(id);
         let (_, _, object) = self.slots.get_mut(index_of(id)?)?.take()?;
+        note(&mut self.noted, index_of(id)?);
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
         }
@@ -136,10 +157,94 @@ impl<T> Names<T> {
         else {
             return;
         };
+        note(&mut self.noted, index);
         let key = std::mem::replace(&mut slot.1, IPC_PRIVATE);
         if key != IPC_PRIVATE {
             self.keys.remove(&key);
         }
+    }
+}
+
+fn note(noted: &mut Vec<usize>, index: usize) {
+    state::changed();
+    if noted.last() != Some(&index) {
+        noted.push(index);
+    }
+}
+
+/// A record for each index in use, and one without a key for the rest.
+impl<T: Keep> Sheet for Names<T> {
+    fn is_noted(&self) -> bool {
+        !self.noted.is_empty()
+    }
+
+    fn write_noted(&mut self, book: &mut dyn Book) {
+        let noted = std::mem::take(&mut self.noted);
+        for &index in &noted {
+            self.write_slot(index, book);
+        }
+        if !noted.is_empty() {
+            self.write_counters(book);
+        }
+        self.noted = noted;
+        self.noted.clear();
+    }
+
+    fn write_all(&self, book: &mut dyn Book) {
+        (0..self.slots.len())
+            .filter(|&index| self.slots[index].is_some())
+            .for_each(|index| self.write_slot(index, book));
+        self.write_counters(book);
+    }
+
+    fn read(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        if key.is_empty() {
+            (self.sequence, self.last_index, self.cursor) = state::whole(value)?;
+            return Some(());
+        }
+        let index = state::whole::<usize>(key).filter(|&index| index < IPCMNI)?;
+        let slot: (IpcId, Key, T) = state::whole(value)?;
+        if index_of(slot.0) != Some(index) {
+            return None;
+        }
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let name = slot.1;
+        if name != IPC_PRIVATE && self.keys.insert(name, index).is_some() {
+            return None;
+        }
+        self.in_use += usize::from(self.slots[index].replace(slot).is_none());
+        Some(())
+    }
+}
+
+impl<T: Keep> Names<T> {
+    fn write_slot(&self, index: usize, book: &mut dyn Book) {
+        match self.slots.get(index).and_then(Option::as_ref) {
+            Some((id, key, object)) => {
+                book.write(
+                    &|out| index.put(out),
+                    Some(&|out| {
+                        id.put(out);
+                        key.put(out);
+                        object.put(out);
+                    }),
+                );
+            }
+            None => book.write(&|out| index.put(out), None),
+        }
+    }
+
+    fn write_counters(&self, book: &mut dyn Book) {
+        book.write(
+            &|_| {},
+            Some(&|out| {
+                self.sequence.put(out);
+                self.last_index.put(out);
+                self.cursor.put(out);
+            }),
+        );
     }
 }
 

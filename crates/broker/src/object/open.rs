@@ -5,6 +5,7 @@ use super::{Geometry, Home, Perm, kind_of};
 use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
+use crate::regions::copy;
 use crate::serve::client::Answer;
 use ring3_abi::ipc::{READ, WRITE};
 use ring3_abi::{Errno, IpcId, Kind};
@@ -31,7 +32,7 @@ pub(crate) fn open(ns: &mut Namespace, creds: &Creds, ask: &request::Open) -> Re
         ns.note_user(kind, ask.id, creds.pid);
         return Ok(answer);
     }
-    let file = ns.arenas.file(range, how)?.try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
+    let file = copy(&ns.arenas.file(range, how)?)?;
     ns.note_opened(kind, ask.id, creds.pid);
     Ok(answer.passing(file))
 }
@@ -39,7 +40,7 @@ pub(crate) fn open(ns: &mut Namespace, creds: &Creds, ask: &request::Open) -> Re
 /// A process has unmapped what it had of an object that is gone or lives elsewhere now.
 pub(crate) fn close(ns: &mut Namespace, creds: &Creds, ask: &request::Object) -> Result<(), Errno> {
     let kind = kind_of(ask.kind)?;
-    let Some(process) = ns.processes.get_mut(&creds.pid) else { return Ok(()) };
+    let Some(process) = ns.processes.derived_mut(&creds.pid) else { return Ok(()) };
     for range in ns.arenas.former(kind, ask.id) {
         if process.ranges.remove(&range) {
             ns.arenas.closed(range, creds.pid);
@@ -93,13 +94,24 @@ pub(crate) fn migrate(
     let mechanism = mechanism::of(kind);
     let len = mechanism.region_len(geometry).ok_or(Errno::ENOMEM)?;
     let new = ns.take_home(kind, perm, geometry, len)?;
+    // DEATH: whoever goes on finds by the old region whether the object has moved (`arrive`).
+    ns.object_mut(kind, id)?.next = Some(new);
+    Rc::clone(&ns.host.hand).commit_part(ns)?;
     if let Err(trouble) = ns.attempt(kind, id, |ns| mechanism.move_to(ns, id, new)) {
+        ns.object_mut(kind, id)?.next = None;
         ns.arenas.retire(new.range);
         return Err(trouble);
     }
+    ns.object_mut(kind, id)?.perm = perm;
+    arrive(ns, kind, id)
+}
+
+/// An object has left its region for the next.
+pub(crate) fn arrive(ns: &mut Namespace, kind: Kind, id: IpcId) -> Result<(), Trouble> {
     let object = ns.object_mut(kind, id)?;
-    object.perm = perm;
-    if let Some(old) = object.home.replace(new) {
+    if let Some(new) = object.next.take()
+        && let Some(old) = object.home.replace(new)
+    {
         ns.arenas.retire(old.range);
     }
     ns.publish(kind, id);

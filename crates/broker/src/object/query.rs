@@ -40,14 +40,14 @@ pub(crate) fn stat(
         Look::Settled => mechanism.stat(ns, id, &view)?,
         Look::Unlocked => mechanism.stat_unlocked(ns, id, &view)?,
     };
-    Ok(Answer { value, body, fd: None })
+    Ok(Answer { value, body, ..Answer::default() })
 }
 
 /// Limits, or usage, of a kind.
 pub(crate) fn info(ns: &mut Namespace, ask: &request::Info) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
     let value = ns.names(kind).highest().map_or(0, |index| index as i64);
-    Ok(Answer { value, body: mechanism::of(kind).info(ns, ask.usage != 0)?, fd: None })
+    Ok(Answer { value, body: mechanism::of(kind).info(ns, ask.usage != 0)?, ..Answer::default() })
 }
 
 /// The first object at or above an index, for listings.

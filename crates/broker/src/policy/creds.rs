@@ -14,6 +14,7 @@ use crate::abroad::pids;
 use crate::abroad::place::{self, Kind, Place};
 use crate::life::maps_directory;
 use crate::object::Perm;
+use crate::state::Keep;
 use ring3_abi::{Errno, Gid, Pid, Uid};
 use ring3_engine::Caller;
 use ring3_engine::perm::{Ids, ipcperms};
@@ -68,6 +69,19 @@ pub(crate) struct Creds {
     /// The inode of the directory that an image of the sender's that has introduced itself maps; 0 not known.
     pub(crate) directory: u64,
     status: OnceCell<Status>,
+}
+
+/// What /proc says is read again, from a thread that waits still; where its capabilities count, its namespace says.
+impl Keep for Creds {
+    fn put(&self, out: &mut Vec<u8>) {
+        [self.pid, self.tid, self.uid, self.gid].put(out);
+        self.directory.put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Creds> {
+        let [pid, tid, uid, gid] = Keep::get(from)?;
+        Some(Creds { directory: Keep::get(from)?, ..Creds::new(pid, tid, uid, gid) })
+    }
 }
 
 impl Creds {

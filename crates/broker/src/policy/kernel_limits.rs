@@ -17,10 +17,13 @@
 
 use crate::failure::errno;
 use crate::policy::limits;
+use crate::serve::client::is_readable;
+use crate::state::{Held, Keep, keep};
 use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, Uid};
 use ring3_os::file as os;
 use ring3_os::ipc_namespace::{self, Order};
+use ring3_wire::claim::Numbered;
 use ring3_wire::request::ProcFile;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::fs::{Mode, OFlags};
@@ -50,20 +53,35 @@ const FILES: [ProcFile; 9] = [
 struct File {
     which: ProcFile,
     /// O_PATH: each open is by way of it.
-    place: OwnedFd,
+    place: Held,
     watch: i32,
     granted: bool,
+}
+
+impl Keep for File {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.which.number().put(out);
+        self.place.put(out);
+        (self.watch, self.granted).put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<File> {
+        let (which, place) = (ProcFile::with_number(u32::get(from)?)?, Held::get(from)?);
+        let (watch, granted) = Keep::get(from)?;
+        Some(File { which, place, watch, granted })
+    }
 }
 
 /// The files.
 #[derive(Debug)]
 pub(crate) struct KernelLimits {
     files: Vec<File>,
-    events: OwnedFd,
+    events: Held,
     root: Uid,
     /// Keeps the namespace.
-    _namespace: OwnedFd,
+    namespace: Held,
 }
+keep!(KernelLimits { files, events, root, namespace });
 
 impl KernelLimits {
     /// Makes a namespace and puts limits into its files. `root` is the user of this process.
@@ -78,11 +96,11 @@ impl KernelLimits {
         for (place, which) in opened.into_iter().zip(FILES) {
             let wanted = WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE;
             let watch = inotify::add_watch(&events, path_of(&place), wanted).map_err(errno)?;
-            let file = File { which, place, watch, granted: false };
+            let file = File { which, place: place.into(), watch, granted: false };
             file.write(&limits::text(limits, which))?;
             files.push(file);
         }
-        Ok(KernelLimits { files, events, root, _namespace: namespace })
+        Ok(KernelLimits { files, events: events.into(), root, namespace: namespace.into() })
     }
 
     /// What becomes readable when somebody has written.
@@ -91,7 +109,7 @@ impl KernelLimits {
     }
 
     /// Opens a file for somebody: its status flags are `flags`. `None`: the file is not here, or its kernel would refuse this user.
-    pub(crate) fn open(&mut self, which: ProcFile, user: Uid, flags: OFlags) -> Option<OwnedFd> {
+    pub(crate) fn open(&mut self, which: ProcFile, user: Uid, flags: OFlags) -> Option<Held> {
         let writes = flags & OFlags::ACCMODE != OFlags::RDONLY;
         let root = self.root;
         let file = self.files.iter_mut().find(|file| file.which == which)?;
@@ -100,7 +118,22 @@ impl KernelLimits {
         }
         let opened = file.open(flags).ok()?;
         file.granted |= writes;
-        Some(opened)
+        Some(opened.into())
+    }
+
+    /// Whether somebody has written since the events were read.
+    pub(crate) fn have_news(&self) -> bool {
+        is_readable(&self.events)
+    }
+
+    /// The limits as they stand, whether or not the events of it were read by another broker.
+    pub(crate) fn standing(&mut self, limits: &Limits) -> Limits {
+        let mut new = *limits;
+        for file in &mut self.files {
+            file.take_up(&mut new);
+            file.granted &= !file.is_let_go();
+        }
+        new
     }
 
     /// How many files somebody may have open for writing (K2).
@@ -112,7 +145,7 @@ impl KernelLimits {
     ///
     /// # Errors
     /// The kernel refuses one: the files cannot be used any more.
-    pub(crate) fn store(&mut self, old: &Limits, new: &Limits) -> Result<(), Errno> {
+    pub(crate) fn store(&self, old: &Limits, new: &Limits) -> Result<(), Errno> {
         for file in &self.files {
             let text = limits::text(new, file.which);
             if text != limits::text(old, file.which) {
@@ -167,7 +200,7 @@ impl File {
     }
 }
 
-fn path_of(place: &OwnedFd) -> String {
+fn path_of(place: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", place.as_raw_fd())
 }
 
@@ -214,7 +247,19 @@ mod tests {
 
     fn open(files: &mut KernelLimits, which: ProcFile, flags: OFlags) -> std::fs::File {
         let root = files.root;
-        files.open(which, root, flags).unwrap().into()
+        let file = files.open(which, root, flags).unwrap().as_fd().try_clone_to_owned().unwrap();
+        crate::state::held::close_dropped();
+        file.into()
+    }
+
+    /// Another test's thread may have forked meanwhile: the child has a copy of each descriptor until it executes its program.
+    fn await_no_writer(files: &mut KernelLimits, limits: &Limits) {
+        let began = std::time::Instant::now();
+        while files.writers() != 0 {
+            assert!(began.elapsed() < std::time::Duration::from_secs(10));
+            files.changed(limits);
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -234,8 +279,7 @@ mod tests {
         assert_eq!(file.write(b"x").unwrap_err().raw_os_error(), Some(22));
         assert_eq!(std::fs::read("/proc/sys/kernel/shmmni").unwrap(), machine);
         drop(file);
-        files.changed(&limits);
-        assert_eq!(files.writers(), 0);
+        await_no_writer(&mut files, &limits);
     }
 
     #[test]
@@ -248,8 +292,7 @@ mod tests {
         files.changed(&limits);
         assert_eq!(files.writers(), 1);
         drop(second);
-        files.changed(&limits);
-        assert_eq!(files.writers(), 0);
+        await_no_writer(&mut files, &limits);
     }
 
     #[test]

@@ -12,11 +12,14 @@ use crate::namespace::{Namespace, Trouble};
 use crate::object::open::migrate;
 use crate::object::{self, Home, Object, Perm};
 use crate::policy::creds::Creds;
+use crate::serve::sleepers::Call;
+use crate::state::Sheet;
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_engine::directory::Writer;
 use ring3_engine::sem::{Geometry, Set, Undo};
 use ring3_engine::{Error, Result as Outcome};
 use ring3_wire::request::{self, Get, Limit, ProcFile};
+use sleep::Operating;
 
 const KIND: Kind = Kind::Sem;
 
@@ -25,6 +28,13 @@ const KIND: Kind = Kind::Sem;
 pub(crate) struct State {
     /// Semaphores in all sets.
     used: u64,
+}
+
+impl State {
+    /// The parts of the state: all of it follows from the sets' sizes.
+    pub(crate) fn sheets(&mut self) -> [(u8, &mut dyn Sheet); 0] {
+        []
+    }
 }
 
 /// A set's region.
@@ -131,6 +141,17 @@ impl Mechanism for Sem {
         if let Some(Ok(set)) = geometry.map(|(geometry, region)| Set::new(region, geometry)) {
             set.end_unlocked(&ns.host);
         }
+    }
+
+    fn call(&self, _: &mut &[u8]) -> Option<Box<dyn Call>> {
+        Some(Box::new(Operating))
+    }
+
+    /// Semaphores are counted again.
+    fn derive(&self, ns: &mut Namespace) -> Option<()> {
+        let used = ns.names(KIND).iter().map(|(_, object)| object.size).sum();
+        ns.states.sem.used = used;
+        Some(())
     }
 
     /// Adjustments (SEM_UNDO) are a process's: they outlive its image. A row without any counts, too: its owner's end is an operation.

@@ -6,7 +6,6 @@ use super::{KIND, set};
 use crate::abroad::View;
 use crate::life::Process;
 use crate::namespace::{Namespace, Trouble};
-use crate::policy::creds::Creds;
 use crate::serve::client::{Answer, Request};
 use crate::serve::sleepers::Progress;
 use ring3_abi::sem::{GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SETALL, SETVAL, Sembuf};
@@ -33,6 +32,12 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
     let allowed = shape.check(&ops, object.size, |bits| creds.permit(&object.perm, bits.cast_signed()));
     let life = ns.processes.get(&creds.pid).map_or(0, Process::life);
     let who = Caller { life, ..creds.caller() };
+    if asked.again
+        && let Some(done) = ns.done_before(KIND, ask.id, asked.number)
+    {
+        done?;
+        return Ok(Progress::Done(Answer::default()));
+    }
     // A sleeper whose set was moved and who may not map it any more goes on sleeping, as in the kernel.
     let asleep = ns.attempt(KIND, ask.id, |ns| set(ns, ask.id)?.adopt(&ns.host, who))?;
     let deadline = ask.deadline;
@@ -53,7 +58,8 @@ pub(crate) fn semop(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) ->
 }
 
 /// semctl's commands on values.
-pub(crate) fn semctl(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> Result<Answer, Trouble> {
+pub(crate) fn semctl(ns: &mut Namespace, asked: &Request, packet: &Packet<'_>) -> Result<Answer, Trouble> {
+    let creds = &asked.creds;
     let (ask, rest) = packet.body_and_rest::<request::SemCtl>()?;
     if ask.cmd == SETVAL {
         rules::check_value(ask.val)?;
@@ -63,6 +69,13 @@ pub(crate) fn semctl(ns: &mut Namespace, creds: &Creds, packet: &Packet<'_>) -> 
     rules::check_command(ask.cmd, ask.semnum, nsems, |bits| creds.permit(&perm, bits.cast_signed()))?;
     let num = ask.semnum.cast_unsigned();
     let (id, who) = (ask.id, creds.caller());
+    if asked.again
+        && let Some(done) = ns.done_before(KIND, id, asked.number)
+    {
+        // Only commands that set something leave a receipt.
+        done?;
+        return Ok(Answer::default());
+    }
     ns.note_user(KIND, id, creds.pid);
     match ask.cmd {
         GETALL => getall(ns, id, who, nsems as usize),

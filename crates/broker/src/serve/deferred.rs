@@ -8,6 +8,7 @@ use super::Server;
 use super::client::Request;
 use crate::host::monotonic;
 use crate::life::ConnId;
+use crate::state::keep;
 use ring3_abi::Errno;
 use ring3_wire::Op;
 
@@ -28,6 +29,7 @@ pub(crate) struct Deferred {
     pub(super) since: u64,
     retry_at: u64,
 }
+keep!(Deferred { request, since } derived { retry_at });
 
 impl Deferred {
     /// A request whose first try, at `since`, was in vain.
@@ -54,25 +56,47 @@ impl Server {
         let now = monotonic();
         for _ in 0..TRIES {
             self.catch_up();
-            let Some(at) = self.later.iter().position(|deferred| deferred.retry_at <= now) else { return };
-            let Deferred { request, since, .. } = self.later.remove(at);
+            self.commit();
+            let due =
+                self.later.iter().find(|(_, deferred)| deferred.retry_at <= now).map(|(number, _)| *number);
+            let Some(Deferred { request, since, .. }) = due.and_then(|number| self.later.remove(&number))
+            else {
+                return;
+            };
             self.answer(request, since);
         }
+    }
+
+    /// Puts a request off that was tried first at `since`.
+    pub(super) fn defer(&mut self, request: Request, since: u64) {
+        self.put_off(Deferred::new(request, since));
+    }
+
+    /// Puts the requests in line off until the next turn, so that what they lie in is free: their packets stand in records then.
+    pub(super) fn defer_line(&mut self) {
+        for request in std::mem::take(&mut self.line) {
+            self.put_off(Deferred { request, since: monotonic(), retry_at: 0 });
+        }
+        self.retry_at = 0;
+        self.commit();
+    }
+
+    fn put_off(&mut self, mut deferred: Deferred) {
+        self.recorded.extend(deferred.request.in_hand.take());
+        self.later.insert(deferred.request.number, deferred);
     }
 
     /// Forgets what a process, or whoever had a connection, asked for and is not done yet.
     pub(crate) fn drop_asked(&mut self, of: impl Fn(&Request) -> bool) {
         self.line.retain(|request| !of(request));
-        self.later.retain(|deferred| !of(&deferred.request));
+        self.later.take(|_, deferred| of(&deferred.request));
     }
 
     /// A request of this connection that waits for a lock is over: a signal has come.
     pub(super) fn interrupt_deferred(&mut self, conn: ConnId) {
-        let of = |deferred: &mut Deferred| deferred.request.conn == conn;
-        let over: Vec<Deferred> = self.later.extract_if(.., of).collect();
-        for Deferred { request, .. } in over {
+        for (_, Deferred { request, .. }) in self.later.take(|_, deferred| deferred.request.conn == conn) {
             if let Ok(packet) = ring3_wire::decode(&request.bytes) {
-                self.reply(conn, packet.tag, &Err((Errno::EINTR, 0)));
+                self.tell(conn, packet.tag, Err((Errno::EINTR, 0)));
             }
         }
     }

@@ -10,13 +10,15 @@ use super::Server;
 use super::client::{Conn, Request, is_readable, prepare};
 use super::{Packet, Source};
 use crate::life::ConnId;
+use crate::regions;
+use crate::state::{Held, keep};
 use ring3_abi::limits::{CONNECTIONS_OF_A_PROCESS, SHARE_OF_A_USER};
 use ring3_abi::{Errno, Pid, Uid};
 use ring3_os::socket;
 use rustix::io::Errno as Os;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, accept_with, getsockname};
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// Who made a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub(crate) struct Maker {
     pid: Pid,
     uid: Uid,
 }
+keep!(Maker { pid, uid });
 
 /// Who has how many connections.
 #[derive(Debug)]
@@ -41,6 +44,17 @@ impl Doors {
         let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let (by_process, by_user) = Default::default();
         Doors { by_process, by_user, share: limit / SHARE_OF_A_USER, spare: spare() }
+    }
+
+    /// The descriptor that is kept back.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.spare.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Counts a connection that another broker let in.
+    pub(super) fn count(&mut self, maker: Maker) {
+        *self.by_process.entry(maker.pid).or_default() += 1;
+        *self.by_user.entry(maker.uid).or_default() += 1;
     }
 
     /// Counts a connection, if its maker may have one more.
@@ -82,11 +96,21 @@ impl Server {
             match accept_with(&self.listener, SocketFlags::CLOEXEC) {
                 Ok(fd) => {
                     let Ok(peer) = socket::peer(fd.as_raw_fd()) else { continue };
-                    self.adopt(fd, Maker { pid: peer.pid, uid: peer.uid });
+                    self.adopt(fd.into(), Maker { pid: peer.pid, uid: peer.uid });
                 }
                 Err(Os::MFILE | Os::NFILE) if self.doors.spare.is_some() => self.send_away(),
                 Err(_) => return,
             }
+        }
+    }
+
+    /// Takes a connection that the last broker had accepted and not committed; anything else is closed.
+    pub(super) fn let_in_again(&mut self, stray: OwnedFd) {
+        let (Ok(here), Ok(there)) = (getsockname(&self.listener), getsockname(&stray)) else { return };
+        if here == there
+            && let Ok(peer) = socket::peer(stray.as_raw_fd())
+        {
+            self.adopt(stray.into(), Maker { pid: peer.pid, uid: peer.uid });
         }
     }
 
@@ -98,15 +122,15 @@ impl Server {
     }
 
     /// Takes a connection, or closes it.
-    fn adopt(&mut self, fd: OwnedFd, maker: Maker) {
-        let conn = ConnId(self.last_conn + 1);
+    fn adopt(&mut self, fd: Held, maker: Maker) {
+        let conn = ConnId(*self.last_conn + 1);
         if !prepare(&fd) || !self.doors.admit(maker) {
             return;
         }
         if self.watch(&fd, Source::Conn(conn)).is_err() {
             return self.doors.leave(maker);
         }
-        self.last_conn += 1;
+        *self.last_conn.change() += 1;
         self.conns.insert(conn, Conn { fd, maker, owner: None });
     }
 
@@ -114,7 +138,7 @@ impl Server {
     pub(super) fn adopt_copy(&mut self, asked: &Request, _: &Packet<'_>) -> Result<(), Errno> {
         let fd = asked.fd.as_ref().ok_or(Errno::EPROTO)?;
         // Without a descriptor for it, whoever asked sees it hang up.
-        if let Ok(copy) = fd.try_clone() {
+        if let Ok(copy) = regions::copy(fd) {
             self.adopt(copy, Maker { pid: asked.creds.pid, uid: asked.creds.uid });
         }
         Ok(())

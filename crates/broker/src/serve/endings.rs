@@ -49,7 +49,7 @@ impl Server {
         self.log.line(|| format!("process {pid} has ended"));
         self.hear_out(pid);
         self.drop_asked(|request| request.creds.pid == pid);
-        self.sleeping.retain(|sleeping| sleeping.creds.pid != pid);
+        self.sleeping.take(|_, sleeping| sleeping.creds.pid == pid);
         self.leaving.remove(&pid);
         for (_, ns) in self.spaces.knowing_mut(pid) {
             ns.settle_death(pid);
@@ -66,6 +66,7 @@ impl Server {
             .get(&pid)
             .map_or_else(Vec::new, |process| process.conns.iter().copied().collect());
         let outer = self.heard_out.replace(pid);
+        // Its children may have asked over the same connection: they come into line.
         for conn in conns {
             self.read(conn);
         }
@@ -79,17 +80,15 @@ impl Server {
         self.drop_asked(|request| request.conn == conn);
         for (_, ns) in self.spaces.all_mut() {
             // Nobody is left who could be the child.
-            let over: Vec<_> = ns.forks.extract_if(.., |fork| fork.conn == Some(conn)).collect();
-            for fork in over {
+            for (_, fork) in ns.forks.take(|_, fork| fork.conn == Some(conn)) {
                 ns.inherit(fork.holder, None);
             }
         }
-        while let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) {
-            let sleeping = self.sleeping.swap_remove(at);
+        if let Some(sleeping) = self.sleeping.remove(&conn) {
             sleeping.abandon(self.spaces.at_mut(sleeping.space));
         }
         let Some(pid) = there.owner else { return };
-        let Some(process) = self.spaces.of_mut(pid).processes.get_mut(&pid) else { return };
+        let Some(process) = self.spaces.of_mut(pid).processes.derived_mut(&pid) else { return };
         process.conns.remove(&conn);
         if process.conns.is_empty() && !process.is_dead() {
             let leaving = process.leaving;

@@ -9,14 +9,21 @@
 //!     sender's end finds it there and drops it. What a dead process asked for is done before its end is settled, or never.
 //! V5. What waits for a lock is tried a few at a time (`deferred.rs`): who may write the lock's word can keep it from coming free.
 
+mod arrivals;
+mod broker;
 pub(crate) mod client;
 mod deferred;
 mod doors;
 mod endings;
+mod outcome;
+mod resume;
 mod route;
 pub(crate) mod sleepers;
+mod written;
 
-use crate::config::{Config, Keeper, Left, Log, Report, Word};
+pub use broker::{Broker, serve};
+
+use crate::config::{Config, Keeper, Left, Log, Lookout, Report, Word};
 use crate::failure::Failure;
 use crate::host::monotonic;
 use crate::life::ConnId;
@@ -24,19 +31,21 @@ use crate::mechanism;
 use crate::namespace::Trouble;
 use crate::object::query;
 use crate::procfs::Written;
-use crate::spaces::{Space, Spaces};
-use client::{Answer, Arrival, Conn, Request};
+use crate::spaces::Spaces;
+use crate::state::{InHand, Inbox, Noted, Table};
+use client::{Answer, Conn, Request};
 use deferred::{Deferred, is_overdue};
 use doors::Doors;
+use outcome::{Done, Told};
 use ring3_abi::{IpcId, Kind, Pid};
-use ring3_wire::{MAX_PACKET, Op, Packet, decode};
-use route::Note;
+use ring3_wire::{Op, Packet, decode};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
 use sleepers::Sleeping;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 /// Where an event comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +54,7 @@ enum Source {
     Keeper,
     Deaths,
     Pipe,
+    Lookout,
     Conn(ConnId),
 }
 
@@ -55,7 +65,8 @@ impl Source {
             Source::Keeper => 1,
             Source::Deaths => 2,
             Source::Pipe => 3,
-            Source::Conn(ConnId(n)) => n + 4,
+            Source::Lookout => 4,
+            Source::Conn(ConnId(n)) => n + 5,
         })
     }
 
@@ -65,7 +76,8 @@ impl Source {
             1 => Source::Keeper,
             2 => Source::Deaths,
             3 => Source::Pipe,
-            n => Source::Conn(ConnId(n - 4)),
+            4 => Source::Lookout,
+            n => Source::Conn(ConnId(n - 5)),
         }
     }
 }
@@ -81,13 +93,22 @@ const REFRESH: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// The same, nanoseconds: a little less, so that the second that the loop sleeps is enough.
 const REFRESH_PAUSE: u64 = 990_000_000;
 
-/// A running broker.
+/// How long a broker that could not have a lookout waits before it tries again, nanoseconds.
+const LOOKOUT_PAUSE: u64 = 100_000_000;
+
+/// A running broker, as the rest of this crate sees it.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) spaces: Spaces,
     pub(crate) log: Log,
     listener: OwnedFd,
     keeper: Option<Box<dyn Keeper>>,
+    lookout: Option<Box<dyn Lookout>>,
+    /// How many namespaces had been made when the lookout was: it has the mappings of their directories.
+    watched: u64,
+    /// When the next lookout may be made; `None`: there is one.
+    lookout_at: Option<u64>,
+    inbox: Rc<Inbox>,
     events: OwnedFd,
     /// The pidfds, apart from the rest so that they can be asked alone.
     pub(crate) deaths: OwnedFd,
@@ -95,16 +116,27 @@ pub(crate) struct Server {
     pub(crate) may_have_ended: bool,
     /// The dead process whose last words are being heard.
     heard_out: Option<Pid>,
-    pub(crate) conns: BTreeMap<ConnId, Conn>,
+    pub(crate) conns: Table<ConnId, Conn>,
     doors: Doors,
-    last_conn: u64,
-    pub(crate) sleeping: Vec<Sleeping>,
-    /// Requests that have arrived, in their order.
+    last_conn: Noted<u64>,
+    /// Requests that were received and not yet done, in the order of their arrival.
     line: VecDeque<Request>,
-    later: Vec<Deferred>,
+    pub(crate) sleeping: Table<ConnId, Sleeping>,
+    /// By the numbers of their packets.
+    later: Table<u64, Deferred>,
+    /// What came of the packets that the last broker had in hand, as it committed.
+    done: Table<u32, Done>,
+    /// Answers that are committed and, as far as the state knows, not told.
+    owed: Table<ConnId, Told>,
+    /// Packets that stand in records from the next commit on.
+    recorded: Vec<InHand>,
+    /// The directories may have what another broker has left half written.
+    unmended: bool,
+    /// What could not be committed.
+    failed: Option<Failure>,
     /// When `later` and the debts are looked at again.
     retry_at: u64,
-    written: Vec<Written>,
+    written: Table<u64, Written>,
     /// Processes that said they are about to exec.
     pub(crate) leaving: BTreeSet<Pid>,
     /// A mechanism wants to be refreshed.
@@ -113,27 +145,11 @@ pub(crate) struct Server {
     refresh_at: u64,
     /// The keeper wants it to end.
     called: bool,
-    pub(crate) over: bool,
-    buffer: Vec<u8>,
-}
-
-/// Runs a namespace until its keeper calls and no client is left, or until it is told to end.
-///
-/// # Errors
-/// What the machine refuses: memory files, epoll.
-pub fn serve(config: Config) -> Result<Report, Failure> {
-    let mut server = Server::new(config)?;
-    while !server.is_over() {
-        server.turn()?;
-    }
-    Ok(server.report())
+    pub(crate) over: Noted<bool>,
 }
 
 impl Server {
-    fn new(config: Config) -> Result<Server, Failure> {
-        raise_limits();
-        let made = |errno: ring3_abi::Errno| Errno::from_raw_os_error(i32::from(errno.0));
-        let spaces = Spaces::new(config.limits).map_err(made).map_err(Failure::when("make the directory"))?;
+    fn new(config: Config, spaces: Spaces, inbox: Rc<Inbox>) -> Result<Server, Failure> {
         let create =
             || epoll::create(CreateFlags::CLOEXEC).map_err(Failure::when("create an epoll instance"));
         let server = Server {
@@ -141,24 +157,32 @@ impl Server {
             log: Log::new(config.name),
             listener: config.listener,
             keeper: config.keeper,
+            lookout: config.lookout,
+            watched: 0,
+            lookout_at: None,
+            inbox,
             events: create()?,
             deaths: create()?,
             may_have_ended: false,
             heard_out: None,
-            conns: BTreeMap::new(),
+            conns: Table::default(),
             doors: Doors::new(),
-            last_conn: 0,
-            sleeping: Vec::new(),
+            last_conn: Noted::default(),
             line: VecDeque::new(),
-            later: Vec::new(),
+            sleeping: Table::default(),
+            later: Table::default(),
+            done: Table::default(),
+            owed: Table::default(),
+            recorded: Vec::new(),
+            unmended: false,
+            failed: None,
             retry_at: 0,
-            written: Vec::new(),
+            written: Table::default(),
             leaving: BTreeSet::new(),
             restless: false,
             refresh_at: 0,
             called: false,
-            over: false,
-            buffer: vec![0; MAX_PACKET],
+            over: Noted::default(),
         };
         server.watch(&server.listener, Source::Listener).map_err(Failure::when("watch the socket"))?;
         server.watch(&server.deaths, Source::Deaths).map_err(Failure::when("watch processes"))?;
@@ -191,6 +215,7 @@ impl Server {
             self.retry_at = monotonic() + RETRY;
         }
         self.catch_up();
+        self.commit();
         while let Some(request) = self.line.pop_front() {
             let interrupted = request.interrupted.then_some(request.conn);
             self.answer(request, monotonic());
@@ -198,13 +223,18 @@ impl Server {
                 self.interrupt(conn);
             }
             self.catch_up();
+            self.commit();
         }
         self.confirm_execs();
         self.poll_sleepers();
         self.refresh();
         self.spaces.root().host.movers.borrow_mut().reap();
         self.spaces.clear();
-        Ok(())
+        self.mend_directories();
+        self.keep_watched();
+        self.commit();
+        self.spaces.root().host.hand.has_done_something();
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// How long the loop may sleep; `None`: without end (V3).
@@ -217,32 +247,9 @@ impl Server {
             || !self.sleeping.is_empty()
             || self.spaces.all().any(|(_, ns)| !ns.debts.is_empty())
             || !self.leaving.is_empty()
+            || self.lookout_at.is_some()
             || self.spaces.all().any(|(_, ns)| ns.host.movers.borrow().are_at_work());
         if waits { Some(TICK) } else { self.restless.then_some(REFRESH) }
-    }
-
-    /// Takes what has arrived: notes are done at once, requests put into line.
-    fn sweep(&mut self, patience: Option<Timespec>) -> Result<(), Failure> {
-        let mut found = Vec::with_capacity(64);
-        match epoll::wait(&self.events, rustix::buffer::spare_capacity(&mut found), patience.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Failure::when("wait for events")(errno)),
-        }
-        let mut written = false;
-        // What did not fit into the hand may be anything.
-        self.may_have_ended |= found.len() == found.capacity();
-        for event in found {
-            match Source::decode(event.data) {
-                Source::Listener => self.accept(),
-                Source::Keeper => self.keeper_called(),
-                Source::Deaths => self.may_have_ended = true,
-                Source::Pipe => written = true,
-                Source::Conn(conn) => self.read(conn),
-            }
-        }
-        self.settle_if_ended();
-        self.drain_written(written);
-        Ok(())
     }
 
     fn keeper_called(&mut self) {
@@ -258,42 +265,6 @@ impl Server {
         self.keeper = Some(keeper);
     }
 
-    /// Reads a connection up to its next request, which is put into line.
-    pub(crate) fn read(&mut self, conn: ConnId) {
-        for _ in 0..BURST {
-            let Some(there) = self.conns.get(&conn) else { return };
-            let request = match there.receive(conn, &mut self.buffer) {
-                Arrival::Packet(request) => request,
-                Arrival::Nothing => return,
-                Arrival::Over => return self.hang_up(conn),
-            };
-            let Ok(packet) = decode(&request.bytes) else { return self.hang_up(conn) };
-            self.own(conn, request.creds.pid);
-            match self.note(&request, &packet) {
-                Note::Done => {}
-                Note::Broken => return self.hang_up(conn),
-                Note::WantsAnswer if self.has_in_hand(conn) => return self.hang_up(conn),
-                Note::WantsAnswer => return self.line.push_back(request),
-            }
-        }
-    }
-
-    /// Whether a request of this connection waits for its answer (V2).
-    fn has_in_hand(&self, conn: ConnId) -> bool {
-        let waiting = self.later.iter().map(|deferred| &deferred.request);
-        self.line.iter().chain(waiting).any(|request| request.conn == conn)
-            || self.sleeping.iter().any(|sleeping| sleeping.conn == conn)
-    }
-
-    /// The first known process to speak on a connection owns it.
-    fn own(&mut self, conn: ConnId, pid: Pid) {
-        let Some(there) = self.conns.get_mut(&conn).filter(|there| there.owner.is_none()) else { return };
-        if let Some(process) = self.spaces.of_mut(pid).processes.get_mut(&pid) {
-            there.owner = Some(pid);
-            process.conns.insert(conn);
-        }
-    }
-
     /// Does all that happened before a request and has not been done (V1).
     fn catch_up(&mut self) {
         self.settle_if_ended();
@@ -305,47 +276,6 @@ impl Server {
         if std::mem::take(&mut self.may_have_ended) {
             self.settle_the_dead();
         }
-    }
-
-    /// Puts in force what was written to files of limits. `heard`: some file says so, perhaps one that was opened without us.
-    fn drain_written(&mut self, heard: bool) {
-        let files = self.spaces.all().filter_map(|(_, ns)| ns.opened_limits());
-        let writers = files.map(|files| files.writers()).sum::<usize>();
-        if self.written.is_empty() && writers == 0 && !heard {
-            return;
-        }
-        for (_, ns) in self.spaces.all_mut() {
-            ns.take_up_limits();
-        }
-        let spaces = &mut self.spaces;
-        self.written.retain_mut(|written| written.drain(spaces.at_mut(written.space)));
-        self.publish_writers();
-    }
-
-    /// Tells everybody whether limits may be changing without a request.
-    pub(crate) fn publish_writers(&mut self) {
-        for (space, ns) in self.spaces.all() {
-            let files = ns.opened_limits().map_or(0, |files| files.writers());
-            let pipes = self.written.iter().filter(|written| written.space == space).count();
-            if let Some(directory) = ns.directory() {
-                directory.set_limit_writers(files + pipes);
-            }
-        }
-    }
-
-    /// Watches a file of limits that is open for writing.
-    pub(crate) fn watch_written(&mut self, written: Written) {
-        // Not watched, it is still drained before each request.
-        let _ = self.watch(&written.fd, Source::Pipe);
-        self.written.push(written);
-        self.publish_writers();
-    }
-
-    /// Watches the kernel's files of limits, if they were opened.
-    pub(crate) fn watch_limits(&self, space: Space) {
-        let Some(files) = self.spaces.at(space).opened_limits() else { return };
-        // Not watched, they are still looked at before each request.
-        let _ = epoll::add(&self.events, files.events(), Source::Pipe.encode(), EventFlags::IN);
     }
 
     /// Sends a request's answer, or puts it off. It was tried first at `since`.
@@ -362,15 +292,17 @@ impl Server {
         };
         let result = match outcome {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => return,
+            Ok(None) => return self.noted(request),
             Err((Trouble::Errno(errno), value)) => Err((errno, value)),
-            Err((Trouble::Later, _)) => return self.later.push(Deferred::new(request, since)),
+            Err((Trouble::Later, _)) => return self.defer(request, since),
         };
         self.log.line(|| {
             let errno = result.as_ref().err().map(|failed| failed.0);
             format!("{} of {} (uid {}): {errno:?}", op_name(packet.op), request.creds.pid, request.creds.uid)
         });
-        self.reply(request.conn, packet.tag, &result);
+        let tag = packet.tag;
+        let lasts = packet.op == Op::MsgReceive;
+        self.finish(request, tag, result, lasts);
     }
 
     /// Sends an answer; a client that does not take it loses its connection.
@@ -396,7 +328,7 @@ impl Server {
 
     /// Whether there is nothing left to do.
     fn is_over(&self) -> bool {
-        self.over || self.called && self.living().is_empty()
+        *self.over || self.called && self.living().is_empty()
     }
 
     /// The client processes that live.
@@ -425,15 +357,4 @@ impl Server {
 
 fn op_name(op: Op) -> String {
     format!("{op:?}").to_lowercase()
-}
-
-/// Raises what the command's limits should not lower: descriptors (one a class and one a process), the size of files (memory files are meant
-/// to be sparse), locked memory (SHM_LOCK is counted by client).
-fn raise_limits() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    for resource in [Resource::Nofile, Resource::Fsize, Resource::Memlock] {
-        let maximum = getrlimit(resource).maximum;
-        // Refused, the old limit stays: objects then fail with ENOMEM earlier.
-        let _ = setrlimit(resource, Rlimit { current: maximum, maximum });
-    }
 }

@@ -13,6 +13,7 @@ use crate::{mechanism, msg, sem, shm};
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_wire::claim::Number;
 use ring3_wire::{Op, Packet, request};
+use std::rc::Rc;
 
 /// An answer, nothing yet, or an error and its value.
 type Outcome = Result<Option<Answer>, (Trouble, i64)>;
@@ -31,11 +32,13 @@ enum Route {
     Holder(fn(&mut Namespace, &Creds, &Packet<'_>) -> Result<Answer, Trouble>),
     /// A call that may sleep, of a process that has introduced itself.
     Sleepy(fn(&mut Namespace, &Request, &Packet<'_>) -> Result<Progress, Trouble>),
+    /// A call that is done in an object's region, of such a process.
+    Proxied(fn(&mut Namespace, &Request, &Packet<'_>) -> Result<Answer, Trouble>),
 }
 
 /// The table. Every request's body is read here; what it says is judged where it leads.
 fn route(op: Op) -> Route {
-    use Route::{Anybody, Broker, Holder, Known, Note, Sleepy};
+    use Route::{Anybody, Broker, Holder, Known, Note, Proxied, Sleepy};
     match op {
         Op::Hello => Broker(|server, asked, packet| whole(server.hello(asked, packet))),
         Op::Proc => Broker(|server, asked, packet| whole(server.proc(asked, packet))),
@@ -78,7 +81,7 @@ fn route(op: Op) -> Route {
         Op::MsgReceive => Sleepy(msg::proxy::receive),
 
         Op::SemOp => Sleepy(sem::proxy::semop),
-        Op::SemCtl => Known(sem::proxy::semctl),
+        Op::SemCtl => Proxied(sem::proxy::semctl),
         Op::Unshare => Known(|ns, creds, _| sem::unshare::unshare(ns, creds)),
 
         Op::Attach => Known(|ns, creds, packet| shm::attach::attach(ns, creds, &packet.body()?)),
@@ -169,6 +172,15 @@ fn whole(result: Result<Answer, Trouble>) -> Outcome {
     result.map(Some).map_err(|trouble| (trouble, 0))
 }
 
+/// Does a call on somebody's behalf: what it changes in a region has the packet's number beside it.
+fn numbered<T>(ns: &mut Namespace, asked: &Request, run: impl FnOnce(&mut Namespace) -> T) -> T {
+    let hand = Rc::clone(&ns.host.hand);
+    hand.begin(asked.number);
+    let done = run(ns);
+    hand.begin(0);
+    done
+}
+
 /// What came of a request that may be a one-way one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Note {
@@ -204,8 +216,9 @@ impl Server {
             Route::Anybody(run) => whole(run(ns, &asked.creds, packet)),
             Route::Known(run) if known => whole(run(ns, &asked.creds, packet)),
             Route::Holder(run) if known => whole(self.held(run, asked, packet)),
+            Route::Proxied(run) if known => whole(numbered(ns, asked, |ns| run(ns, asked, packet))),
             Route::Sleepy(run) if known => {
-                let progress = run(ns, asked, packet);
+                let progress = numbered(ns, asked, |ns| run(ns, asked, packet));
                 self.sleepy(asked, packet, progress)
             }
             _ => whole(Err(Errno::EPROTO.into())),
@@ -256,7 +269,8 @@ impl Server {
                 let range =
                     self.spaces.at(space).names(call.kind()).get(id).and_then(crate::object::Object::range);
                 let (conn, tag, creds) = (asked.conn, packet.tag, asked.creds.clone());
-                self.sleeping.push(Sleeping {
+                let (number, interrupted, again) = (asked.number, false, false);
+                let sleeping = Sleeping {
                     space,
                     conn,
                     tag,
@@ -266,8 +280,11 @@ impl Server {
                     ticket,
                     range,
                     deadline,
-                    interrupted: false,
-                });
+                    interrupted,
+                    number,
+                    again,
+                };
+                self.sleeping.insert(conn, sleeping);
                 Ok(None)
             }
         }
@@ -283,7 +300,7 @@ impl Server {
         others.remove(&pid(asked));
         match others.len() {
             0 => {
-                self.over = true;
+                *self.over.change() = true;
                 Ok(Some(Answer::default()))
             }
             others => Err((Errno::EBUSY.into(), others as i64)),

@@ -6,15 +6,18 @@ use super::Server;
 use super::client::{Answer, Request};
 use crate::host::monotonic;
 use crate::life::ConnId;
+use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
 use crate::object::Object;
 use crate::object::arena::RangeId;
 use crate::policy::creds::Creds;
 use crate::spaces::Space;
+use crate::state::Keep;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::{Caller, Parked, Result as Outcome, Ticket, WaitWord};
 use ring3_wire::Packet;
 use std::fmt::Debug;
+use std::rc::Rc;
 
 /// How far a call that may sleep got.
 #[derive(Debug)]
@@ -57,6 +60,14 @@ pub(crate) trait Call: Debug {
 
     /// Where the ticket's owner sleeps.
     fn wait_word<'n>(&self, ns: &'n Namespace, id: IpcId, ticket: Ticket) -> Outcome<WaitWord<'n>>;
+
+    /// What the call says of itself to another broker (`Mechanism::call`).
+    fn keep(&self, _: &mut Vec<u8>) {}
+
+    /// The answer of a call that was done before, by a broker that was killed.
+    fn done_before(&self, _: &mut Namespace, _: IpcId, _: Caller) -> Result<Answer, Trouble> {
+        Ok(Answer::default())
+    }
 }
 
 /// A sleeping call.
@@ -75,6 +86,44 @@ pub(crate) struct Sleeping {
     pub(crate) deadline: u64,
     /// A signal has come: it ends as soon as the lock can be had.
     pub(crate) interrupted: bool,
+    /// The number of the call's packet, by which a region's receipt knows it.
+    pub(crate) number: u64,
+    /// It may have ended before, under a broker that was killed.
+    pub(crate) again: bool,
+}
+
+impl Keep for Sleeping {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.space.put(out);
+        (self.conn, self.tag, self.id, self.ticket.0).put(out);
+        self.creds.put(out);
+        (self.range, self.deadline, self.interrupted, self.number).put(out);
+        self.call.kind().put(out);
+        self.call.keep(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Sleeping> {
+        let space = Keep::get(from)?;
+        let (conn, tag, id, ticket) = Keep::get(from)?;
+        let creds = Keep::get(from)?;
+        let (range, deadline, interrupted, number) = Keep::get(from)?;
+        let call = mechanism::of(Keep::get(from)?).call(from)?;
+        let (ticket, again) = (Ticket(ticket), true);
+        Some(Sleeping {
+            space,
+            conn,
+            tag,
+            creds,
+            id,
+            call,
+            ticket,
+            range,
+            deadline,
+            interrupted,
+            number,
+            again,
+        })
+    }
 }
 
 impl Sleeping {
@@ -89,6 +138,12 @@ impl Sleeping {
     }
 
     fn progress(&mut self, ns: &mut Namespace, why: Parked) -> Result<Option<Answer>, Trouble> {
+        if std::mem::take(&mut self.again)
+            && let Some(done) = ns.done_before(self.call.kind(), self.id, self.number)
+        {
+            done?;
+            return self.call.done_before(ns, self.id, self.creds.caller()).map(Some);
+        }
         let Some(object) = ns.names(self.call.kind()).get(self.id) else { return Err(Errno::EIDRM.into()) };
         let range = object.range();
         if range != self.range {
@@ -131,15 +186,31 @@ impl Sleeping {
 impl Server {
     /// Answers the sleepers whose calls are over.
     pub(super) fn poll_sleepers(&mut self) {
-        let mut at = 0;
-        while let Some(sleeping) = self.sleeping.get_mut(at) {
-            match sleeping.poll(self.spaces.at_mut(sleeping.space)) {
-                None => at += 1,
-                Some(result) => {
-                    let over = self.sleeping.swap_remove(at);
-                    self.reply(over.conn, over.tag, &result.map_err(|errno| (errno, 0)));
-                }
-            }
+        if self.sleeping.is_empty() {
+            return;
+        }
+        let all: Vec<ConnId> = self.sleeping.keys().copied().collect();
+        for conn in all {
+            self.look_after(conn);
+        }
+    }
+
+    /// Answers a sleeper if its call is over.
+    fn look_after(&mut self, conn: ConnId) {
+        let Some(sleeping) = self.sleeping.derived_mut(&conn) else { return };
+        let ns = self.spaces.at_mut(sleeping.space);
+        let (hand, before) = (Rc::clone(&ns.host.hand), (sleeping.ticket, sleeping.range));
+        hand.begin(sleeping.number);
+        let outcome = sleeping.poll(ns);
+        hand.begin(0);
+        if (sleeping.ticket, sleeping.range) != before {
+            // Noted, that it has followed its object.
+            let _ = self.sleeping.get_mut(&conn);
+        }
+        if let Some(result) = outcome
+            && let Some(over) = self.sleeping.remove(&conn)
+        {
+            self.tell(conn, over.tag, result.map_err(|errno| (errno, 0)));
         }
     }
 
@@ -156,16 +227,10 @@ impl Server {
     /// Ends the call on a connection if it sleeps or waits for a lock.
     pub(super) fn interrupt(&mut self, conn: ConnId) {
         self.interrupt_deferred(conn);
-        let Some(at) = self.sleeping.iter().position(|sleeping| sleeping.conn == conn) else { return };
-        let mut sleeping = self.sleeping.swap_remove(at);
-        sleeping.interrupted = true;
-        match sleeping.poll(self.spaces.at_mut(sleeping.space)) {
-            Some(result) => {
-                let tag = sleeping.tag;
-                self.reply(conn, tag, &result.map_err(|errno| (errno, 0)));
-            }
-            // The lock does not come free yet.
-            None => self.sleeping.push(sleeping),
+        if let Some(sleeping) = self.sleeping.get_mut(&conn) {
+            sleeping.interrupted = true;
+            // If the lock does not come free yet, it is looked at again.
+            self.look_after(conn);
         }
     }
 }

@@ -9,29 +9,25 @@ use crate::life::{Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
 use crate::serve::client::Answer;
+use crate::state::{Noted, Sheet, Table, keep, part};
 use ring3_abi::shm::{SHM_EXEC, SHM_RDONLY};
 use ring3_abi::{Errno, IpcId, Pid};
 use ring3_wire::reply::Attached;
 use ring3_wire::request;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use zerocopy::FromBytes;
 
 /// Who has what attached.
 #[derive(Debug, Default)]
 pub(super) struct Attachments {
-    by_holder: HashMap<Holder, Held>,
-    last_token: u64,
-}
-
-/// What one holder has.
-#[derive(Debug, Default)]
-struct Held {
-    /// Segments by token. A forked child has its parent's tokens.
-    segments: BTreeMap<u64, IpcId>,
-    /// The last attach, for one that could not be mapped.
-    last: Option<Undo>,
-    /// Those, by token, that the next fork does not give to the child.
-    kept: HashSet<u64>,
+    /// Segments by who has them and by token. A forked child has its parent's tokens.
+    held: Table<(Holder, u64), IpcId>,
+    /// Each process's last attach, for one that could not be mapped.
+    undo: Table<Pid, Undo>,
+    /// What, by token, a process's next fork does not give to the child.
+    kept: Table<(Pid, u64), ()>,
+    last_token: Noted<u64>,
 }
 
 /// What undoes an attach.
@@ -42,67 +38,99 @@ struct Undo {
     atime: i64,
     lpid: Pid,
 }
+keep!(Undo { token, atime, lpid });
+
+/// The keys of what a holder has.
+fn all_of(holder: Holder) -> RangeInclusive<(Holder, u64)> {
+    (holder, 0)..=(holder, u64::MAX)
+}
 
 impl Attachments {
     /// Makes tokens that no other namespace of this broker makes.
     pub(super) fn number(&mut self, namespace: u64) {
-        self.last_token = namespace << 40;
+        *self.last_token.change() = namespace << 40;
+    }
+
+    /// The parts of the state, each with its number.
+    pub(super) fn sheets(&mut self) -> [(u8, &mut dyn Sheet); 4] {
+        let Attachments { held, undo, kept, last_token } = self;
+        [(part::TOKENS, held), (part::UNDONE, undo), (part::KEPT, kept), (part::LAST_TOKEN, last_token)]
+    }
+
+    /// What a holder has, by token.
+    fn of(&self, holder: Holder) -> BTreeMap<u64, IpcId> {
+        self.held.range(all_of(holder)).map(|(&(_, token), &id)| (token, id)).collect()
     }
 
     /// The segments that a holder has attached.
     pub(super) fn segments_of(&self, holder: Holder) -> impl Iterator<Item = IpcId> {
-        self.by_holder.get(&holder).into_iter().flat_map(|held| held.segments.values().copied())
+        self.held.range(all_of(holder)).map(|(_, &id)| id)
+    }
+
+    /// How often each holder has each segment.
+    pub(super) fn each(&self) -> impl Iterator<Item = (Holder, IpcId)> {
+        self.held.iter().map(|(&(holder, _), &id)| (holder, id))
+    }
+
+    fn take_kept(&mut self, pid: Pid) -> Vec<u64> {
+        let kept: Vec<(Pid, u64)> =
+            self.kept.range((pid, 0)..=(pid, u64::MAX)).map(|(key, ())| *key).collect();
+        kept.iter().for_each(|key| _ = self.kept.remove(key));
+        kept.into_iter().map(|(_, token)| token).collect()
     }
 
     /// The processes that have one of these segments attached.
     pub(super) fn processes_with(&self, which: Which) -> Vec<Pid> {
-        let has_one = |held: &Held| held.segments.values().any(|&id| which.is(id));
-        let process = |(holder, held)| match holder {
-            &Holder::Process(pid) if has_one(held) => Some(pid),
+        let process = |(&(holder, _), &id): (&(Holder, u64), &IpcId)| match holder {
+            Holder::Process(pid) if which.is(id) => Some(pid),
             _ => None,
         };
-        self.by_holder.iter().filter_map(process).collect()
-    }
-
-    fn of(&mut self, pid: Pid) -> Option<&mut Held> {
-        self.by_holder.get_mut(&Holder::Process(pid))
+        let mut found: Vec<Pid> = self.held.iter().filter_map(process).collect();
+        // In the order of the processes already.
+        found.dedup();
+        found
     }
 }
 
 impl State {
     /// A new attachment of a process, and its token.
     fn attached(&mut self, pid: Pid, id: IpcId) -> u64 {
-        self.attachments.last_token += 1;
-        let token = self.attachments.last_token;
+        *self.attachments.last_token.change() += 1;
+        let token = *self.attachments.last_token;
         self.hold(Holder::Process(pid), token, id);
         token
     }
 
     /// From now on a holder has a token.
     fn hold(&mut self, holder: Holder, token: u64, id: IpcId) {
-        self.attachments.by_holder.entry(holder).or_default().segments.insert(token, id);
-        if let Some(segment) = self.segments.get_mut(&id) {
+        self.attachments.held.insert((holder, token), id);
+        if let Some(segment) = self.segments.derived_mut(&id) {
             *segment.holders.entry(holder).or_default() += 1;
         }
     }
 
     /// A holder has a token no more; answers the segment.
     fn release(&mut self, holder: Holder, token: u64) -> Option<IpcId> {
-        let id = self.attachments.by_holder.get_mut(&holder)?.segments.remove(&token)?;
+        let id = self.attachments.held.remove(&(holder, token))?;
         self.forget_holder(holder, id);
         Some(id)
     }
 
     /// A holder has nothing any more; answers what it had.
     fn release_all(&mut self, holder: Holder) -> BTreeMap<u64, IpcId> {
-        let segments =
-            self.attachments.by_holder.remove(&holder).map_or_else(BTreeMap::new, |held| held.segments);
-        segments.values().for_each(|&id| self.forget_holder(holder, id));
+        let segments = self.attachments.of(holder);
+        for &token in segments.keys() {
+            self.release(holder, token);
+        }
+        if let Holder::Process(pid) = holder {
+            self.attachments.undo.remove(&pid);
+            self.attachments.take_kept(pid);
+        }
         segments
     }
 
     fn forget_holder(&mut self, holder: Holder, id: IpcId) {
-        let Some(segment) = self.segments.get_mut(&id) else { return };
+        let Some(segment) = self.segments.derived_mut(&id) else { return };
         if let Some(count) = segment.holders.get_mut(&holder) {
             *count -= 1;
             if *count == 0 {
@@ -131,9 +159,7 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
     segment.opened(creds.pid, now);
     let attached = Attached { size: segment.size, page: segment.page };
     let token = shm.attached(creds.pid, ask.id);
-    if let Some(held) = shm.attachments.of(creds.pid) {
-        held.last = Some(Undo { token, atime, lpid });
-    }
+    shm.attachments.undo.insert(creds.pid, Undo { token, atime, lpid });
     rows::publish(ns, ask.id);
     Ok(Answer::with(token.cast_signed(), &attached).passing(file))
 }
@@ -141,8 +167,8 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
 /// Counts another mapping of what an attachment maps. No permission is asked for: the memory is mapped already. kernel: shm_open().
 pub(crate) fn split(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
     let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
-    let held = ns.states.shm.attachments.of(keeper).ok_or(Errno::EINVAL)?;
-    let id = *held.segments.get(&ask.token).ok_or(Errno::EINVAL)?;
+    let held = &ns.states.shm.attachments.held;
+    let id = *held.get(&(Holder::Process(keeper), ask.token)).ok_or(Errno::EINVAL)?;
     again(ns, creds, keeper, id)
 }
 
@@ -151,9 +177,7 @@ pub(crate) fn split(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) ->
 pub(crate) fn renew(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
     let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
     let id = ns.states.shm.release(Holder::Process(keeper), ask.token).ok_or(Errno::EINVAL)?;
-    if let Some(held) = ns.states.shm.attachments.of(keeper) {
-        held.last = None;
-    }
+    ns.states.shm.attachments.undo.remove(&keeper);
     close(ns, id, creds.pid);
     again(ns, creds, keeper, id)
 }
@@ -170,17 +194,16 @@ fn again(ns: &mut Namespace, creds: &Creds, keeper: Pid, id: IpcId) -> Result<An
 /// Notes what a process's next fork does not give to the child (MADV_DONTFORK).
 pub(crate) fn keep(ns: &mut Namespace, pid: Pid, tokens: &[u8]) {
     let tokens = tokens.chunks_exact(8).filter_map(|bytes| u64::read_from_bytes(bytes).ok());
-    if let Some(held) = ns.states.shm.attachments.of(pid) {
-        held.kept.extend(tokens);
+    let attachments = &mut ns.states.shm.attachments;
+    if attachments.held.range(all_of(Holder::Process(pid))).next().is_some() {
+        tokens.for_each(|token| _ = attachments.kept.insert((pid, token), ()));
     }
 }
 
 /// The process among those in `pid`'s memory that an attachment is counted for.
 fn keeper(ns: &Namespace, pid: Pid, token: u64) -> Option<Pid> {
-    let has = |pid: &Pid| {
-        let held = ns.states.shm.attachments.by_holder.get(&Holder::Process(*pid));
-        held.is_some_and(|held| held.segments.contains_key(&token))
-    };
+    let held = &ns.states.shm.attachments.held;
+    let has = |pid: &Pid| held.contains_key(&(Holder::Process(*pid), token));
     if has(&pid) { Some(pid) } else { ns.neighbours(pid).into_iter().find(has) }
 }
 
@@ -189,8 +212,7 @@ pub(crate) fn detach(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -
     let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
     let shm = &mut ns.states.shm;
     let id = shm.release(Holder::Process(keeper), ask.token).ok_or(Errno::EINVAL)?;
-    let last = shm.attachments.of(keeper).and_then(|held| held.last.take());
-    let last = last.filter(|last| last.token == ask.token);
+    let last = shm.attachments.undo.remove(&keeper).filter(|last| last.token == ask.token);
     if ask.undo == 0 {
         close(ns, id, creds.pid);
         return Ok(Answer::default());
@@ -228,9 +250,8 @@ pub(super) fn share(ns: &mut Namespace, parent: Pid, fork: Holder) {
     let shm = &mut ns.states.shm;
     let (mut segments, mut kept) = (BTreeMap::new(), Vec::new());
     for pid in all {
-        let Some(held) = shm.attachments.of(pid) else { continue };
-        kept.extend(std::mem::take(&mut held.kept));
-        segments.extend(held.segments.iter().map(|(&token, &id)| (token, id)));
+        kept.extend(shm.attachments.take_kept(pid));
+        segments.extend(shm.attachments.of(Holder::Process(pid)));
     }
     segments.retain(|token, _| !kept.contains(token));
     for (&token, &id) in &segments {
@@ -281,8 +302,9 @@ pub(super) fn orphan(ns: &mut Namespace, pid: Pid) {
     let made: Vec<IpcId> =
         ns.names(KIND).iter().filter(|(_, object)| object.creator == pid).map(|(id, _)| id).collect();
     for id in made {
-        let segment = ns.states.shm.segments.get_mut(&id).filter(|segment| segment.fostered);
-        if let Some(segment) = segment {
+        let segments = &mut ns.states.shm.segments;
+        let is_fostered = segments.get(&id).is_some_and(|segment| segment.fostered);
+        if let Some(segment) = segments.get_mut(&id).filter(|_| is_fostered) {
             segment.fostered = false;
             destroy_if_due(ns, id);
         }

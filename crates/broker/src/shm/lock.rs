@@ -24,6 +24,11 @@ impl LockedPages {
         self.0.get(&user).copied().unwrap_or(0)
     }
 
+    /// Puts pages on a user's account.
+    pub(super) fn take(&mut self, user: Uid, pages: u64) {
+        *self.0.entry(user).or_default() += pages;
+    }
+
     /// Takes pages off a user's account.
     pub(super) fn give_back(&mut self, user: Uid, pages: u64) {
         if let Some(count) = self.0.get_mut(&user) {
@@ -54,10 +59,11 @@ pub(crate) fn shm_lock(ns: &mut Namespace, creds: &Creds, ask: &request::ShmLock
 
 fn lock(ns: &mut Namespace, creds: &Creds, id: IpcId, privileged: bool) -> Result<(), Errno> {
     let shm = &mut ns.states.shm;
-    let Some(segment) = shm.segments.get_mut(&id) else { return Ok(()) };
-    if segment.is_huge() || segment.locked.is_some() {
+    let Some(segment) =
+        shm.segments.get_mut(&id).filter(|segment| !segment.is_huge() && segment.locked.is_none())
+    else {
         return Ok(());
-    }
+    };
     let user = creds.status().real_uid;
     let total = shm.locked.of(user) + pages_in(segment.size);
     let room = locked_memory_limit(creds.pid).map_or(u64::MAX, |bytes| bytes / PAGE);

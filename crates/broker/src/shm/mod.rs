@@ -15,23 +15,32 @@ use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::{Object, Perm};
 use crate::policy::creds::Creds;
+use crate::state::{Sheet, Table, part};
 use ring3_abi::shm::SHM_DEST;
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_engine::directory::Writer;
 use ring3_wire::request::{Get, Limit, ProcFile, Set};
 use segment::{PAGE, Segment, pages_in};
-use std::collections::BTreeMap;
 
 const KIND: Kind = Kind::Shm;
 
 /// What the broker keeps of segments: nobody else knows anything of them.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    segments: BTreeMap<IpcId, Segment>,
+    segments: Table<IpcId, Segment>,
     attachments: attach::Attachments,
     /// Pages of all segments.
     pages: u64,
     locked: lock::LockedPages,
+}
+
+impl State {
+    /// The parts of the state, each with its number.
+    pub(crate) fn sheets(&mut self) -> impl Iterator<Item = (u8, &mut dyn Sheet)> {
+        let State { segments, attachments, .. } = self;
+        let segments: &mut dyn Sheet = segments;
+        std::iter::once((part::SEGMENTS, segments)).chain(attachments.sheets())
+    }
 }
 
 /// The mechanism.
@@ -126,6 +135,22 @@ impl Mechanism for Shm {
 
     fn seen_otherwise(&self, ns: &Namespace, pid: Pid) {
         rows::publish_of(ns, pid);
+    }
+
+    /// Pages and holders are counted again, and pages under SHM_LOCK kept again.
+    fn derive(&self, ns: &mut Namespace) -> Option<()> {
+        let shm = &mut ns.states.shm;
+        for (holder, id) in shm.attachments.each() {
+            *shm.segments.derived_mut(&id)?.holders.entry(holder).or_default() += 1;
+        }
+        for (_, segment) in shm.segments.all_derived_mut() {
+            let pages = pages_in(segment.size);
+            shm.pages += pages;
+            if let Some(user) = segment.lock_again() {
+                shm.locked.take(user, pages);
+            }
+        }
+        Some(())
     }
 
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {

@@ -9,6 +9,7 @@ use crate::failure::errno;
 use crate::life::Holder;
 use crate::policy::creds::{Capability, Creds};
 use crate::regions::{Mapping, cached_pages, memory_file, read_only, seal};
+use crate::state::{Held, Keep};
 use ring3_abi::shm::{SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_NORESERVE, SHM_RDONLY};
 use ring3_abi::{Errno, Key, Pid, Uid};
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
@@ -26,14 +27,14 @@ pub(super) const PAGE: u64 = 4096;
 pub(super) struct Locked {
     /// Whose locked memory it counts as.
     pub(super) user: Uid,
-    /// Keeps the pages.
-    mapping: Mapping,
+    /// Keeps the pages, if they could be kept again after another broker.
+    mapping: Option<Mapping>,
 }
 
 /// A segment.
 #[derive(Debug)]
 pub(super) struct Segment {
-    file: Rc<OwnedFd>,
+    file: Rc<Held>,
     /// Size as asked for, bytes.
     pub(super) size: u64,
     /// Page size of the file, bytes.
@@ -49,6 +50,28 @@ pub(super) struct Segment {
     pub(super) locked: Option<Locked>,
     /// The process that made it is alive: with shm_rmid_forced the segment then lives without attachments.
     pub(super) fostered: bool,
+}
+
+/// The mapping that keeps pages is made again.
+impl Keep for Segment {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.file.put(out);
+        (self.size, self.page, self.nattch, self.fostered).put(out);
+        (self.atime, self.dtime, self.ctime).put(out);
+        (self.cpid, self.lpid).put(out);
+        self.locked.as_ref().map(|locked| locked.user).put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Segment> {
+        let file = Rc::new(Held::get(from)?);
+        let (size, page, nattch, fostered) = Keep::get(from)?;
+        let (atime, dtime, ctime) = Keep::get(from)?;
+        let (cpid, lpid) = Keep::get(from)?;
+        let user = Option::<Uid>::get(from)?;
+        let locked = user.map(|user| Locked { user, mapping: None });
+        let holders = BTreeMap::new();
+        Some(Segment { file, size, page, atime, dtime, ctime, cpid, lpid, nattch, holders, locked, fostered })
+    }
 }
 
 /// Small pages in `size` bytes.
@@ -80,7 +103,7 @@ impl Segment {
             Mapping::new(&file, len as usize, MapFlags::empty())?;
         }
         Ok(Segment {
-            file: Rc::new(file),
+            file: Rc::new(file.into()),
             size,
             page,
             atime: 0,
@@ -103,8 +126,12 @@ impl Segment {
     }
 
     /// A descriptor to attach it by.
-    pub(super) fn descriptor(&self, shmat_flags: i32) -> Result<Rc<OwnedFd>, Errno> {
-        if shmat_flags & SHM_RDONLY != 0 { read_only(&self.file).map(Rc::new) } else { Ok(self.file.clone()) }
+    pub(super) fn descriptor(&self, shmat_flags: i32) -> Result<Rc<Held>, Errno> {
+        if shmat_flags & SHM_RDONLY != 0 {
+            read_only(&*self.file).map(|file| Rc::new(file.into()))
+        } else {
+            Ok(self.file.clone())
+        }
     }
 
     /// Length of the file, bytes.
@@ -120,26 +147,37 @@ impl Segment {
     /// Pages in memory and pages swapped out.
     pub(super) fn resident(&self) -> (u64, u64) {
         let held =
-            rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_blocks.cast_unsigned() * 512 / PAGE);
+            rustix::fs::fstat(&*self.file).map_or(0, |stat| stat.st_blocks.cast_unsigned() * 512 / PAGE);
         if self.is_huge() {
             return (held, 0);
         }
-        let cached = cached_pages(&self.file).map_or(held, |pages| pages.min(held));
+        let cached = cached_pages(&*self.file).map_or(held, |pages| pages.min(held));
         (cached, held - cached)
     }
 
     /// Keeps its pages in memory: those with contents now, the rest when [`Segment::refresh`] finds them.
     pub(super) fn lock(&mut self, user: Uid) -> Result<(), Errno> {
-        let mapping = Mapping::new(&self.file, self.len() as usize, MapFlags::NORESERVE)?;
-        mapping.lock(&self.contents())?;
-        self.locked = Some(Locked { user, mapping });
+        self.locked = Some(Locked { user, mapping: Some(self.keep_pages()?) });
         Ok(())
+    }
+
+    fn keep_pages(&self) -> Result<Mapping, Errno> {
+        let mapping = Mapping::new(&*self.file, self.len() as usize, MapFlags::NORESERVE)?;
+        mapping.lock(&self.contents())?;
+        Ok(mapping)
+    }
+
+    /// Keeps them as the last broker did, and answers on whose account.
+    pub(super) fn lock_again(&mut self) -> Option<Uid> {
+        let user = self.locked.as_ref()?.user;
+        self.locked = Some(Locked { user, mapping: self.keep_pages().ok() });
+        Some(user)
     }
 
     /// Keeps pages too that got contents since.
     pub(super) fn refresh(&self) {
-        if let Some(locked) = &self.locked {
-            locked.mapping.populate(&self.contents());
+        if let Some(mapping) = self.locked.as_ref().and_then(|locked| locked.mapping.as_ref()) {
+            mapping.populate(&self.contents());
         }
     }
 
@@ -148,8 +186,8 @@ impl Segment {
         // Descriptors of clients share this one's file position, but nobody uses it.
         let mut ranges = Vec::new();
         let mut at = 0;
-        while let Ok(start) = rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
-            let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start)).unwrap_or(self.len());
+        while let Ok(start) = rustix::fs::seek(&*self.file, SeekFrom::Data(at)) {
+            let end = rustix::fs::seek(&*self.file, SeekFrom::Hole(start)).unwrap_or(self.len());
             if end <= start {
                 break;
             }

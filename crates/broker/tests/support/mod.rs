@@ -5,7 +5,7 @@
 
 use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_broker::{Config, Keeper, Report, Word, serve};
+use ring3_broker::{self as serving, Config, Keeper, Report, Word};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{self, Get, StatBy};
 use ring3_wire::{MAX_PACKET, Op, codec};
@@ -23,7 +23,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -108,18 +109,21 @@ struct Reins {
     go: OwnedFd,
 }
 
-impl Keeper for Reins {
+#[derive(Debug)]
+struct Rein(Arc<Reins>);
+
+impl Keeper for Rein {
     fn voice(&self) -> BorrowedFd<'_> {
-        self.voice.as_fd()
+        self.0.voice.as_fd()
     }
 
     fn hear(&mut self) -> Word {
         let mut byte = [0];
-        if rustix::io::read(&self.voice, &mut byte) != Ok(1) {
+        if rustix::io::read(&self.0.voice, &mut byte) != Ok(1) {
             return Word::End;
         }
-        rustix::io::write(&self.stopped, &byte).expect("the test listens");
-        let _ = rustix::io::read(&self.go, &mut byte);
+        rustix::io::write(&self.0.stopped, &byte).expect("the test listens");
+        let _ = rustix::io::read(&self.0.go, &mut byte);
         Word::Later
     }
 }
@@ -135,6 +139,43 @@ pub struct Broker {
     address: SocketAddrUnix,
     keeper: Option<Hands>,
     thread: Option<JoinHandle<Report>>,
+    /// The broker is to leave everything to another one.
+    leaves: Arc<AtomicBool>,
+}
+
+/// What a broker is started with: the same for each that follows.
+struct Seat {
+    listener: OwnedFd,
+    name: String,
+    limits: Limits,
+    keeper: Arc<Reins>,
+}
+
+impl Seat {
+    fn config(&self) -> Config {
+        Config {
+            listener: self.listener.try_clone().expect("descriptors"),
+            name: self.name.clone(),
+            limits: self.limits,
+            keeper: Some(Box::new(Rein(Arc::clone(&self.keeper)))),
+            lookout: None,
+        }
+    }
+
+    /// One broker after the other, until one ends. Each that leaves is only forgotten, as one that is killed.
+    fn serve(&self, leaves: &AtomicBool) -> Report {
+        let mut broker = serving::Broker::new(self.config()).expect("serves");
+        loop {
+            if leaves.swap(false, Ordering::SeqCst) {
+                let memory = broker.memory();
+                std::mem::forget(broker);
+                broker = serving::Broker::resume(self.config(), &memory).expect("goes on");
+            }
+            if !broker.turn().expect("goes on") {
+                return broker.serve().expect("ends");
+            }
+        }
+    }
 }
 
 impl Broker {
@@ -151,11 +192,17 @@ impl Broker {
         listen(&listener, 64).expect("bound");
         let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let ((voice, call), (stopped, tell), (go, let_go)) = (pipe(), pipe(), pipe());
-        let keeper: Box<dyn Keeper> = Box::new(Reins { voice, stopped: tell, go });
-        let config = Config { listener, name, limits, keeper: Some(keeper) };
-        let thread = std::thread::spawn(move || serve(config).expect("serves"));
+        let seat = Seat { listener, name, limits, keeper: Arc::new(Reins { voice, stopped: tell, go }) };
+        let leaves = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&leaves);
+        let thread = std::thread::spawn(move || seat.serve(&told));
         let hands = Hands { voice: call, stopped, go: let_go };
-        Broker { address, keeper: Some(hands), thread: Some(thread) }
+        Broker { address, keeper: Some(hands), thread: Some(thread), leaves }
+    }
+
+    /// Has another broker go on from the state of this one, which is forgotten.
+    pub fn replace(&self) {
+        self.standing_still(|| self.leaves.store(true, Ordering::SeqCst));
     }
 
     /// Does something while the broker stands still: it finds it all at once.
