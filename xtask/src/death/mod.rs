@@ -4,9 +4,10 @@
 //! lock is held, counts, lists and undo are right, and further operations are. On the kernel's own IPC (`--native`)
 //! the same cases show that the harness itself is right. `cases.rs` lists what is stepped through; `sem.rs`, `msg.rs`
 //! and `object.rs` know what must be found; `trace.rs` steps; `inside.rs` runs inside the namespace, on one CPU,
-//! because a step across CPUs costs twenty times as much. This file starts it, a case at a time, and watches it.
+//! because a step across CPUs costs twenty times as much. This file starts it, a case at a time, and watches it. `broker.rs` kills the broker instead.
 
 mod arch;
+mod broker;
 mod cases;
 mod inside;
 mod msg;
@@ -15,22 +16,33 @@ mod options;
 mod process;
 mod scene;
 mod sem;
+mod story;
 mod symbol;
 mod sysv;
 mod trace;
 mod watch;
 
 use crate::cargo::{self, Done};
-pub(crate) use inside::inside;
 use options::Options;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use watch::Count;
 
+/// Runs inside the namespace.
+pub(crate) fn inside(arguments: &[String]) -> Done {
+    if arguments.first().is_some_and(|word| word == "--broker") {
+        return broker::inside(&Options::parse(arguments)?);
+    }
+    inside::inside(arguments)
+}
+
 /// Runs the cases.
 pub(crate) fn run(arguments: &[String]) -> Done {
     let mut options = Options::parse(arguments)?;
+    if options.broker {
+        return broker::run(&options);
+    }
     let mut cases: Vec<&str> = cases::all().iter().map(|case| case.name()).collect();
     if let Some(only) = &options.only {
         let meant = |name: &str, word: &str| {

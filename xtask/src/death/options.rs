@@ -25,13 +25,17 @@ pub(super) struct Options {
     pub(super) list: bool,
     /// Goes on at the point with this number.
     pub(super) from: usize,
+    /// The broker is killed, at its system calls.
+    pub(super) broker: bool,
+    /// One point in so many.
+    pub(super) every: usize,
 }
 
 impl Options {
     /// Reads them.
     pub(super) fn parse(arguments: &[String]) -> Result<Options, String> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options = Options { seed: 1, jobs: cpus, ..Options::default() };
+        let mut options = Options { seed: 1, every: 1, jobs: cpus, ..Options::default() };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -42,6 +46,8 @@ impl Options {
                 "--from" => options.from = number(argument, value()?)?,
                 "--only" => options.only = Some(value()?.clone()),
                 "--ring3" => options.ring3 = Some(value()?.into()),
+                "--every" => options.every = number(argument, value()?)?,
+                "--broker" => options.broker = true,
                 "--stop" => options.stop = true,
                 "--native" => options.native = true,
                 "--trace" => options.trace = true,

@@ -1,7 +1,7 @@
 //! The namespace's broker and its keeper, found by who is whose child, and killed by number.
 //!
-//! The keeper is this process's parent at first (`ring3 run`), the broker the keeper's child. Those that take a dead one's place are
-//! children of processes known before.
+//! The keeper is this process's parent at first (`ring3 run`), the broker the keeper's child, and the broker's lookout the broker's. Once the keeper
+//! was killed the lookout is who keeps. Those that take a dead one's place are children of processes known before.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,24 +11,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Those who were seen.
 #[derive(Debug)]
-pub(super) struct Keepers {
+pub(crate) struct Keepers {
     known: Vec<i32>,
+    /// `ring3 run`, as long as it lives.
+    first: i32,
 }
 
 /// Who keeps and who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pair {
-    pub(super) keeper: i32,
-    pub(super) broker: i32,
+pub(crate) struct Pair {
+    pub(crate) keeper: i32,
+    pub(crate) broker: i32,
 }
 
 impl Keepers {
     /// For a process that `ring3 run` has started.
-    pub(super) fn new() -> Result<Keepers, String> {
+    pub(crate) fn new() -> Result<Keepers, String> {
         // SAFETY: getppid(2) takes nothing.
         let parent = unsafe { libc::getppid() };
         match process(parent) {
-            Some((name, _)) if name == "ring3" => Ok(Keepers { known: vec![parent] }),
+            Some((name, _)) if name == "ring3" => Ok(Keepers { known: vec![parent], first: parent }),
             other => Err(format!("the parent {parent} is no keeper: {other:?}")),
         }
     }
@@ -47,15 +49,17 @@ impl Keepers {
             at += 1;
         }
         self.known.retain(|known| all.iter().any(|(pid, ..)| pid == known));
-        let serves = |(pid, name, of): &(i32, String, i32)| {
-            (name == "ring3-broker" && self.known.contains(pid) && self.known.contains(of))
-                .then_some(Pair { keeper: *of, broker: *pid })
+        let keeps = |broker: i32| {
+            let lookout = all.iter().find(|(_, name, of)| *of == broker && name == "ring3-lookout")?.0;
+            Some(Pair { keeper: if self.known.contains(&self.first) { self.first } else { lookout }, broker })
         };
-        all.iter().find_map(serves)
+        let serves =
+            |(pid, name, _): &&(i32, String, i32)| name == "ring3-broker" && self.known.contains(pid);
+        all.iter().filter(serves).find_map(|(broker, ..)| keeps(*broker))
     }
 
     /// The same, waiting until both are there.
-    pub(super) fn await_pair(&mut self) -> Option<Pair> {
+    pub(crate) fn await_pair(&mut self) -> Option<Pair> {
         let began = Instant::now();
         loop {
             if let Some(pair) = self.pair() {

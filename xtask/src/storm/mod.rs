@@ -6,7 +6,7 @@
 
 mod chance;
 mod conductor;
-mod keepers;
+pub(crate) mod keepers;
 mod ledger;
 mod messages;
 mod names;

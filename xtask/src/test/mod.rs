@@ -23,6 +23,8 @@ const SEED: &str = "2";
 /// Points that the short death run kills at.
 const POINTS: &str = "1500";
 
+/// The short run that kills the broker does so at one stop in so many.
+const BROKER_POINTS: &str = "30";
 /// How long the short storm takes.
 const STORM: &str = "20";
 
@@ -108,7 +110,8 @@ fn long(tally: &mut Tally) {
     let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
     tally.step("oracle", || oracle::run(&words(&["--random", "--sequences", SEQUENCES, "--seed", SEED])));
     tally.step("permissions", || permissions::run(&words(&["--short"])));
-    tally.step("storm", || storm::run(&words(&["--seconds", STORM])));
+    tally.step("death of the broker", || death::run(&words(&["--broker", "--every", BROKER_POINTS])));
+    tally.step("storm", || storm::run(&words(&["--seconds", STORM, "--kill", "clients,broker,keeper"])));
     tally
         .step(&format!("death (seed {seed})"), || death::run(&words(&["--sample", POINTS, "--seed", &seed])));
     programs::run(tally);
