@@ -11,18 +11,17 @@ use crate::place::{Fresh, Namespace};
 use crate::sys;
 use ring3_abi::limits::Limits;
 use ring3_broker::{Broker, Config, Failure, Keeper, Memory, Report, Word};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use std::env;
 use std::fs::File;
-use std::io::{self, PipeReader, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 /// How often a broker without a keeper looks whether programs are left.
-const BETWEEN: Duration = Duration::from_millis(50);
+const BETWEEN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What a broker is born with.
 pub(crate) struct Start {
@@ -192,6 +191,13 @@ impl Keeper for Heard {
     }
 }
 
+/// Waits a while, and answers whether nobody can hear what is said here any more.
+fn is_unheard(end: &PipeWriter) -> bool {
+    let mut polled = [PollFd::new(end, PollFlags::empty())];
+    let _ = poll(&mut polled, Some(&BETWEEN));
+    polled.iter().any(|end| !end.revents().is_empty())
+}
+
 impl Heard {
     /// After a death nobody has counted: programs that have not called yet are waited for, too. To look through all processes takes its time,
     /// and the kernel may let a reader of these files wait; so a process of its own reads them, while the broker serves.
@@ -202,9 +208,8 @@ impl Heard {
         if let Ok(None) = sys::fork() {
             sys::set_name(c"ring3-family");
             sys::close_all_but(&[end.as_raw_fd()]);
-            while family::anybody_with("RING3_SOCKET", socket.as_os_str()) {
-                thread::sleep(BETWEEN);
-            }
+            // The next broker starts one of its own, and closes what this one's had.
+            while !is_unheard(&end) && family::anybody_with("RING3_SOCKET", socket.as_os_str()) {}
             sys::exit(0);
         }
         // Without that process the other end is let go here and now.
