@@ -14,6 +14,7 @@ mod layers;
 mod licences;
 mod model;
 mod oracle;
+mod performance;
 mod permissions;
 mod ptrace;
 mod scale;
@@ -45,7 +46,9 @@ const USAGE: &str = "cargo xtask COMMAND
   fuzz [--minutes N] [--only live|wire|queue|set] [--seed S]
                        garbage that knows the formats: libFuzzer's targets, and a hostile process beside honest ones
   counts [--only ROW] [--bless] [--trace ROW] [--ring3 FILE]
-                       how many instructions a call takes, compared with docs/counts.txt; where they go";
+                       how many instructions a call takes, compared with docs/counts.txt; where they go
+  performance [--rounds N] [--time MS] [--to FILE | --from FILE]
+                       measures, and writes the tables and the plot of docs/performance.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         "permissions" => permissions::run(rest),
         "death" => death::run(rest),
         "counts" => counts::run(rest),
+        "performance" => performance::run(rest),
         "storm" => storm::run(rest),
         "storm-inside" => storm::inside(rest),
         "storm-worker" => storm::again(rest),

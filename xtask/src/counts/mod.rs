@@ -33,6 +33,16 @@ struct Options {
     ring3: Option<PathBuf>,
 }
 
+/// Where the instructions of a row go.
+pub(crate) fn profile_of(row: &str) -> Result<String, String> {
+    traced(&cargo::build_ring3()?, row)
+}
+
+fn traced(ring3: &Path, row: &str) -> Result<String, String> {
+    let agent = profile::agent()?;
+    worker(ring3, &[row, &agent.to_string_lossy()])
+}
+
 /// Counts, and compares with what is written down.
 pub(crate) fn run(arguments: &[String]) -> Done {
     let mut options = Options::default();
@@ -52,8 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
         None => cargo::build_ring3()?,
     };
     if let Some(row) = &options.trace {
-        let agent = profile::agent()?;
-        println!("{}", worker(&ring3, &[row, &agent.to_string_lossy()])?.trim_end());
+        println!("{}", traced(&ring3, row)?.trim_end());
         return Ok(());
     }
     let all: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
