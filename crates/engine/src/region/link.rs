@@ -184,3 +184,27 @@ impl<T: Layout> Table<T> {
         self.element(region, self.checked(link)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::atomic::AtomicU64;
+    use crate::testing::Heap;
+
+    #[test]
+    fn only_what_is_below_the_capacity_is_a_place() {
+        let heap = Heap::new(4096);
+        // The region goes on behind the table.
+        let table = Table::<AtomicU64>::new(64, 3);
+        for n in 0..3 {
+            let link = table.index(n).unwrap().link();
+            assert_eq!((table.checked(link).unwrap().number(), link.word()), (n, n + 1));
+            assert!(table.linked(heap.region(), link).is_ok());
+        }
+        for word in [0, 4, 5, u32::MAX] {
+            assert_eq!(table.checked(Link::claim(word)).unwrap_err(), Error::Spoiled, "{word}");
+            assert_eq!(table.linked(heap.region(), Link::claim(word)).unwrap_err(), Error::Spoiled);
+        }
+        assert!(table.index(3).is_none() && table.first(9).count() == 3);
+    }
+}
