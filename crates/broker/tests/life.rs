@@ -40,6 +40,28 @@ fn undo_and_attachments_of_the_dead_are_settled() {
 }
 
 #[test]
+fn a_death_comes_before_a_request_that_is_met_with_it() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    me.set_limit(Limit::Shmmni, 1).expect("allowed");
+    let segment = me.get(Kind::Shm, 1, NEW, 4096).expect("made");
+    let (body, victim) = broker.embodied(1000, 1000);
+    victim.attach(segment, 0).expect("attached");
+    assert_eq!(me.remove(Kind::Shm, segment), Ok(()));
+    assert_eq!(me.get(Kind::Shm, 2, NEW, 4096), Err(Errno::ENOSPC));
+    broker.standing_still(|| {
+        body.kill();
+        let ask = request::Get { kind: Kind::Shm.into(), key: 2, flags: NEW, pad: 0, size: 4096 };
+        me.send(Op::Get, &ask, &[], None);
+    });
+    // The dead process was the last that had the removed segment.
+    assert!(me.answer().is_ok());
+}
+
+#[test]
 fn a_death_wakes_who_sleeps_in_the_broker() {
     if !is_root() {
         return;
