@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command prints its results")]
 
+mod breaks;
 mod cargo;
 mod counts;
 mod death;
@@ -39,6 +40,8 @@ const USAGE: &str = "cargo xtask COMMAND
                        who may do what to an object of which mode, on the kernel and on ring3
   death [--sample N] [--seed S] [--stop] [--native] [--only NAME] [--jobs N] [--list]
                        single-steps calls and kills after every instruction
+  breaks [--only NAME,…] [--list] [--check]
+                       takes a promise out of a copy of the tree: does anything notice?
   storm [--minutes N] [--kill clients[,broker,keeper]] [--workers N] [--seed S] [--native]
                        processes at work on shared objects while they are killed: lost, doubled, torn, stuck
   scale [--part N] [--only waiters|objects] [--alone]
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         "oracle" => oracle::run(rest),
         "permissions" => permissions::run(rest),
         "death" => death::run(rest),
+        "breaks" => breaks::run(rest),
         "counts" => counts::run(rest),
         "performance" => performance::run(rest),
         "storm" => storm::run(rest),

@@ -10,7 +10,7 @@ mod setup;
 mod step;
 
 use crate::cargo::{self, Done};
-use crate::{counts, death, layers, licences, model, oracle, permissions, so_check, storm, tidy};
+use crate::{breaks, counts, death, layers, licences, model, oracle, permissions, so_check, storm, tidy};
 use std::time::{SystemTime, UNIX_EPOCH};
 use step::Tally;
 
@@ -81,6 +81,7 @@ fn checks(tally: &mut Tally) {
     tally.step("tidy", tidy::run);
     tally.step("layers", layers::run);
     tally.step("licences", licences::run);
+    tally.step("breaks", || breaks::run(&["--check".to_owned()]));
 }
 
 /// The bare crates on targets other than this machine's, where those can be had.
