@@ -122,9 +122,9 @@ impl<'r> Queue<'r> {
     }
 
     fn free_slots(&self) -> Result<u32> {
-        let (mut at, fresh) = headed::<Slot>(self.own.slots.load(Relaxed));
+        let mut at = headed::<Slot>(self.own.slots.load(Relaxed)).0;
         let mut count = 0;
-        while !at.is_none() && count <= fresh {
+        while !at.is_none() && count <= self.slots_used() {
             count += 1;
             at = self.slot(at)?.free.load();
         }
@@ -134,10 +134,11 @@ impl<'r> Queue<'r> {
     /// Blocks: those of queued and owned texts and the free ones are all there are.
     fn check_blocks(&self) -> Result<Verdict> {
         let (_, free) = halves(self.own.blocks.load(Relaxed));
-        let blocks = |link: Link<Slot>| -> Result<u32> {
-            Ok(super::layout::blocks_of(self.slot(link)?.size.load(Relaxed) as usize) as u32)
+        let blocks = |link: Link<Slot>| -> Result<u64> {
+            Ok(super::layout::blocks_of(self.slot(link)?.size.load(Relaxed) as usize) as u64)
         };
-        let mut used = 0;
+        // Wide enough for whatever the words say.
+        let mut used = u64::from(free);
         let (first, last) = links::<Slot, Slot>(self.own.order.load(Relaxed));
         let mut link = first;
         while !link.is_none() {
@@ -151,7 +152,7 @@ impl<'r> Queue<'r> {
                 used += blocks(link)?;
             }
         }
-        let all = self.own.block_fresh.load(Relaxed);
-        Ok(if used + free == all { Ok(()) } else { Err("a block of text is lost") })
+        let all = u64::from(self.own.block_fresh.load(Relaxed));
+        Ok(if used == all { Ok(()) } else { Err("a block of text is lost") })
     }
 }

@@ -1,6 +1,7 @@
 //! Regions in which a peer writes what it likes, before and between operations: they answer, in bounded time, and touch nothing else.
 
 use super::{HOST, open, selection, send, text, who};
+use crate::atomic::Relaxed;
 use crate::error::{Error, Step};
 use crate::host::Parked;
 use crate::msg::{Geometry, Queue, Received, ReceivedText, ReservedMessage, Room, STAGE};
@@ -131,6 +132,27 @@ fn touch(pieces: crate::msg::Pieces<'_>, len: usize) {
         }
     }
     assert!(sum <= len);
+}
+
+/// `verify` answers whatever the words say: numbers that no sum of theirs fits, a free list that leads round under a count without end.
+#[test]
+fn is_called_what_it_is() {
+    for (blocks, slots) in [(u64::MAX, None), (0, Some(u64::MAX << 32 | 1))] {
+        let geometry = Geometry { tickets: 8, slots: 16, blocks: 16 };
+        let heap = Heap::new(geometry.len());
+        let queue = Queue::new(heap.region(), geometry).unwrap();
+        queue.format(7, 6000, 1_000_000).unwrap();
+        assert_eq!((send(queue, 1, 1, &text(1, 500), false), queue.verify()), (Ok(None), Ok(())));
+        match slots {
+            None => queue.own.blocks.store(blocks, Relaxed),
+            Some(word) => {
+                queue.own.slots.store(word, Relaxed);
+                let first = queue.map.slots.index(0).unwrap().link();
+                queue.slot(first).unwrap().free.store(first);
+            }
+        }
+        assert!(queue.verify().is_err());
+    }
 }
 
 proptest! {
