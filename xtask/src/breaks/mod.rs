@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     }
     if options.list {
         for broken in wanted {
-            println!("{:28} {}\n{:28} {}", broken.name, broken.promise, "", broken.notice);
+            println!("{:31} {}\n{:31} {}", broken.name, broken.promise, "", broken.notice);
         }
         return Ok(());
     }
@@ -142,7 +142,7 @@ fn try_one(tree: &Tree, broken: &Break) -> bool {
         Ok(Said::Passed) => (false, "NOT NOTICED", String::new()),
         Err(why) => (false, "NOT TRIED", why),
     };
-    println!("{:28} {verdict} ({:.0} s) by {}", broken.name, started.elapsed().as_secs_f64(), broken.notice);
+    println!("{:31} {verdict} ({:.0} s) by {}", broken.name, started.elapsed().as_secs_f64(), broken.notice);
     for line in lines.lines() {
         println!("    {line}");
     }
