@@ -3,6 +3,7 @@
 mod support;
 
 use ring3_abi::ipc::IPC_CREAT;
+use ring3_abi::limits::CONNECTIONS_OF_A_PROCESS;
 use ring3_abi::msg::Msqid;
 use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
@@ -250,7 +251,8 @@ fn a_flood_of_notes_is_one_clients_loss() {
     let segment = honest.get(Kind::Shm, 0, 0o666, 4096).expect("made");
     let before = pace(&honest);
     let (_body, me) = broker.embodied(1000, 1000);
-    let (kept, _) = rustix::net::socketpair(
+    // Its other end stays: the broker would hear at once of one that is gone.
+    let (kept, _end) = rustix::net::socketpair(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::SEQPACKET,
         rustix::net::SocketFlags::CLOEXEC,
@@ -261,6 +263,9 @@ fn a_flood_of_notes_is_one_clients_loss() {
         me.send(Op::Adopt, &(), &[], Some(&kept));
     }
     assert!(me.stat(Kind::Shm, segment, StatBy::Id).is_ok(), "the broker has room still");
+    // The broker is this process; others of its tests have some descriptors, too.
+    let open = std::fs::read_dir("/proc/self/fd").expect("readable").count();
+    assert!(open < CONNECTIONS_OF_A_PROCESS + 2000, "{open} descriptors");
     let (_other, fresh) = broker.embodied(1001, 1001);
     assert!(fresh.stat(Kind::Shm, segment, StatBy::Id).is_ok());
     // Says that it executes something, and does not.
