@@ -177,6 +177,14 @@ pub(super) const BREAKS: &[Break] = &[
         notice: Model("sem::the_dead_give_back"),
     },
     Break {
+        name: "asleep-after-the-servers-death",
+        promise: "who was served by one who died before the wake-up is woken",
+        file: "crates/engine/src/ticket/state.rs",
+        text: "        matches!(self.0, DONE | ASKED)",
+        with: "        matches!(self.0, ASKED)",
+        notice: Xtask("death --only sem-wake,msg-send-to-sleeper --sample 400"),
+    },
+    Break {
         name: "no-scan-after-death",
         promise: "what a dead process had committed has its consequences",
         file: "crates/engine/src/sem/settle.rs",
@@ -257,6 +265,21 @@ pub(super) const BREAKS: &[Break] = &[
         notice: engine("msg::tests::garbage"),
     },
     Break {
+        name: "any-protocol",
+        promise: "what is no request of this protocol is refused",
+        file: "crates/wire/src/codec.rs",
+        text: "    if head.magic != MAGIC {
+        return Err(Errno::EPROTO);
+    }
+    let op",
+        with: "    let op",
+        notice: Notice::Test {
+            package: "ring3-wire",
+            target: "--test=codec",
+            name: "other_protocols_are_refused",
+        },
+    },
+    Break {
         name: "any-lock-word",
         promise: "a lock's word with impossible bits is spoiled (L5)",
         file: "crates/engine/src/lock.rs",
@@ -265,6 +288,30 @@ pub(super) const BREAKS: &[Break] = &[
         notice: broker("--test=hostile", "a_word_that_is_no_lock_is_spoiled_at_once"),
     },
     // Nobody where they don't belong.
+    Break {
+        name: "files-of-any-size",
+        promise: "who may write a class's files cannot change their size",
+        file: "crates/broker/src/object/arena.rs",
+        text: "        seal(&file, SealFlags::GROW)?;",
+        with: "",
+        notice: broker("--test=hostile", "nobody_changes_the_size_of_a_file_of_regions"),
+    },
+    Break {
+        name: "any-number-of-connections",
+        promise: "a process has so many connections and no more",
+        file: "crates/broker/src/serve/doors.rs",
+        text: "        if *process >= CONNECTIONS_OF_A_PROCESS || *user >= self.share && !exempt {",
+        with: "        if *process == usize::MAX || *user == self.share && exempt && self.share == 0 {",
+        notice: broker("--test=hostile", "a_flood_of_notes_is_one_clients_loss"),
+    },
+    Break {
+        name: "memory-that-was-anothers",
+        promise: "memory that a process receives is zeroed (A3)",
+        file: "crates/broker/src/object/arena.rs",
+        text: "        rustix::fs::fallocate(&self.file, hole, at, len).map_err(errno)?;",
+        with: "        let _ = hole;",
+        notice: broker("--test=life", "many_sets_share_few_files_and_ranges_are_zeroed"),
+    },
     Break {
         name: "no-mode-check-in-agent",
         promise: "the agent asks the mode before each call",
@@ -301,10 +348,11 @@ pub(super) const BREAKS: &[Break] = &[
         name: "rights-kept-after-set",
         promise: "IPC_SET takes a right from what is mapped already: the set moves",
         file: "crates/broker/src/sem/mod.rs",
-        text: "            && object.perm.class(KIND) != perm.class(KIND)",
-        with: "            && object.perm.class(KIND) != perm.class(KIND)
-            && perm.mode == u32::MAX",
-        notice: Xtask("permissions --short"),
+        text: "            migrate(ns, KIND, ask.id, perm, home.geometry)?;",
+        with: "            let _ = home;
+            ns.object_mut(KIND, ask.id)?.perm = perm;
+            ns.publish(KIND, ask.id);",
+        notice: Xtask("permissions --short --only group"),
     },
     Break {
         name: "rights-of-the-next-image",
@@ -354,6 +402,25 @@ pub(super) const BREAKS: &[Break] = &[
         text: "        self.debts.iter().any(|debt| (debt.pid, debt.kind, debt.id) == (pid, kind, id))",
         with: "        self.debts.is_empty() && (pid, kind as u32, id) == (0, 0, -1)",
         notice: broker("--test=life", "what_an_image_left_is_settled_before_the_next_one_comes_in"),
+    },
+    Break {
+        name: "exec-applies-undo",
+        promise: "exec keeps a process's adjustments",
+        file: "crates/broker/src/life/death.rs",
+        text: "        self.leave(pid);
+        self.settle_regions(pid, End::Image);",
+        with: "        self.leave(pid);
+        self.settle_regions(pid, End::Process);",
+        notice: broker("--test=life", "exec_drops_attachments_and_keeps_undo"),
+    },
+    Break {
+        name: "exec-keeps-attachments",
+        promise: "exec drops a process's attachments",
+        file: "crates/broker/src/life/death.rs",
+        text: "        self.leave(pid);
+        self.settle_regions(pid, End::Image);",
+        with: "        self.settle_regions(pid, End::Image);",
+        notice: broker("--test=life", "exec_drops_attachments_and_keeps_undo"),
     },
     Break {
         name: "a-look-trusts-the-dead",
