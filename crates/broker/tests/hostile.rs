@@ -5,6 +5,7 @@ mod support;
 use ring3_abi::ipc::IPC_CREAT;
 use ring3_abi::limits::CONNECTIONS_OF_A_PROCESS;
 use ring3_abi::msg::Msqid;
+use ring3_abi::sem::GETVAL;
 use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
 use ring3_wire::reply::{Detail, Opened};
@@ -238,6 +239,29 @@ fn nobody_changes_the_size_of_a_file_of_regions() {
             assert!(me.open(kind, id).expect("permitted").fd.is_some());
             assert_eq!(me.remove(kind, id), Ok(()));
         }
+    }
+}
+
+#[test]
+fn who_has_lost_a_right_keeps_a_dead_copy() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let (_body, other) = broker.embodied(1000, 1000);
+    for kind in [Kind::Msg, Kind::Sem] {
+        let id = me.get(kind, 0, 0o666, 1).expect("made");
+        let old = Region::of(&other, kind, id);
+        assert_eq!(me.set(kind, id, 0, 0, 0o600, 16384), Ok(()));
+        assert_eq!(other.open(kind, id).map(drop), Err(Errno::EACCES));
+        // State, lock, journal, lists.
+        (0..512).step_by(4).for_each(|at| old.put(at, u32::MAX));
+        assert!(me.stat(kind, id, StatBy::Id).is_ok(), "{kind:?}");
+        if kind == Kind::Sem {
+            assert_eq!(me.semctl(id, 0, GETVAL, 0), Ok(0));
+        }
+        assert_eq!(me.remove(kind, id), Ok(()));
     }
 }
 
