@@ -352,7 +352,7 @@ pub(super) const BREAKS: &[Break] = &[
         with: "            let _ = home;
             ns.object_mut(KIND, ask.id)?.perm = perm;
             ns.publish(KIND, ask.id);",
-        notice: Xtask("permissions --short --only group"),
+        notice: broker("--test=hostile", "who_has_lost_a_right_keeps_a_dead_copy"),
     },
     Break {
         name: "rights-of-the-next-image",

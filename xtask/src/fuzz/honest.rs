@@ -14,8 +14,8 @@ pub(super) const WORK: [&str; 3] = ["two on a set", "two on two queues", "one wh
 pub(super) struct Desk {
     /// Rounds, quiet and under attack.
     pub(super) rounds: [AtomicU64; 2],
-    /// The longest round, nanoseconds.
-    pub(super) longest: AtomicU64,
+    /// The longest of each, nanoseconds.
+    pub(super) longest: [AtomicU64; 2],
     /// The errno of the call that failed.
     pub(super) failed: AtomicU32,
 }
@@ -74,7 +74,7 @@ fn work(room: &Room, at: usize, own: Own) -> io::Result<()> {
             desk.failed.store(why.raw_os_error().unwrap_or(libc::EIO) as u32, SeqCst);
             return Err(why);
         }
-        desk.longest.fetch_max(began.elapsed().as_nanos() as u64, SeqCst);
+        desk.longest[attacked & 1].fetch_max(began.elapsed().as_nanos() as u64, SeqCst);
         desk.rounds[attacked & 1].fetch_add(1, SeqCst);
     }
 }

@@ -78,18 +78,19 @@ fn slice(room: &Room, attack: Option<(Prey, u64)>) -> io::Result<()> {
 fn judge(room: &Room, outcome: &mut Outcome) {
     for (desk, name) in room.desks.iter().zip(WORK) {
         let [quiet, attacked] = [0, 1].map(|at| desk.rounds[at].load(SeqCst));
-        let longest = Duration::from_nanos(desk.longest.load(SeqCst));
+        let [calm, longest] = [0, 1].map(|at| Duration::from_nanos(desk.longest[at].load(SeqCst)));
         let failed = desk.failed.load(SeqCst);
         let factor = quiet as f64 / attacked.max(1) as f64;
         outcome.rows.push(format!(
-            "{name}: {quiet} rounds quiet, {attacked} under attack ({factor:.2} times as long), longest {} ms",
+            "{name}: {quiet} rounds quiet, {attacked} under attack ({factor:.2} times as long), longest {} and {} ms",
+            calm.as_millis(),
             longest.as_millis()
         ));
         if failed != 0 {
             outcome.crashes += 1;
             outcome.rows.push(format!("{name}: {}", io::Error::from_raw_os_error(failed as i32)));
         }
-        outcome.hangs += u64::from(longest > HANG);
+        outcome.hangs += u64::from(calm.max(longest) > HANG);
         outcome.slowed += u64::from(factor > FACTOR);
     }
 }
