@@ -399,7 +399,7 @@ pub(super) const BREAKS: &[Break] = &[
         name: "a-debt-takes-the-next-image",
         promise: "no process comes into a region in which its former image owes (X3)",
         file: "crates/broker/src/life/death.rs",
-        text: "        self.debts.iter().any(|debt| (debt.pid, debt.kind, debt.id) == (pid, kind, id))",
+        text: "        self.debts.keys().any(|debt| (debt.pid, debt.kind, debt.id) == (pid, kind, id))",
         with: "        self.debts.is_empty() && (pid, kind as u32, id) == (0, 0, -1)",
         notice: broker("--test=life", "what_an_image_left_is_settled_before_the_next_one_comes_in"),
     },
