@@ -5,7 +5,7 @@ mod support;
 use ring3_abi::ipc::IPC_CREAT;
 use ring3_abi::limits::CONNECTIONS_OF_A_PROCESS;
 use ring3_abi::msg::Msqid;
-use ring3_abi::sem::GETVAL;
+use ring3_abi::sem::{GETVAL, SEM_UNDO, SETVAL};
 use ring3_abi::{Errno, Kind};
 use ring3_wire::Op;
 use ring3_wire::reply::{Detail, Opened};
@@ -95,6 +95,29 @@ fn who_keeps_a_lock_keeps_nobody_from_looking_and_removing() {
         assert_eq!(prompt(&other).map(drop), Ok(()));
         assert_eq!(other.stat(Kind::Msg, id, StatBy::Id).map(drop), Err(Errno::EINVAL));
     }
+}
+
+/// One that has ended with a lock is settled when the lock is needed; its end is heard after that, when nobody knows it any more.
+#[test]
+fn an_end_that_was_settled_before_it_is_heard_is_not_heard_for_ever() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let set = me.get(Kind::Sem, 0, 0o600, 1).expect("made");
+    assert_eq!(me.semctl(set, 0, SETVAL, 3), Ok(0));
+    let ((first, victim), (second, holder)) = (broker.embodied(0, 0), broker.embodied(0, 0));
+    assert_eq!(victim.semop(set, &[(0, -2, SEM_UNDO)]), Ok(()));
+    assert_eq!(holder.semop(set, &[(0, -1, SEM_UNDO)]), Ok(()));
+    let region = Region::of(&me, Kind::Sem, set);
+    broker.standing_still(|| {
+        region.put(LOCK, holder.pid);
+        first.kill();
+        second.kill();
+        me.send(Op::SemCtl, &request::SemCtl { id: set, semnum: 0, cmd: GETVAL, val: 0 }, &[], None);
+    });
+    assert_eq!(prompt(&me).map(|got| got.value), Ok(3));
 }
 
 #[test]

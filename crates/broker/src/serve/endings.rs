@@ -5,6 +5,7 @@ use crate::life::ConnId;
 use ring3_abi::Pid;
 use rustix::event::epoll;
 use rustix::fs::Timespec;
+use std::collections::BTreeSet;
 
 impl Server {
     /// Settles every process that has ended.
@@ -19,20 +20,27 @@ impl Server {
             // Who ended before it is settled already.
             return;
         }
+        // Those that nobody knows any more: their descriptors are open, and heard, until what was done is committed.
+        let mut strangers = BTreeSet::new();
         loop {
             let mut found = Vec::with_capacity(64);
             let now = Timespec::default();
             let waited = epoll::wait(&self.deaths, rustix::buffer::spare_capacity(&mut found), Some(&now));
-            if waited.is_err() || found.is_empty() {
-                return;
-            }
-            for event in found {
+            let mut any = false;
+            for event in waited.map_or_else(|_| Vec::new(), |_| found) {
                 let Ok(pid) = Pid::try_from(event.data.u64()) else { continue };
                 if speaker == Some(pid) {
                     return;
                 }
-                self.unwatch(pid);
+                if self.spaces.knowing(pid).next().is_none() {
+                    any |= strangers.insert(pid);
+                    continue;
+                }
+                any = true;
                 self.bury(pid);
+            }
+            if !any {
+                return;
             }
         }
     }
@@ -47,6 +55,7 @@ impl Server {
     /// Settles a dead process.
     pub(crate) fn bury(&mut self, pid: Pid) {
         self.log.line(|| format!("process {pid} has ended"));
+        self.unwatch(pid);
         self.hear_out(pid);
         self.drop_asked(|request| request.creds.pid == pid);
         self.sleeping.take(|_, sleeping| sleeping.creds.pid == pid);
