@@ -42,16 +42,7 @@ fn row(ns: &Namespace, id: IpcId) -> Option<Row> {
         *place = life(ns, holder);
         more |= *place == 0;
     }
-    Some(Row {
-        nattch: segment.nattch,
-        atime: segment.atime,
-        dtime: segment.dtime,
-        ctime: segment.ctime,
-        cpid: segment.cpid,
-        lpid: segment.lpid,
-        holders,
-        more,
-    })
+    Some(Row { holders, more, ..segment.told() })
 }
 
 /// The life by which others know of a holder's end and of what it announces; 0 if they have to ask, as of one whose memory others run in.

@@ -12,6 +12,7 @@ use crate::regions::{Mapping, cached_pages, memory_file, read_only, seal};
 use crate::state::{Held, Keep};
 use ring3_abi::shm::{SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_NORESERVE, SHM_RDONLY};
 use ring3_abi::{Errno, Key, Pid, Uid};
+use ring3_engine::directory::Segment as Told;
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
 use rustix::mm::MapFlags;
 use std::collections::BTreeMap;
@@ -116,6 +117,19 @@ impl Segment {
             locked: None,
             fostered: true,
         })
+    }
+
+    /// What is told of it, but for who has it attached.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            nattch: self.nattch,
+            atime: self.atime,
+            dtime: self.dtime,
+            ctime: self.ctime,
+            cpid: self.cpid,
+            lpid: self.lpid,
+            ..Told::default()
+        }
     }
 
     /// A process maps it once more. kernel: shm_open().

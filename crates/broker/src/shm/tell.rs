@@ -20,17 +20,7 @@ fn segment(ns: &Namespace, id: IpcId) -> Result<&Segment, Errno> {
 
 fn state(ns: &Namespace, id: IpcId) -> Result<Shmid, Errno> {
     let (object, segment) = (ns.object(KIND, id)?, segment(ns, id)?);
-    Ok(Shmid {
-        perm: object.perm.to_kernel(),
-        segsz: segment.size,
-        atime: segment.atime,
-        dtime: segment.dtime,
-        ctime: segment.ctime,
-        cpid: segment.cpid.cast_signed(),
-        lpid: segment.lpid.cast_signed(),
-        nattch: segment.nattch,
-        ..Shmid::default()
-    })
+    Ok(segment.told().shmid(object.perm.to_kernel(), segment.size))
 }
 
 /// The state as its reader sees it.

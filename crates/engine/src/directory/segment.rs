@@ -13,6 +13,8 @@ use super::{Directory, Entry, PATIENCE, Writer};
 use crate::atomic::{Acquire, Relaxed, Release, fence};
 use crate::error::Result;
 use crate::life::Life;
+use ring3_abi::ipc::IpcPerm;
+use ring3_abi::shm::Shmid;
 use ring3_abi::{Kind, Pid};
 
 /// A segment's state, as far as its slot does not have it.
@@ -34,6 +36,23 @@ pub struct Segment {
     pub holders: [Life; HOLDERS],
     /// Others have it attached, too.
     pub more: bool,
+}
+
+impl Segment {
+    /// The kernel's structure of it.
+    pub fn shmid(&self, perm: IpcPerm, segsz: u64) -> Shmid {
+        Shmid {
+            perm,
+            segsz,
+            atime: self.atime,
+            dtime: self.dtime,
+            ctime: self.ctime,
+            cpid: self.cpid.cast_signed(),
+            lpid: self.lpid.cast_signed(),
+            nattch: self.nattch,
+            ..Shmid::default()
+        }
+    }
 }
 
 impl Directory<'_> {

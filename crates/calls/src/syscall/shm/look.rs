@@ -23,7 +23,7 @@ const LOOKS: u32 = 4;
 pub(super) fn stat(id: IpcId, by: StatBy, arg: UserPtr<Shmid>) -> Result<usize, Errno> {
     match seen(id, by)? {
         Some((entry, segment)) => {
-            arg.write(&shmid(&entry, &segment))?;
+            arg.write(&segment.shmid(get::perm(&entry), entry.size))?;
             Ok(if by == StatBy::Id { 0 } else { entry.id as usize })
         }
         None => get::stat(KIND, id, by, arg),
@@ -73,19 +73,5 @@ fn may_read(entry: &Entry) -> bool {
     match record::find(KIND, entry.id, identity::current()) {
         Some(object) => object.permit(READ).is_ok(),
         None => credentials::granted(entry) & READ == READ,
-    }
-}
-
-fn shmid(entry: &Entry, segment: &Segment) -> Shmid {
-    Shmid {
-        perm: get::perm(entry),
-        segsz: entry.size,
-        atime: segment.atime,
-        dtime: segment.dtime,
-        ctime: segment.ctime,
-        cpid: segment.cpid.cast_signed(),
-        lpid: segment.lpid.cast_signed(),
-        nattch: segment.nattch,
-        ..Shmid::default()
     }
 }
