@@ -84,9 +84,12 @@ impl Namespace {
 }
 
 impl Server {
-    /// Fork: what the parent holds counts for the child from now on. kernel: shm_open(), run by the parent.
+    /// Fork: what the parent holds counts for the child from now on. Whoever has ended before it, or executed another program, has left its attachments
+    /// before. kernel: shm_open(), run by the parent.
     pub(crate) fn fork(&mut self, asked: &Request, packet: &Packet<'_>) -> Result<(), Errno> {
         let (ask, parent) = (packet.body::<request::Fork>()?, asked.creds.pid);
+        self.settle_before(Some(parent));
+        self.confirm_execs();
         let undo = ask.shares & request::SHARES_UNDO != 0;
         let conn = (ask.shares & request::NO_CONNECTION == 0).then_some(asked.conn);
         for (_, ns) in self.spaces.knowing_mut(parent) {

@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Settles a replaced image in every namespace where it left something.
-    fn image_ended(&mut self, pid: Pid) {
+    pub(super) fn image_ended(&mut self, pid: Pid) {
         self.leaving.remove(&pid);
         for (_, ns) in self.spaces.knowing_mut(pid) {
             ns.settle_exec(pid);

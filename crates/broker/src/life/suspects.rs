@@ -46,6 +46,8 @@ impl Server {
             let ns = self.spaces.of(asker);
             match (ns.processes.get(&pid), which) {
                 (Some(process), _) if !ns.owes(pid) && process.is_ending(pid) => self.bury(pid),
+                // Whoever has seen one of its files closed by exec knows of it before the broker's connection is closed.
+                (Some(process), _) if process.leaving && ns.image_is_gone(pid) => self.image_ended(pid),
                 (None, Which::Id(id)) => {
                     // The broker does not know it: it has ended, or never was. If the lock does not come free, the next who looks asks again.
                     let _ = mechanism::of(kind).settle(ns, id, pid, super::End::Process);

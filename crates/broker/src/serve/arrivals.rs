@@ -26,7 +26,11 @@ impl Server {
             match Source::decode(event.data) {
                 Source::Listener => self.accept(),
                 Source::Keeper => self.keeper_called(),
-                Source::Deaths => self.may_have_ended = true,
+                Source::Deaths => {
+                    // In its turn: the events are in the order in which things happened, and an image may have been replaced after this.
+                    self.may_have_ended = true;
+                    self.settle_if_ended();
+                }
                 Source::Pipe => written = true,
                 Source::Lookout => self.lookout_at = Some(0),
                 Source::Conn(conn) => self.read(conn),
