@@ -161,6 +161,15 @@ pub(crate) trait Mechanism: Sync {
     /// The child of a fork is known, or will never be.
     fn inherit(&self, _: &mut Namespace, _fork: Holder, _child: Option<Pid>) {}
 
+    /// Before anything that could show it: what processes have done without asking is taken in.
+    fn catch_up(&self, _: &mut Namespace) {}
+
+    /// All changes are committed.
+    fn committed(&self, _: &mut Namespace) {}
+
+    /// A process is in another namespace from now on; what it has attached here it keeps.
+    fn depart(&self, _: &mut Namespace, _: Pid) {}
+
     /// The processes whose end would show in these objects, and of which their regions do not say that they live.
     fn suspects(&self, _: &Namespace, _: Which) -> Vec<Pid> {
         Vec::new()

@@ -356,6 +356,16 @@ impl Namespace {
         mechanism::all().for_each(|(_, mechanism)| mechanism.seen_otherwise(self, pid));
     }
 
+    /// Takes in what processes have done without asking.
+    pub(crate) fn catch_up(&mut self) {
+        mechanism::all().for_each(|(_, mechanism)| mechanism.catch_up(self));
+    }
+
+    /// All changes are committed.
+    pub(crate) fn committed(&mut self) {
+        mechanism::all().for_each(|(_, mechanism)| mechanism.committed(self));
+    }
+
     /// An object's region and its capacities.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! where they stand, with the partner they pair with.
 
 #[cfg(not(all(test, feature = "model")))]
-pub use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+pub use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 #[cfg(not(all(test, feature = "model")))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence, fence};
 

@@ -24,6 +24,7 @@ pub mod directory;
 pub mod error;
 pub mod host;
 pub mod journal;
+pub mod ledger;
 pub mod life;
 pub mod lock;
 pub mod msg;

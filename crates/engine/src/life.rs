@@ -5,10 +5,11 @@
 //! maps the file for reading only. The robust list's entry lies in the private page and its word in the shared one, because the kernel finds the
 //! word at a distance from the entry that the thread's libc has chosen: 32 bytes before it (glibc) or 28 (musl). So a page has two places for
 //! the word, its last eight bytes, of which a process uses one. Before them are two counts, by which others know whether the broker has heard what
-//! the process has announced.
+//! the process has announced; at the page's beginning is what it has done without asking (`ledger.rs`).
 //!
 //! ```text
 //!            page in the file            |  private page
+//!        0: ledger                       |
 //!     4080: notes sent, 4084: notes done
 //!     4088: word, if the distance is 32  |  0 …  16: prev, 24: next = the entry
 //!     4092: word, if the distance is 28  |
@@ -30,6 +31,7 @@
 
 use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 use crate::error::{Error, Result};
+use crate::ledger::Ledger;
 use crate::region::Region;
 
 /// Pages in a file of lives.
@@ -44,7 +46,7 @@ pub const WORDS: usize = PAGE - 8;
 pub const ENTRY: usize = 24;
 
 /// Where the counts of notes are.
-const NOTES: usize = PAGE - 16;
+pub(crate) const NOTES: usize = PAGE - 16;
 
 /// The bits of a word that hold a thread's number. kernel: FUTEX_TID_MASK.
 const HOLDER: u32 = 0x3fff_ffff;
@@ -105,6 +107,14 @@ impl<'r> Lives<'r> {
         self.region.at(page as usize * PAGE + NOTES)
     }
 
+    /// A process's ledger. # Errors: `Spoiled` if there is no such page.
+    pub fn ledger(self, page: u32) -> Result<Ledger<'r>> {
+        if page >= PAGES {
+            return Err(Error::Spoiled);
+        }
+        Ledger::at(self.region, page as usize * PAGE)
+    }
+
     #[inline]
     fn words(self, page: u32) -> Result<&'r AtomicU64> {
         if page >= PAGES {
@@ -155,6 +165,11 @@ impl Notes {
 /// The counts in a process's own page. # Errors: `Spoiled` if the region is no page.
 pub fn own_notes(page: Region<'_>) -> Result<&Notes> {
     page.at(NOTES)
+}
+
+/// The ledger in a process's own page. # Errors: `Spoiled` if the region is no page.
+pub fn own_ledger(page: Region<'_>) -> Result<Ledger<'_>> {
+    Ledger::at(page, 0)
 }
 
 /// The word of a process's own page, by its place ([`word_at`]). # Errors: `Spoiled` if the region is no page.

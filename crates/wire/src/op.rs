@@ -96,4 +96,6 @@ ops! {
     /// The sender's IPC namespace of the kernel's is one with the broker's own from now on (`ring3 run --in`): its processes are in the root
     /// namespace; only those of the sender's own user unless the sender may administer it.
     Join = 38,
+    /// One-way: there is something in the sender's ledger that should not wait until somebody asks.
+    Read = 39,
 }

@@ -61,6 +61,8 @@ pub struct Attached {
     pub size: u64,
     /// Page size of the file, bytes.
     pub page: u64,
+    /// The version of the directory's entry for which the process may attach the segment by itself, writing so in its ledger; 0: it may not.
+    pub version: u64,
 }
 
 /// Answer to Detail.

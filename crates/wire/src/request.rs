@@ -110,6 +110,8 @@ bodies! {
         id: i32,
         /// shmat's flags; SHM_RDONLY and SHM_EXEC matter for permission.
         flags: i32,
+        /// 1: the sender would attach it by itself the next time (`reply::Attached::version`).
+        again: u32,
     }
     /// shmdt.
     Detach {

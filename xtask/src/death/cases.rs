@@ -310,8 +310,11 @@ static MSG: &[MsgCase] = &[
 static OBJECT: &[ObjectCase] = &[
     ObjectCase { name: "shm-attach", act: Act::Attach(0) },
     ObjectCase { name: "shm-attach-readonly", act: Act::Attach(libc::SHM_RDONLY) },
+    ObjectCase { name: "shm-attach-again", act: Act::AttachAgain },
     ObjectCase { name: "shm-detach", act: Act::Detach },
-    ObjectCase { name: "shm-detach-last", act: Act::DetachLast },
+    ObjectCase { name: "shm-detach-again", act: Act::DetachAgain },
+    ObjectCase { name: "shm-detach-last", act: Act::DetachLast(false) },
+    ObjectCase { name: "shm-detach-last-again", act: Act::DetachLast(true) },
     ObjectCase { name: "shm-rmid", act: Act::RemoveSegment },
     ObjectCase { name: "shm-get", act: Act::Make(Kind::Segment, false) },
     ObjectCase { name: "shm-get-key", act: Act::Make(Kind::Segment, true) },

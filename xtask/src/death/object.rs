@@ -13,10 +13,14 @@ const KEY: i32 = 0x5233_0001;
 pub(super) enum Act {
     /// shmat, with flags.
     Attach(i32),
+    /// The same of a segment that it has attached and detached before, so that nobody is asked.
+    AttachAgain,
     /// shmdt of what it attached before.
     Detach,
-    /// shmdt of a removed segment that nobody else has.
-    DetachLast,
+    /// The same after [`Act::AttachAgain`].
+    DetachAgain,
+    /// shmdt of a removed segment that nobody else has; `true`: attached as by [`Act::AttachAgain`].
+    DetachLast(bool),
     /// IPC_RMID of a segment that others have.
     RemoveSegment,
     /// shmget, msgget, semget of something new.
@@ -134,6 +138,13 @@ fn get(kind: Kind, key: i32, flags: i32) -> i64 {
     }
 }
 
+/// Attaches and detaches a segment until that is nothing new.
+fn use_often(segment: i32) {
+    for _ in 0..3 {
+        sysv::shmdt(sysv::shmat(segment, 0));
+    }
+}
+
 /// Reaps whatever the victim left: its children are the harness's now.
 fn reap_orphans() -> Result<(), String> {
     let until = Instant::now() + PATIENCE;
@@ -154,11 +165,23 @@ impl Scene for ObjectScene {
         let (segment, other) = (self.segment, self.other);
         match self.act {
             Act::Attach(flags) => Box::new(move || sysv::shmat(segment, flags)),
+            Act::AttachAgain => {
+                use_often(segment);
+                Box::new(move || sysv::shmat(segment, 0))
+            }
             Act::Detach => {
                 let at = sysv::shmat(segment, 0);
                 Box::new(move || sysv::shmdt(at))
             }
-            Act::DetachLast => {
+            Act::DetachAgain => {
+                use_often(segment);
+                let at = sysv::shmat(segment, 0);
+                Box::new(move || sysv::shmdt(at))
+            }
+            Act::DetachLast(again) => {
+                if again {
+                    use_often(other);
+                }
                 let at = sysv::shmat(other, 0);
                 sysv::shm_remove(other);
                 Box::new(move || sysv::shmdt(at))
@@ -198,7 +221,7 @@ impl Scene for ObjectScene {
                 Ok((1, false)) if !fate.ended => Ok(false),
                 other => Err(format!("the removed segment: {other:?}")),
             },
-            Act::DetachLast if !sysv::shm_attached(self.other).is_err_and(gone) => {
+            Act::DetachLast(_) if !sysv::shm_attached(self.other).is_err_and(gone) => {
                 Err("a removed segment outlives its last process".to_owned())
             }
             _ => Ok(fate.ended),

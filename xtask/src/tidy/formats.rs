@@ -11,6 +11,7 @@ const PAGES: [(&str, &[&str]); 3] = [
             "crates/engine/src/directory/layout.rs",
             "crates/engine/src/journal.rs",
             "crates/engine/src/msg/layout.rs",
+            "crates/engine/src/ledger.rs",
             "crates/engine/src/object.rs",
             "crates/engine/src/sem/layout.rs",
             "crates/engine/src/sem/word.rs",

@@ -14,6 +14,7 @@ use crate::regions::{Mapping, copy, memory_file, read_only, seal};
 use crate::serve::client::Answer;
 use crate::state::{Held, Keep, Sheet, Table};
 use ring3_abi::{Errno, Uid};
+use ring3_engine::ledger::Ledger;
 use ring3_engine::life::{self, Life, PAGES};
 use ring3_wire::request;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -111,6 +112,12 @@ impl Lives {
         if let Some(notes) = lives.and_then(|lives| lives.notes(page).ok()) {
             notes.note_done(number);
         }
+    }
+
+    /// The ledger of a life's process.
+    pub(crate) fn ledger(&self, life: Life) -> Option<Ledger<'_>> {
+        let (file, page) = life::place(life)?;
+        self.files.get(&file)?.lives()?.ledger(page).ok()
     }
 
     /// The user whose file a life is in.

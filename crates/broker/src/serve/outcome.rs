@@ -151,8 +151,9 @@ impl Server {
             write_done(batch);
             outcome
         });
-        if committed.is_err() {
-            self.failed = Some(Failure::when("commit to the state")(Os::NOSPC));
+        match committed {
+            Ok(_) => self.spaces.all_mut().for_each(|(_, ns)| ns.committed()),
+            Err(_) => self.failed = Some(Failure::when("commit to the state")(Os::NOSPC)),
         }
         self.recorded.clear();
     }

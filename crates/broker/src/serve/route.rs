@@ -58,6 +58,10 @@ fn route(op: Op) -> Route {
             open::close(server.spaces.of_mut(pid(asked)), &asked.creds, &packet.body()?)
         }),
         Op::Cancel => Note(Server::cancel),
+        Op::Read => Note(|server, _, _| {
+            server.spaces.all_mut().for_each(|(_, ns)| ns.catch_up());
+            Ok(())
+        }),
 
         Op::Remove => Anybody(|ns, creds, packet| ctl::remove(ns, creds, &packet.body()?)),
         Op::Set => Anybody(|ns, creds, packet| ctl::set(ns, creds, &packet.body()?)),
@@ -163,6 +167,11 @@ fn entered(packet: &Packet<'_>) -> Option<(Kind, IpcId)> {
     }
 }
 
+/// Whether a request has to do with regions alone, where nobody does anything unseen.
+fn is_of_regions(op: Op) -> bool {
+    matches!(op, Op::MsgSend | Op::MsgReceive | Op::SemOp | Op::SemCtl | Op::Open | Op::Grow | Op::Stuck)
+}
+
 fn pid(asked: &Request) -> Pid {
     asked.creds.pid
 }
@@ -203,6 +212,9 @@ impl Server {
 
     /// Does a request that wants an answer.
     pub(super) fn handle(&mut self, asked: &Request, packet: &Packet<'_>) -> Outcome {
+        if !is_of_regions(packet.op) {
+            self.spaces.all_mut().for_each(|(_, ns)| ns.catch_up());
+        }
         if let Some(which) = concern(packet) {
             self.settle_the_ending(pid(asked), which).map_err(|trouble| (trouble, 0))?;
         }

@@ -4,7 +4,7 @@
 //! A1. An attachment is counted once in its segment's `nattch` for each holder that has its token: a process, or a fork whose child is not
 //!     known yet.
 
-use super::{KIND, State, rows};
+use super::{KIND, State, ledger, rows};
 use crate::life::{Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
@@ -157,11 +157,28 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
     let file = segment.descriptor(ask.flags)?;
     let (atime, lpid) = (segment.atime, segment.lpid);
     segment.opened(creds.pid, now);
-    let attached = Attached { size: segment.size, page: segment.page };
+    let attached = Attached { size: segment.size, page: segment.page, version: 0 };
     let token = shm.attached(creds.pid, ask.id);
     shm.attachments.undo.insert(creds.pid, Undo { token, atime, lpid });
+    let version = if ask.again != 0 { ledger::allow(ns, creds.pid, ask.id) } else { 0 };
     rows::publish(ns, ask.id);
-    Ok(Answer::with(token.cast_signed(), &attached).passing(file))
+    Ok(Answer::with(token.cast_signed(), &Attached { version, ..attached }).passing(file))
+}
+
+/// Counts an attachment that a process has made without asking, with the token that it gave.
+pub(super) fn attach_as(ns: &mut Namespace, pid: Pid, id: IpcId, token: u64, now: i64) {
+    let shm = &mut ns.states.shm;
+    let Some(segment) = shm.segments.get_mut(&id) else { return };
+    let undo = Undo { token, atime: segment.atime, lpid: segment.lpid };
+    segment.opened(pid, now);
+    shm.hold(Holder::Process(pid), token, id);
+    shm.attachments.undo.insert(pid, undo);
+    rows::publish(ns, id);
+}
+
+/// Whether a holder has a token.
+pub(super) fn is_held(ns: &Namespace, holder: Holder, token: u64) -> bool {
+    ns.states.shm.attachments.held.contains_key(&(holder, token))
 }
 
 /// Counts another mapping of what an attachment maps. No permission is asked for: the memory is mapped already. kernel: shm_open().
@@ -193,6 +210,7 @@ fn again(ns: &mut Namespace, creds: &Creds, keeper: Pid, id: IpcId) -> Result<An
 
 /// Notes what a process's next fork does not give to the child (MADV_DONTFORK).
 pub(crate) fn keep(ns: &mut Namespace, pid: Pid, tokens: &[u8]) {
+    ledger::read(ns);
     let tokens = tokens.chunks_exact(8).filter_map(|bytes| u64::read_from_bytes(bytes).ok());
     let attachments = &mut ns.states.shm.attachments;
     if attachments.held.range(all_of(Holder::Process(pid))).next().is_some() {
@@ -209,25 +227,40 @@ fn keeper(ns: &Namespace, pid: Pid, token: u64) -> Option<Pid> {
 
 /// Takes an attachment back.
 pub(crate) fn detach(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
-    let keeper = keeper(ns, creds.pid, ask.token).ok_or(Errno::EINVAL)?;
+    ledger::read(ns);
+    let now = ns.now();
+    end_of(ns, creds.pid, ask.token, ask.undo != 0, now)?;
+    Ok(Answer::default())
+}
+
+/// An attachment fewer, as of a moment; `undo`: there never was one.
+///
+/// # Errors
+/// `EINVAL` if the process has no such token.
+pub(super) fn end_of(ns: &mut Namespace, pid: Pid, token: u64, undo: bool, now: i64) -> Result<(), Errno> {
+    let keeper = keeper(ns, pid, token).ok_or(Errno::EINVAL)?;
     let shm = &mut ns.states.shm;
-    let id = shm.release(Holder::Process(keeper), ask.token).ok_or(Errno::EINVAL)?;
-    let last = shm.attachments.undo.remove(&keeper).filter(|last| last.token == ask.token);
-    if ask.undo == 0 {
-        close(ns, id, creds.pid);
-        return Ok(Answer::default());
+    let id = shm.release(Holder::Process(keeper), token).ok_or(Errno::EINVAL)?;
+    let last = shm.attachments.undo.remove(&keeper).filter(|last| last.token == token);
+    if !undo {
+        close_at(ns, id, pid, now);
+        return Ok(());
     }
-    let segment = shm.segments.get_mut(&id).filter(|segment| segment.lpid == creds.pid);
+    let segment = shm.segments.get_mut(&id).filter(|segment| segment.lpid == pid);
     if let Some((segment, last)) = segment.zip(last) {
         (segment.atime, segment.lpid) = (last.atime, last.lpid);
     }
     uncount(ns, id);
-    Ok(Answer::default())
+    Ok(())
 }
 
 /// One attachment fewer. kernel: shm_close().
 fn close(ns: &mut Namespace, id: IpcId, pid: Pid) {
     let now = ns.now();
+    close_at(ns, id, pid, now);
+}
+
+fn close_at(ns: &mut Namespace, id: IpcId, pid: Pid, now: i64) {
     let Some(segment) = ns.states.shm.segments.get_mut(&id) else { return };
     segment.lpid = pid;
     segment.dtime = now;
@@ -239,12 +272,32 @@ fn uncount(ns: &mut Namespace, id: IpcId) {
     if let Some(segment) = ns.states.shm.segments.get_mut(&id) {
         segment.nattch = segment.nattch.saturating_sub(1);
     }
+    show(ns, id);
+}
+
+/// Attachments fewer, all at once: nobody sees some of them gone, by `closer`, or as if they had never been.
+fn close_all(ns: &mut Namespace, segments: &BTreeMap<u64, IpcId>, closer: Option<Pid>) {
+    let now = ns.now();
+    for id in segments.values() {
+        let Some(segment) = ns.states.shm.segments.get_mut(id) else { continue };
+        segment.nattch = segment.nattch.saturating_sub(1);
+        if let Some(pid) = closer {
+            (segment.lpid, segment.dtime) = (pid, now);
+        }
+    }
+    let ids: BTreeSet<IpcId> = segments.values().copied().collect();
+    ids.into_iter().for_each(|id| show(ns, id));
+}
+
+/// A segment has fewer attachments than before: others see it, or it goes.
+fn show(ns: &mut Namespace, id: IpcId) {
     rows::publish(ns, id);
     destroy_if_due(ns, id);
 }
 
 /// A fork holds all that its parent does, but for what the parent keeps. kernel: dup_mmap(); shm_open(), run by the parent.
 pub(super) fn share(ns: &mut Namespace, parent: Pid, fork: Holder) {
+    ledger::read(ns);
     let now = ns.now();
     let all = ns.neighbours(parent).into_iter().chain([parent]);
     let shm = &mut ns.states.shm;
@@ -282,17 +335,22 @@ fn hand_over(ns: &mut Namespace, from: Holder, to: Pid) {
 pub(super) fn inherit(ns: &mut Namespace, fork: Holder, child: Option<Pid>) {
     match child {
         Some(child) => hand_over(ns, fork, child),
-        None => ns.states.shm.release_all(fork).values().for_each(|&id| uncount(ns, id)),
+        None => {
+            let left = ns.states.shm.release_all(fork);
+            close_all(ns, &left, None);
+        }
     }
 }
 
 /// A process's image is gone, and its attachments with it, unless another process runs in the same memory.
 pub(super) fn leave(ns: &mut Namespace, pid: Pid) {
+    ledger::read(ns);
+    ledger::end(ns, pid);
     match ns.neighbours(pid).first() {
         Some(&neighbour) => hand_over(ns, Holder::Process(pid), neighbour),
         None => {
             let left = ns.states.shm.release_all(Holder::Process(pid));
-            left.values().for_each(|&id| close(ns, id, pid));
+            close_all(ns, &left, Some(pid));
         }
     }
 }

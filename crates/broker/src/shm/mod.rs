@@ -4,6 +4,7 @@
 //! S1. `segments` has an entry for each segment that has a name, and for no other.
 
 pub(crate) mod attach;
+pub(crate) mod ledger;
 pub(crate) mod lock;
 mod rows;
 mod segment;
@@ -29,6 +30,7 @@ const KIND: Kind = Kind::Shm;
 pub(crate) struct State {
     segments: Table<IpcId, Segment>,
     attachments: attach::Attachments,
+    ledgers: ledger::Ledgers,
     /// Pages of all segments.
     pages: u64,
     locked: lock::LockedPages,
@@ -37,9 +39,9 @@ pub(crate) struct State {
 impl State {
     /// The parts of the state, each with its number.
     pub(crate) fn sheets(&mut self) -> impl Iterator<Item = (u8, &mut dyn Sheet)> {
-        let State { segments, attachments, .. } = self;
+        let State { segments, attachments, ledgers, .. } = self;
         let segments: &mut dyn Sheet = segments;
-        std::iter::once((part::SEGMENTS, segments)).chain(attachments.sheets())
+        std::iter::once((part::SEGMENTS, segments)).chain(attachments.sheets()).chain(ledgers.sheets())
     }
 }
 
@@ -90,6 +92,7 @@ impl Mechanism for Shm {
         object.perm.key = ring3_abi::ipc::IPC_PRIVATE;
         ns.names_mut(KIND).forget_key(id);
         ns.publish(KIND, id);
+        ledger::read_behind(ns);
         attach::destroy_if_due(ns, id);
         Ok(())
     }
@@ -99,6 +102,7 @@ impl Mechanism for Shm {
         let Some(segment) = shm.segments.remove(&id) else { return };
         let pages = pages_in(segment.size);
         shm.pages -= pages;
+        shm.ledgers.forget_segment(id, &segment.readers);
         if let Some(locked) = &segment.locked {
             shm.locked.give_back(locked.user, pages);
         }
@@ -143,6 +147,10 @@ impl Mechanism for Shm {
         for (holder, id) in shm.attachments.each() {
             *shm.segments.derived_mut(&id)?.holders.entry(holder).or_default() += 1;
         }
+        for (pid, id) in shm.ledgers.each() {
+            shm.segments.derived_mut(&id)?.readers.insert(pid);
+        }
+        shm.ledgers.derive();
         for (_, segment) in shm.segments.all_derived_mut() {
             let pages = pages_in(segment.size);
             shm.pages += pages;
@@ -151,6 +159,18 @@ impl Mechanism for Shm {
             }
         }
         Some(())
+    }
+
+    fn catch_up(&self, ns: &mut Namespace) {
+        ledger::read(ns);
+    }
+
+    fn committed(&self, ns: &mut Namespace) {
+        ledger::tell(ns);
+    }
+
+    fn depart(&self, ns: &mut Namespace, pid: Pid) {
+        ledger::end(ns, pid);
     }
 
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
@@ -179,6 +199,7 @@ impl Mechanism for Shm {
 
     fn limits_changed(&self, ns: &mut Namespace) {
         if ns.limits().shm_rmid_forced != 0 {
+            ledger::read_behind(ns);
             ns.processes.keys().for_each(|&pid| ns.await_end(pid));
             attach::destroy_orphans(ns);
         }

@@ -12,6 +12,7 @@ use ring3_abi::{IpcId, Pid};
 use ring3_engine::directory::layout::HOLDERS;
 use ring3_engine::directory::{Segment as Row, Writer};
 use ring3_engine::life::Life;
+use std::collections::BTreeSet;
 
 /// Writes what there is of a segment now. One that has gone has no row.
 pub(super) fn publish(ns: &Namespace, id: IpcId) {
@@ -28,20 +29,26 @@ pub(super) fn put(ns: &Namespace, directory: Writer<'_>, index: usize, id: IpcId
     let _ = directory.put_segment(index, &row(ns, id).unwrap_or_default());
 }
 
-/// Writes the rows of all that a process has attached: others know of its end by its life from now on, or have to ask.
+/// Writes the rows of all that a process has attached, or attaches by itself: others know of its end by its life from now on, or have to ask.
 pub(super) fn publish_of(ns: &Namespace, pid: Pid) {
-    let ids: Vec<IpcId> = ns.states.shm.attachments.segments_of(Holder::Process(pid)).collect();
+    let shm = &ns.states.shm;
+    let ids: BTreeSet<IpcId> =
+        shm.attachments.segments_of(Holder::Process(pid)).chain(shm.ledgers.of(pid)).collect();
     ids.into_iter().for_each(|id| publish(ns, id));
 }
 
 fn row(ns: &Namespace, id: IpcId) -> Option<Row> {
     let segment = ns.states.shm.segments.get(&id)?;
     let mut holders = [0; HOLDERS];
-    let mut more = segment.holders.len() > HOLDERS;
-    for (place, &holder) in holders.iter_mut().zip(segment.holders.keys()) {
+    let others = segment.readers.iter().map(|&pid| Holder::Process(pid));
+    let others = others.filter(|holder| !segment.holders.contains_key(holder));
+    let mut all = segment.holders.keys().copied().chain(others);
+    let mut more = false;
+    for (place, holder) in holders.iter_mut().zip(&mut all) {
         *place = life(ns, holder);
         more |= *place == 0;
     }
+    more |= all.next().is_some();
     Some(Row { holders, more, ..segment.told() })
 }
 

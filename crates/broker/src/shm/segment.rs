@@ -15,7 +15,7 @@ use ring3_abi::{Errno, Key, Pid, Uid};
 use ring3_engine::directory::Segment as Told;
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
 use rustix::mm::MapFlags;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -48,6 +48,8 @@ pub(super) struct Segment {
     pub(super) nattch: u64,
     /// Who has it attached, and how often.
     pub(super) holders: BTreeMap<Holder, u64>,
+    /// Who may attach it without asking (`ledger.rs`).
+    pub(super) readers: BTreeSet<Pid>,
     pub(super) locked: Option<Locked>,
     /// The process that made it is alive: with shm_rmid_forced the segment then lives without attachments.
     pub(super) fostered: bool,
@@ -70,8 +72,21 @@ impl Keep for Segment {
         let (cpid, lpid) = Keep::get(from)?;
         let user = Option::<Uid>::get(from)?;
         let locked = user.map(|user| Locked { user, mapping: None });
-        let holders = BTreeMap::new();
-        Some(Segment { file, size, page, atime, dtime, ctime, cpid, lpid, nattch, holders, locked, fostered })
+        Some(Segment {
+            file,
+            size,
+            page,
+            atime,
+            dtime,
+            ctime,
+            cpid,
+            lpid,
+            nattch,
+            holders: BTreeMap::new(),
+            readers: BTreeSet::new(),
+            locked,
+            fostered,
+        })
     }
 }
 
@@ -114,6 +129,7 @@ impl Segment {
             lpid: 0,
             nattch: 0,
             holders: BTreeMap::new(),
+            readers: BTreeSet::new(),
             locked: None,
             fostered: true,
         })
@@ -137,6 +153,11 @@ impl Segment {
         self.nattch += 1;
         self.atime = now;
         self.lpid = pid;
+    }
+
+    /// A process has mapped it, and has not any more.
+    pub(super) fn passed(&mut self, pid: Pid, atime: i64, dtime: i64) {
+        (self.atime, self.dtime, self.lpid) = (atime, dtime, pid);
     }
 
     /// A descriptor to attach it by.

@@ -39,3 +39,5 @@ pub(crate) const TOKENS: u8 = 41;
 pub(crate) const UNDONE: u8 = 42;
 pub(crate) const KEPT: u8 = 43;
 pub(crate) const LAST_TOKEN: u8 = 44;
+pub(crate) const ALLOWED: u8 = 45;
+pub(crate) const LEDGERS: u8 = 46;

@@ -394,7 +394,7 @@ impl Client {
     }
 
     pub fn attach(&self, id: IpcId, flags: i32) -> Result<Got, Errno> {
-        self.call(Op::Attach, &request::Attach { id, flags })
+        self.call(Op::Attach, &request::Attach { id, flags, again: 0 })
     }
 
     pub fn detach(&self, token: i64) {

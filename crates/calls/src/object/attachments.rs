@@ -11,10 +11,10 @@
 use crate::object::flags::Flags;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+    AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
-use ring3_abi::Errno;
+use ring3_abi::{Errno, IpcId};
 use ring3_os::fd::Identity;
 use ring3_os::map;
 
@@ -32,6 +32,8 @@ pub(crate) struct Part {
     pub(crate) origin: u64,
     /// The segment's length, whole pages.
     pub(crate) size: usize,
+    /// The segment.
+    pub(crate) id: IpcId,
     /// What the kernel keeps of the mapping's use (`flags.rs`).
     pub(crate) flags: Flags,
     pub(crate) file: Identity,
@@ -60,6 +62,7 @@ struct Record {
     flags: AtomicU64,
     token: AtomicU64,
     origin: AtomicU64,
+    id: AtomicI32,
     dev: AtomicU64,
     ino: AtomicU64,
 }
@@ -93,6 +96,7 @@ impl Record {
             token: self.token.load(Relaxed),
             origin: self.origin.load(Relaxed),
             size: self.size.load(Relaxed),
+            id: self.id.load(Relaxed),
             flags: Flags(self.flags.load(Relaxed)),
             file: Identity { dev: self.dev.load(Relaxed), ino: self.ino.load(Relaxed) },
         })
@@ -102,6 +106,7 @@ impl Record {
         self.addr.store(new.addr, Relaxed);
         self.offset.store(new.offset, Relaxed);
         self.size.store(new.size, Relaxed);
+        self.id.store(new.id, Relaxed);
         self.flags.store(new.flags.0, Relaxed);
         self.origin.store(new.origin, Relaxed);
         self.token.store(new.token, Relaxed);

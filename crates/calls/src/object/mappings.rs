@@ -50,28 +50,39 @@ pub(crate) fn walk(from: usize, mut each: impl FnMut(Mapping) -> bool) -> Result
         return Err(Errno::EPERM);
     }
     let file = fd::open_read(c"/proc/self/maps")?;
-    let mut query = Query { addr: from as u64, ..Query::default() };
+    let mut at = from;
     loop {
-        query.size = size_of::<Query>() as u64;
-        query.flags = COVERING_OR_NEXT | FILE_BACKED;
-        // SAFETY: the request reads and writes one struct procmap_query; no name and no build id are asked for.
-        match unsafe { fd::ioctl(file.raw(), PROCMAP_QUERY, &mut query) } {
-            Ok(_) => {}
+        let mapping = match ask(file.raw(), at, COVERING_OR_NEXT | FILE_BACKED) {
+            Ok(mapping) => mapping,
             Err(Errno::ENOENT) => return Ok(()),
             // An older kernel: read the text.
             Err(_) => return walk_text(file.raw(), from, each),
-        }
-        let mapping = Mapping {
-            start: query.start as usize,
-            end: query.end as usize,
-            offset: query.offset as usize,
-            file: Identity { dev: device(u64::from(query.major), u64::from(query.minor)), ino: query.inode },
         };
+        at = mapping.end;
         if !each(mapping) {
             return Ok(());
         }
-        query.addr = query.end;
     }
+}
+
+/// The mapping that covers an address, by a descriptor of /proc/self/maps.
+///
+/// # Errors
+/// `ENOENT`: there is none. `ENOTTY`: the kernel is older than the question.
+pub(crate) fn covering(maps: i32, addr: usize) -> Result<Mapping, Errno> {
+    ask(maps, addr, 0)
+}
+
+fn ask(maps: i32, addr: usize, flags: u64) -> Result<Mapping, Errno> {
+    let mut query = Query { size: size_of::<Query>() as u64, addr: addr as u64, flags, ..Query::default() };
+    // SAFETY: the request reads and writes one struct procmap_query; no name and no build id are asked for.
+    unsafe { fd::ioctl(maps, PROCMAP_QUERY, &mut query)? };
+    Ok(Mapping {
+        start: query.start as usize,
+        end: query.end as usize,
+        offset: query.offset as usize,
+        file: Identity { dev: device(u64::from(query.major), u64::from(query.minor)), ino: query.inode },
+    })
 }
 
 /// `st_dev` from its parts. kernel: huge_encode_dev().

@@ -23,3 +23,4 @@ pub(crate) mod reclaim;
 pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod sleeping;
+pub(crate) mod spare;

@@ -1,4 +1,4 @@
-//! A process's end of its connection: a descriptor, and which file that must be (B1 in `connection.rs`).
+//! A descriptor that a process keeps, and which file that must be: its end of its connection (B1 in `connection.rs`), its own mappings (`own_maps.rs`).
 
 use core::sync::atomic::{
     AtomicI32, AtomicU64,
@@ -85,6 +85,11 @@ impl Line {
         if let Some(line) = self.get() {
             fd::close(line);
         }
+        self.fd.store(0, Relaxed);
+    }
+
+    /// Leaves the descriptor to whoever takes its number.
+    pub(super) fn forget(&self) {
         self.fd.store(0, Relaxed);
     }
 }

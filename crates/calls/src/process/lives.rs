@@ -14,6 +14,7 @@ use core::sync::atomic::{
 };
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::Region;
+use ring3_engine::ledger::Ledger;
 use ring3_engine::life::{self, Life, Lives, Notes};
 use ring3_engine::sem::Set;
 use ring3_os::map;
@@ -69,11 +70,18 @@ fn ask_to_settle(id: IpcId) {
     let _ = connection::ask(Op::SettleSet, &request::Object { kind: Kind::Sem.into(), id });
 }
 
-/// Whether the broker knows all that the process of a life has done to its attachments: it lives, and what it has announced is done.
+/// Whether the broker knows all that the process of a life has done to its attachments: it lives, and what it has announced, or done by itself, is heard.
 pub(crate) fn is_quiet(life: Life, page: &Identity) -> bool {
+    let is_read = |ledger: Ledger<'_>| ledger.unread() == 0;
     if life == page.life.number() {
-        return own_life::notes(page).is_some_and(Notes::are_done);
+        let all_done = own_life::notes(page).is_some_and(Notes::are_done);
+        return all_done && own_life::ledger(page).is_some_and(is_read);
     }
+    is_heard(life) && seen(life).is_some_and(|(lives, page)| lives.ledger(page).is_ok_and(is_read))
+}
+
+/// Whether the process of a life lives, and what it has announced is done. What it has done by itself may be unread.
+pub(crate) fn is_heard(life: Life) -> bool {
     let done = |(lives, page): (Lives<'_>, u32)| lives.notes(page).is_ok_and(Notes::are_done);
     is_held(life) && seen(life).is_some_and(done)
 }

@@ -27,6 +27,7 @@ use core::sync::atomic::{
 };
 use ring3_abi::{Errno, Pid};
 use ring3_engine::Region;
+use ring3_engine::ledger::Ledger;
 use ring3_engine::life::{self, ENTRY, Life, Notes, PAGE};
 use ring3_os::{map, process as os};
 use ring3_wire::Op;
@@ -101,13 +102,22 @@ fn hold_by(page: &Identity, me: Pid, word: &'static AtomicU32) {
 
 /// The counts of this process's notes; `None` if it has no life, so that nobody looks at them.
 pub(crate) fn notes(page: &Identity) -> Option<&'static Notes> {
+    life::own_notes(shared(page)?).ok()
+}
+
+/// This process's ledger; `None` if it has no life. It writes there under `Home::attach`.
+pub(crate) fn ledger(page: &Identity) -> Option<Ledger<'static>> {
+    life::own_ledger(shared(page)?).ok()
+}
+
+/// The shared page, if this process has a life.
+fn shared(page: &Identity) -> Option<Region<'static>> {
     if page.life.number() == 0 {
         return None;
     }
     let base = NonNull::new(PAGES.load(Relaxed) as *mut u8)?;
     // SAFETY: R1 to R3: as in word().
-    let region = unsafe { Region::new(base, PAGE) };
-    life::own_notes(region).ok()
+    Some(unsafe { Region::new(base, PAGE) })
 }
 
 /// Asks for a life and maps its page right before a page of our own.
@@ -128,8 +138,9 @@ fn open() -> Result<Life, Errno> {
     if let Some(base) = NonNull::new(shared as *mut u8) {
         // SAFETY: R1 to R3: as in word().
         let region = unsafe { Region::new(base, PAGE) };
-        // An earlier image's are over: this one has announced nothing that is counted.
+        // An earlier image's are over: this one has announced nothing that is counted, and done nothing.
         life::own_notes(region).map_err(|_| Errno::EINVAL)?.forget();
+        life::own_ledger(region).map_err(|_| Errno::EINVAL)?.forget();
     }
     Ok(number)
 }

@@ -2,7 +2,7 @@
 //! mseal(2). Each may cut an attachment in two (`object/cuts.rs`).
 
 use crate::object::flags::Change;
-use crate::object::{attachments, cuts, record};
+use crate::object::{attachments, cuts, record, spare};
 use crate::process::{directory, identity, own_life};
 use crate::syscall::memory::{changing, rounded};
 use crate::thread::{memory, section};
@@ -121,8 +121,12 @@ pub fn munlockall() -> Result<usize, Errno> {
 
 fn all(number: usize, flags: usize, current: Option<Locking>, later: Locking) -> Result<usize, Errno> {
     changing(
-        // SAFETY: numbers only.
-        || unsafe { map::change(number, [flags, 0, 0, 0, 0, 0]) },
+        || {
+            // They are no more the program's than the kernel's memory is, and would count.
+            spare::sweep(true);
+            // SAFETY: numbers only.
+            unsafe { map::change(number, [flags, 0, 0, 0, 0, 0]) }
+        },
         |done| {
             if let (Ok(_), Some(locking)) = (done, current) {
                 cuts::change(0, usize::MAX, Change::locking(locking));
@@ -148,6 +152,7 @@ fn keep_out(locked: bool, later: Locking) {
         IMAGE.unlock();
         directory::unlock();
         own_life::unlock();
+        spare::unlock();
         record::unlock();
     }
 }

@@ -45,7 +45,7 @@ pub(crate) static ROWS: [Row; 35] = [
     row("get", "semget of an existing key", 2.0, scene::get_existing),
     row("shm-attach", "shmat+shmdt, untouched", 1.0, scene::attach_untouched),
     row("shm-touch", "shmat+shmdt, 1 MiB, one page touched", 1.0, scene::attach_touched),
-    row("shm-1000", "shmat+shmdt of 1,000 segments in turn", 1.0, scene::attach_many),
+    row("shm-1000", "shmat+shmdt of 1,000 in turn, again", 1.0, scene::attach_many),
     row("new-sem", "new private set + IPC_RMID", 1.0, scene::new_set),
     row("new-msg", "new private queue + IPC_RMID", 1.0, scene::new_queue),
     row("new-shm", "new private segment + IPC_RMID", 1.0, scene::new_segment),

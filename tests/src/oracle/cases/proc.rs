@@ -74,6 +74,15 @@ deviates maps-name
 0: shmat(m, NULL, 0)
 0: cat(|/proc/self/maps|, |SYSV|)
 
+case /proc/self/maps: a segment that was attached twice
+deviates maps-spare
+0: m = shmget(IPC_PRIVATE, 4096, 0600)
+0: a = shmat(m, NULL, 0)
+0: shmdt(a)
+0: b = shmat(m, NULL, 0)
+0: shmdt(b)
+0: cat(|/proc/self/maps|, |SYSV|)
+
 case limits: defaults
 0: sysctl(|msgmax|)
 0: sysctl(|msgmnb|)

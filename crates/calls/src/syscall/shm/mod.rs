@@ -3,6 +3,7 @@
 //! Arguments are checked in the kernel's order, with the kernel's error numbers. A segment is a file of the broker's; what is attached of it
 //! is in `crate::object::attachments`.
 
+mod again;
 mod look;
 mod shmat;
 mod shmctl;

@@ -4,9 +4,10 @@
 
 use crate::object::attachments::{self, Part};
 use crate::object::flags::Flags;
-use crate::object::{parts, reclaim};
+use crate::object::{parts, reclaim, spare};
 use crate::process::identity::{self, Home};
-use crate::process::{self, connection, deputy, notes};
+use crate::process::{self, connection, deputy, notes, own_life};
+use crate::syscall::shm::again;
 use crate::thread::section::{self, Section};
 use ring3_abi::Errno;
 use ring3_abi::shm::{SHM_EXEC, SHM_RDONLY, SHM_REMAP, SHM_RND, SHMLBA};
@@ -39,7 +40,15 @@ pub fn shmat(id: i32, addr: usize, flags: i32) -> Result<usize, Errno> {
     // An address that rounds to 0 is an address still: the kernel maps there, or fails to.
     let exactly = addr != 0;
     let addr = place(addr, flags)?;
-    process::ready()?;
+    let page = process::ready()?;
+    if !exactly
+        && flags & !(SHM_RDONLY | SHM_RND) == 0
+        && let Some(at) = again::attach(id, protection(flags), flags & SHM_RDONLY != 0)
+    {
+        return Ok(at);
+    }
+    // By its life others know whether this process has done something to the segment.
+    own_life::hold(page);
     deputy::provided(|| attach(id, exactly.then_some(addr), flags))
 }
 
@@ -47,8 +56,10 @@ fn attach(id: i32, exactly: Option<usize>, flags: i32) -> Result<usize, Errno> {
     let home = identity::home()?;
     let section = section::enter();
     let _held = home.attach.hold(&section);
+    spare::sweep(false);
+    let again = u32::from(exactly.is_none() && again::is_wanted(id, identity::current()));
     let mut buf: connection::Small = [0; 256];
-    let answer = connection::fetch(Op::Attach, Attach { id, flags }.as_bytes(), &[], &mut buf)?;
+    let answer = connection::fetch(Op::Attach, Attach { id, flags, again }.as_bytes(), &[], &mut buf)?;
     let token = answer.value as u64;
     let mapped = (|| {
         let attached: Attached = answer.body(&buf)?;
@@ -62,13 +73,15 @@ fn attach(id: i32, exactly: Option<usize>, flags: i32) -> Result<usize, Errno> {
         if flags & SHM_REMAP != 0 {
             parts::gone(at, at.saturating_add(len));
         }
-        let file = fd::identify(file.raw())?;
+        let identity = fd::identify(file.raw())?;
         let flags = Flags::attached(prot, flags & SHM_RDONLY != 0, home.locking());
-        let part = Part { addr: at, len, offset: 0, token, origin: token, size: len, flags, file };
+        let part =
+            Part { addr: at, len, offset: 0, token, origin: token, size: len, id, flags, file: identity };
         with_room(home, &section, || attachments::add(part)).inspect_err(|_| {
             // SAFETY: mapped above; nobody knows it yet.
             let _ = unsafe { map::unmap(at, len) };
         })?;
+        again::remember(file.raw(), home, &part, prot, attached.version);
         Ok(at)
     })();
     if mapped.is_err() {
@@ -81,6 +94,7 @@ fn attach(id: i32, exactly: Option<usize>, flags: i32) -> Result<usize, Errno> {
 fn with_room<T>(home: &Home, section: &Section, take: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     match take() {
         Err(Errno::ENOMEM) => {
+            spare::sweep(true);
             let _held = home.objects.hold(section);
             reclaim::make_room();
             take()

@@ -5,6 +5,7 @@ use crate::object::mappings::{self, Mapping};
 use crate::object::parts;
 use crate::process::identity;
 use crate::process::{self, deputy};
+use crate::syscall::shm::again;
 use crate::thread::section;
 use ring3_abi::Errno;
 use ring3_os::map;
@@ -18,7 +19,7 @@ pub fn shmdt(addr: usize) -> Result<usize, Errno> {
     let home = identity::home()?;
     let section = section::enter();
     let _held = home.attach.hold(&section);
-    if unmap_at(addr) { Ok(0) } else { Err(Errno::EINVAL) }
+    if again::detach(addr, home) || unmap_at(addr) { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
 /// Unmaps the first mapping at or above `addr` that is as far above it as into its segment, and all others of the same shmat of

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 use core::sync::atomic;
-pub use core::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
+pub use core::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 std::thread_local! {
     /// Whether accesses switch on this thread. The scheduler runs all threads of a model on one.
