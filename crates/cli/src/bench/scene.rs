@@ -120,7 +120,9 @@ pub(crate) fn attach_touched(time: Duration) -> Figure {
 /// `shm-1000`: a thousand segments in turn, each of which was attached before.
 pub(crate) fn attach_many(time: Duration) -> Figure {
     let segments: Vec<Segment> = (0..1000).map(|_| Segment::new(4096)).collect::<Work<_>>()?;
-    segments.iter().try_for_each(|segment| segment.attach().map(drop))?;
+    for _ in 0..2 {
+        segments.iter().try_for_each(|segment| segment.attach().map(drop))?;
+    }
     let mut turn = segments.iter().cycle();
     alone(time, || turn.next().map_or(Ok(()), |segment| segment.attach().map(drop)))
 }
