@@ -33,6 +33,7 @@ mod attempt;
 mod config;
 mod failure;
 mod host;
+mod ledgers;
 mod life;
 mod mechanism;
 mod msg;

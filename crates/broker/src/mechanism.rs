@@ -7,14 +7,17 @@
 use crate::abroad::View;
 use crate::life::{End, Holder, Which};
 use crate::namespace::{Namespace, Trouble};
+use crate::object::lease::Room;
 use crate::object::{Geometry, Home, Object, Perm};
 use crate::policy::creds::Creds;
 use crate::serve::sleepers::Call;
 use crate::state::Sheet;
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_engine::directory::Writer;
+use ring3_engine::ledger::Event;
 use ring3_engine::{Error, Result as Outcome};
 use ring3_wire::request::{Get, Limit, ProcFile, Set};
+use std::collections::BTreeSet;
 
 macro_rules! mechanisms {
     ($($kind:ident => $room:ident $(with $state:ident)?,)*) => {
@@ -80,6 +83,11 @@ pub(crate) trait Mechanism: Sync {
     /// Checks a get call's size before its key is looked up.
     fn check_size(&self, _: &Namespace, _: &Get) -> Result<(), Errno> {
         Ok(())
+    }
+
+    /// How much a process may make of it by itself now; `None`: nothing.
+    fn room(&self, _: &Namespace) -> Option<Room> {
+        None
     }
 
     /// Makes an object that has its name and its contents, but is not published.
@@ -161,11 +169,21 @@ pub(crate) trait Mechanism: Sync {
     /// The child of a fork is known, or will never be.
     fn inherit(&self, _: &mut Namespace, _fork: Holder, _child: Option<Pid>) {}
 
-    /// Before anything that could show it: what processes have done without asking is taken in.
-    fn catch_up(&self, _: &mut Namespace) {}
+    /// Does what a process's ledger says of an object that is there, and answers whether `next`, which follows it there, is done with it: nobody has seen what
+    /// was in between. What is to be shown when all is done is noted.
+    fn done_alone(
+        &self,
+        _: &mut Namespace,
+        _: Pid,
+        _: &Event,
+        _next: Option<&Event>,
+        _changed: &mut BTreeSet<(Kind, IpcId)>,
+    ) -> bool {
+        false
+    }
 
-    /// All changes are committed.
-    fn committed(&self, _: &mut Namespace) {}
+    /// Shows what was noted so.
+    fn show(&self, _: &Namespace, _: IpcId) {}
 
     /// A process is in another namespace from now on; what it has attached here it keeps.
     fn depart(&self, _: &mut Namespace, _: Pid) {}

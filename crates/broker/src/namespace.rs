@@ -7,10 +7,12 @@ use crate::abroad::Pids;
 use crate::abroad::place::Place;
 use crate::failure::errno;
 use crate::host::BrokerHost;
+use crate::ledgers::{self, Ledgers};
 use crate::life::lives::Lives;
 use crate::life::{End, PendingFork, Process};
 use crate::mechanism::{self, States};
 use crate::object::arena::Arenas;
+use crate::object::lease::{self, Lease};
 use crate::object::names::Names;
 use crate::object::{Geometry, Object};
 use crate::policy::creds::Authority;
@@ -107,6 +109,11 @@ pub(crate) struct Namespace {
     /// Behind which debt the next try begins.
     pub(crate) tried: Option<Debt>,
     pub(crate) last: Noted<LastNames>,
+    pub(crate) ledgers: Ledgers,
+    /// By kind's number.
+    pub(crate) leases: Table<u8, Lease>,
+    /// When what is being done was done, if that was before now: a ledger says so.
+    pub(crate) as_of: Option<i64>,
 }
 
 impl Namespace {
@@ -168,6 +175,9 @@ impl Namespace {
             debts: Table::default(),
             tried: None,
             last: Noted::default(),
+            ledgers: Ledgers::default(),
+            leases: Table::default(),
+            as_of: None,
         }
     }
 
@@ -199,6 +209,7 @@ impl Namespace {
             self.processes.derived_mut(&pid)?.ranges.insert(range);
         }
         self.pids.derive();
+        self.ledgers.derive();
         for (_, mechanism) in mechanism::all() {
             mechanism.derive(self)?;
         }
@@ -216,6 +227,8 @@ impl Namespace {
         each(part::DEBTS, &mut self.debts);
         each(part::NUMBERS, self.pids.sheet());
         each(part::LAST_NAMES, &mut self.last);
+        each(part::LEDGERS, self.ledgers.sheet());
+        each(part::LEASES, &mut self.leases);
         for (number, names) in (part::NAMES..).zip(&mut self.names) {
             each(number, names);
         }
@@ -230,8 +243,13 @@ impl Namespace {
         self.core.number
     }
 
-    /// Seconds since 1970.
+    /// Seconds since 1970, at the moment of what is being done.
     pub(crate) fn now(&self) -> i64 {
+        self.as_of.unwrap_or_else(|| self.host.now())
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn host_now(&self) -> i64 {
         self.host.now()
     }
 
@@ -295,6 +313,7 @@ impl Namespace {
 
     /// Puts new limits in force, with what follows from them.
     pub(crate) fn apply_limits(&mut self, limits: Limits) {
+        Kind::ALL.into_iter().for_each(|kind| lease::take_back(self, kind));
         self.set_limits(limits);
         for (_, mechanism) in mechanism::all() {
             mechanism.limits_changed(self);
@@ -358,12 +377,12 @@ impl Namespace {
 
     /// Takes in what processes have done without asking.
     pub(crate) fn catch_up(&mut self) {
-        mechanism::all().for_each(|(_, mechanism)| mechanism.catch_up(self));
+        ledgers::read(self);
     }
 
     /// All changes are committed.
     pub(crate) fn committed(&mut self) {
-        mechanism::all().for_each(|(_, mechanism)| mechanism.committed(self));
+        ledgers::tell(self);
     }
 
     /// An object's region and its capacities.

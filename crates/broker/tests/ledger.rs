@@ -5,10 +5,10 @@ mod support;
 use ring3_abi::ipc::{IPC_CREAT, IPC_PRIVATE};
 use ring3_abi::shm::SHM_DEST;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_engine::ledger::{Deed, OWN_TOKEN, ROOM};
+use ring3_engine::ledger::{Deed, OWN_TOKEN, ROOM, new_token};
 use ring3_engine::life::{self, PAGE};
 use ring3_wire::Op;
-use ring3_wire::reply::Attached;
+use ring3_wire::reply::{Attached, Lease};
 use ring3_wire::request::{self, Limit};
 use std::os::fd::OwnedFd;
 use support::{Broker, Client, is_root};
@@ -54,7 +54,18 @@ impl Ledger {
         self.line(&[stamp.to_ne_bytes(), 5_u64.to_ne_bytes(), token.to_ne_bytes()].concat(), id, deed as u32);
     }
 
+    /// The same about something new.
+    fn make(&mut self, kind: Kind, id: IpcId, size: u64, key: i32) {
+        let token = new_token(size, key).expect("small");
+        let numbers = [0_u64.to_ne_bytes(), 5_u64.to_ne_bytes(), token.to_ne_bytes()].concat();
+        self.line_of(&numbers, id, Deed::Make as u32 | (kind as u32) << 8 | 0o600 << 16);
+    }
+
     fn line(&mut self, numbers: &[u8], id: IpcId, deed: u32) {
+        self.line_of(numbers, id, deed | (Kind::Shm as u32) << 8);
+    }
+
+    fn line_of(&mut self, numbers: &[u8], id: IpcId, deed: u32) {
         let line = [numbers, &id.to_ne_bytes(), &deed.to_ne_bytes()].concat();
         self.put(64 + 32 * (self.written % ROOM), &line);
         self.say(self.written + 1);
@@ -211,4 +222,77 @@ fn nonsense_concerns_nobody() {
     drop(_body);
     me.settle(other.pid);
     assert_eq!(me.segment(secret).nattch, 1);
+}
+
+/// Asks for a lease.
+fn lease(client: &Client, kind: Kind) -> Lease {
+    let ask = request::Get { kind: kind.into(), key: IPC_PRIVATE, flags: 0o600, lease: 1, size: 1 };
+    let got = client.call(Op::Get, &ask).expect("a lease");
+    assert_eq!(got.value, -1);
+    got.read()
+}
+
+#[test]
+fn leased_identifiers_are_what_would_have_come() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let (body, other) = broker.embodied(1000, 1000);
+    let mut ledger = Ledger::of(&other);
+    let first = me.get(Kind::Sem, IPC_PRIVATE, 0o600, 1).expect("made");
+    let given = lease(&other, Kind::Sem);
+    assert_eq!((given.first, given.count > 10), (first + 1, true));
+    // Two, of which one goes unseen.
+    ledger.make(Kind::Sem, given.first, 3, 0);
+    ledger.make(Kind::Sem, given.first + 1, 1, 77);
+    ledger.line_of(&[0; 24], given.first, Deed::Remove as u32 | (Kind::Sem as u32) << 8);
+    assert_eq!(me.get(Kind::Sem, 77, 0, 0), Ok(given.first + 1));
+    assert_eq!(me.stat(Kind::Sem, given.first, request::StatBy::Id).err(), Some(Errno::EINVAL));
+    let state = me.stat(Kind::Sem, given.first + 1, request::StatBy::Id).expect("there");
+    assert_eq!(state.read::<ring3_abi::sem::Semid>().perm.cuid, 1000);
+    // Somebody else makes one: the lease is over.
+    assert_eq!(me.get(Kind::Sem, IPC_PRIVATE, 0o600, 1), Ok(given.first + 2));
+    ledger.make(Kind::Sem, given.first + 3, 1, 0);
+    assert_eq!(me.get(Kind::Sem, IPC_PRIVATE, 0o600, 1), Ok(given.first + 3));
+    // What was made before its maker's end is there after it, also for another broker.
+    let given = lease(&other, Kind::Msg);
+    ledger.make(Kind::Msg, given.first, 0, 5);
+    let dead = broker.standing_still(|| body.kill());
+    broker.replace();
+    me.settle(dead);
+    assert_eq!(me.get(Kind::Msg, 5, 0, 0), Ok(given.first));
+}
+
+#[test]
+fn a_lease_allows_nothing_that_asking_would_not() {
+    if !is_root() {
+        return;
+    }
+    let broker = Broker::new();
+    let me = broker.own();
+    let (_body, other) = broker.embodied(1000, 1000);
+    let mut ledger = Ledger::of(&other);
+    let taken = me.get(Kind::Sem, 9, 0o600 | IPC_CREAT, 1).expect("made");
+    let given = lease(&other, Kind::Sem);
+    let remove = |ledger: &mut Ledger, id| {
+        ledger.line_of(&[0; 24], id, Deed::Remove as u32 | (Kind::Sem as u32) << 8);
+    };
+    // Out of turn, too large, with a key that is taken, beyond the lease, of another kind; somebody else's removed.
+    ledger.make(Kind::Sem, given.first + 1, 1, 0);
+    ledger.make(Kind::Sem, given.first, u64::from(u32::MAX), 0);
+    ledger.make(Kind::Sem, given.first, 1, 9);
+    ledger.make(Kind::Sem, given.first + given.count as i32, 1, 0);
+    ledger.make(Kind::Msg, given.first, 0, 0);
+    remove(&mut ledger, taken);
+    remove(&mut ledger, given.first + 5);
+    assert_eq!(me.get(Kind::Sem, 9, 0, 0), Ok(taken));
+    assert_eq!(me.stat(Kind::Sem, given.first, request::StatBy::Id).err(), Some(Errno::EINVAL));
+    assert_eq!(me.get(Kind::Sem, IPC_PRIVATE, 0o600, 1), Ok(given.first));
+    // No more than the limits leave.
+    me.set_limit(Limit::Msgmni, 3).expect("allowed");
+    assert_eq!(lease(&other, Kind::Msg).count, 3);
+    me.set_limit(Limit::Semmns, 20).expect("allowed");
+    assert_eq!(lease(&other, Kind::Sem).room, 18);
 }

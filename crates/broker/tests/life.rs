@@ -54,7 +54,7 @@ fn a_death_comes_before_a_request_that_is_met_with_it() {
     assert_eq!(me.get(Kind::Shm, 2, NEW, 4096), Err(Errno::ENOSPC));
     broker.standing_still(|| {
         body.kill();
-        let ask = request::Get { kind: Kind::Shm.into(), key: 2, flags: NEW, pad: 0, size: 4096 };
+        let ask = request::Get { kind: Kind::Shm.into(), key: 2, flags: NEW, lease: 0, size: 4096 };
         me.send(Op::Get, &ask, &[], None);
     });
     // The dead process was the last that had the removed segment.
@@ -422,7 +422,12 @@ fn what_the_dead_asked_for_is_done_before_their_end_or_never() {
         me.note(Op::Keep, &());
         victim.send(Op::Remove, &request::Object { kind: Kind::Msg.into(), id }, &[], None);
         body.kill();
-        me.send(Op::Get, &request::Get { kind: Kind::Msg.into(), key, flags: 0, pad: 0, size: 0 }, &[], None);
+        me.send(
+            Op::Get,
+            &request::Get { kind: Kind::Msg.into(), key, flags: 0, lease: 0, size: 0 },
+            &[],
+            None,
+        );
     });
     let found = me.answer().map(|got| got.value as IpcId);
     match found {

@@ -1,4 +1,4 @@
-//! What a process has done to its attachments without asking: a ring in the page of its life (`life.rs`), which the broker reads before anybody can be told
+//! What a process has done without asking, to its attachments and with the identifiers that it was leased: a ring in the page of its life (`life.rs`), which the broker reads before anybody can be told
 //! of what it changes.
 //!
 //! The process alone writes it, one thread at a time; the broker alone says how far it has read. Everybody else looks only whether all is read.
@@ -20,7 +20,7 @@
 use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence};
 use crate::error::Result;
 use crate::region::{Region, Table};
-use ring3_abi::IpcId;
+use ring3_abi::{IpcId, Key, Kind};
 
 crate::layout! {
     /// The counts.
@@ -38,11 +38,11 @@ crate::layout! {
         stamp: AtomicU64,
         /// CLOCK_REALTIME, seconds.
         time: AtomicU64,
-        /// The attachment.
+        /// The attachment; of something new its size, and in bits 32 to 63 its key.
         token: AtomicU64,
-        /// The segment.
+        /// The object.
         id: AtomicU32,
-        /// A [`Deed`]'s number.
+        /// A [`Deed`]'s number in bits 0 to 7, the object's kind in bits 8 to 15, the mode of something new in bits 16 to 31.
         deed: AtomicU32,
     }
 }
@@ -72,6 +72,22 @@ pub enum Deed {
     Detach = 2,
     /// An attach turned out not to be one: nothing was mapped.
     Undo = 3,
+    /// msgget, semget, shmget of something new, with a leased identifier.
+    Make = 4,
+    /// IPC_RMID of such an object.
+    Remove = 5,
+    /// Making one turned out to be too late: the lease was over.
+    Unmake = 6,
+}
+
+/// What an entry about something new has in the place of a token; `None`: its size is too large for that.
+pub fn new_token(size: u64, key: Key) -> Option<u64> {
+    u32::try_from(size).ok().map(|size| u64::from(size) | u64::from(key as u32) << 32)
+}
+
+/// The size and the key in it.
+pub fn new_of(token: u64) -> (u64, Key) {
+    (token & 0xffff_ffff, (token >> 32) as Key)
 }
 
 /// An entry.
@@ -81,12 +97,16 @@ pub struct Event {
     pub stamp: u64,
     /// Seconds since 1970.
     pub time: i64,
-    /// The attachment's token.
+    /// The attachment's token; of something new [`new_token`]'s.
     pub token: u64,
-    /// The segment.
+    /// The object.
     pub id: IpcId,
+    /// Its kind.
+    pub kind: Kind,
     /// What was done.
     pub deed: Deed,
+    /// The mode of something new.
+    pub mode: u16,
 }
 
 /// A ledger.
@@ -131,7 +151,8 @@ impl<'r> Ledger<'r> {
         line.time.store(event.time as u64, Relaxed);
         line.token.store(event.token, Relaxed);
         line.id.store(event.id as u32, Relaxed);
-        line.deed.store(event.deed as u32, Relaxed);
+        let deed = event.deed as u32 | (event.kind as u32) << 8 | u32::from(event.mode) << 16;
+        line.deed.store(deed, Relaxed);
         // ORDERING: Release pairs with events(): who sees the count sees the entry.
         self.head.written.store(number.wrapping_add(1), Release);
         Ok(())
@@ -165,18 +186,25 @@ impl<'r> Ledger<'r> {
 }
 
 fn read(line: &Line) -> Option<Event> {
-    let deed = match line.deed.load(Relaxed) {
+    let word = line.deed.load(Relaxed);
+    let deed = match word & 0xff {
         1 => Deed::Attach,
         2 => Deed::Detach,
         3 => Deed::Undo,
+        4 => Deed::Make,
+        5 => Deed::Remove,
+        6 => Deed::Unmake,
         _ => return None,
     };
+    let kind = *Kind::ALL.get((word >> 8 & 0xff) as usize)?;
     Some(Event {
         stamp: line.stamp.load(Relaxed),
         time: line.time.load(Relaxed) as i64,
         token: line.token.load(Relaxed),
         id: line.id.load(Relaxed) as IpcId,
+        kind,
         deed,
+        mode: (word >> 16) as u16,
     })
 }
 
@@ -187,7 +215,7 @@ mod tests {
     use crate::testing::Heap;
 
     fn event(stamp: u64, deed: Deed) -> Event {
-        Event { stamp, time: 7, token: OWN_TOKEN | stamp, id: 3, deed }
+        Event { stamp, time: 7, token: OWN_TOKEN | stamp, id: 3, kind: Kind::Shm, deed, mode: 0o644 }
     }
 
     #[test]
@@ -210,6 +238,14 @@ mod tests {
             ledger.set_read(read);
             assert_eq!(ledger.unread(), written - read);
         }
+    }
+
+    #[test]
+    fn size_and_key_are_told_apart() {
+        for (size, key) in [(0, 0), (1, -1), (u64::from(u32::MAX), i32::MIN), (7, i32::MAX)] {
+            assert_eq!(new_token(size, key).map(new_of), Some((size, key)));
+        }
+        assert_eq!(new_token(1 << 32, 0), None);
     }
 
     #[test]

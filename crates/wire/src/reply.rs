@@ -65,6 +65,22 @@ pub struct Attached {
     pub version: u64,
 }
 
+/// What Get may answer instead of an identifier (-1): identifiers that the process may give to new objects of this kind by itself, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Lease {
+    /// The turn of the directory in which it holds.
+    pub turn: u64,
+    /// What all of them may hold together: semaphores, or pages of segments.
+    pub room: u64,
+    /// The largest size of one.
+    pub largest: u64,
+    /// The first identifier; each next one is one more.
+    pub first: i32,
+    /// How many there are.
+    pub count: u32,
+}
+
 /// Answer to Detail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

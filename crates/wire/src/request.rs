@@ -43,8 +43,8 @@ bodies! {
         key: i32,
         /// The call's flags: IPC_CREAT, IPC_EXCL, mode, SHM_*.
         flags: i32,
-        /// Zero.
-        pad: u32,
+        /// 1: the sender would make objects by itself from now on (`reply::Lease`).
+        lease: u32,
         /// nsems or size; 0 for queues. What the caller passed, unchecked (semget's nsems sign-extended).
         size: u64,
     }

@@ -18,7 +18,7 @@ proptest! {
 
     #[test]
     fn a_request_decodes_to_itself(tid in any::<u32>(), tag in any::<u32>(), key in any::<i32>(), size in any::<u64>()) {
-        let get = request::Get { kind: Kind::Sem.into(), key, flags: 0o600, pad: 0, size };
+        let get = request::Get { kind: Kind::Sem.into(), key, flags: 0o600, lease: 0, size };
         let mut out = [0; 128];
         let bytes = codec::encode(&mut out, &codec::head(Op::Get, tid, tag), get.as_bytes(), &[]).unwrap();
         let packet = codec::decode(bytes).unwrap();

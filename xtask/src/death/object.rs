@@ -25,6 +25,10 @@ pub(super) enum Act {
     RemoveSegment,
     /// shmget, msgget, semget of something new.
     Make(Kind, bool),
+    /// The same by a process that was leased identifiers, so that nobody is asked; it has made and removed others before.
+    MakeAgain(Kind, bool),
+    /// IPC_RMID of what was made so.
+    RemoveAgain(Kind),
     /// fork of a process with attachments and undo; the child ends at once.
     Fork,
     /// exec of such a process.
@@ -99,6 +103,21 @@ impl ObjectScene {
         }
     }
 
+    /// Judges something that may have been removed.
+    fn judge_removed(&self, kind: Kind, fate: &Fate) -> Result<bool, String> {
+        let base = (0, 1, 2);
+        let there = match kind {
+            Kind::Queue => (base.0 + 1, base.1, base.2),
+            Kind::Set => (base.0, base.1 + 1, base.2),
+            Kind::Segment => (base.0, base.1, base.2 + 1),
+        };
+        match Self::used() {
+            used if used == base => Ok(true),
+            used if used == there && !fate.ended => Ok(false),
+            used => Err(format!("(queues, sets, segments) in use: {used:?}, not {base:?} or {there:?}")),
+        }
+    }
+
     /// Judges something that may have been made.
     fn judge_made(&self, kind: Kind, keyed: bool, fate: &Fate) -> Result<bool, String> {
         let (queues, sets, segments) = Self::used();
@@ -126,6 +145,22 @@ impl ObjectScene {
             }
         }
         Ok(done)
+    }
+}
+
+/// Makes and removes objects until that is nothing new.
+fn make_often(kind: Kind) {
+    for _ in 0..3 {
+        remove(kind, get(kind, libc::IPC_PRIVATE, 0o600) as i32);
+    }
+}
+
+/// IPC_RMID.
+fn remove(kind: Kind, id: i32) -> i64 {
+    match kind {
+        Kind::Queue => sysv::msg_remove(id),
+        Kind::Set => sysv::semctl(id, 0, libc::IPC_RMID, 0),
+        Kind::Segment => sysv::shm_remove(id),
     }
 }
 
@@ -187,6 +222,17 @@ impl Scene for ObjectScene {
                 Box::new(move || sysv::shmdt(at))
             }
             Act::RemoveSegment => Box::new(move || sysv::shm_remove(segment)),
+            Act::MakeAgain(kind, keyed) => {
+                make_often(kind);
+                let (key, flags) =
+                    if keyed { (KEY, libc::IPC_CREAT | 0o600) } else { (libc::IPC_PRIVATE, 0o600) };
+                Box::new(move || get(kind, key, flags))
+            }
+            Act::RemoveAgain(kind) => {
+                make_often(kind);
+                let id = get(kind, libc::IPC_PRIVATE, 0o600) as i32;
+                Box::new(move || remove(kind, id))
+            }
             Act::Make(kind, false) => Box::new(move || get(kind, libc::IPC_PRIVATE, 0o600)),
             Act::Make(kind, true) => {
                 Box::new(move || get(kind, KEY, libc::IPC_CREAT | libc::IPC_EXCL | 0o600))
@@ -207,7 +253,8 @@ impl Scene for ObjectScene {
         reap_orphans()?;
         self.constant()?;
         match self.act {
-            Act::Make(kind, keyed) => self.judge_made(kind, keyed, fate),
+            Act::Make(kind, keyed) | Act::MakeAgain(kind, keyed) => self.judge_made(kind, keyed, fate),
+            Act::RemoveAgain(kind) => self.judge_removed(kind, fate),
             Act::RemoveSegment => match sysv::shm_attached(self.segment) {
                 Ok((1, true)) => {
                     must("shmdt", sysv::shmdt(self.at))?;

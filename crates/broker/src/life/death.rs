@@ -11,8 +11,10 @@
 
 use super::process::{Image, Process};
 use crate::abroad::place::Place;
+use crate::ledgers;
 use crate::mechanism;
 use crate::namespace::{Debt, Namespace, Trouble};
+use crate::object::lease;
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
 use crate::state::keep_word;
@@ -92,9 +94,12 @@ impl Namespace {
 
     /// Takes back all that a process's image held.
     pub(super) fn leave(&mut self, pid: Pid) {
+        ledgers::read(self);
+        lease::end(self, pid);
         for (_, mechanism) in mechanism::all() {
             mechanism.leave(self, pid);
         }
+        ledgers::end(self, pid);
     }
 
     fn leave_ranges(&mut self, pid: Pid) {

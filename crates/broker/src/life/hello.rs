@@ -2,11 +2,12 @@
 
 use super::process::{Image, Process, is_single_threaded};
 use crate::namespace::{Namespace, Trouble};
+use crate::object::lease;
 use crate::regions;
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
 use crate::spaces::Space;
-use crate::{abroad, mechanism};
+use crate::{abroad, ledgers, mechanism};
 use ring3_abi::{Errno, Pid};
 use ring3_engine::directory::Directory;
 use ring3_wire::reply::Welcome;
@@ -73,9 +74,11 @@ impl Server {
             return Ok(());
         }
         let ns = self.spaces.at_mut(old);
+        lease::end(ns, pid);
         for (_, mechanism) in mechanism::all() {
             mechanism.depart(ns, pid);
         }
+        ledgers::end(ns, pid);
         let Some(process) = ns.processes.get_mut(&pid) else { return Ok(()) };
         let (conns, lives) = (std::mem::take(&mut process.conns), std::mem::take(&mut process.lives));
         if is_single_threaded(pid) {

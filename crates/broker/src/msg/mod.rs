@@ -8,6 +8,7 @@ use crate::abroad::View;
 use crate::life::End;
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
+use crate::object::lease::Room;
 use crate::object::open::migrate;
 use crate::object::{self, Home, Perm};
 use crate::policy::creds::{Capability, Creds};
@@ -37,6 +38,10 @@ impl Mechanism for Msg {
             table: ProcFile::SysvipcMsg,
             head: tell::HEAD,
         }
+    }
+
+    fn room(&self, _: &Namespace) -> Option<Room> {
+        Some(Room { all: u64::MAX, one: 0 })
     }
 
     fn create(&self, ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<IpcId, Errno> {

@@ -1,6 +1,6 @@
 //! IPC_RMID and IPC_SET: who may. msgctl(2), semctl(2), shmctl(2); kernel: ipcctl_obtain_check().
 
-use super::{Home, Perm, kind_of};
+use super::{Home, Perm, kind_of, lease};
 use crate::abroad::View;
 use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
@@ -20,6 +20,9 @@ fn controlled(ns: &Namespace, creds: &Creds, kind: Kind, id: IpcId) -> Result<Pe
 pub(crate) fn remove(ns: &mut Namespace, creds: &Creds, ask: &request::Object) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
     controlled(ns, creds, kind, ask.id)?;
+    lease::before_removal(ns, kind, ask.id);
+    // The ledger may have said that it is gone.
+    ns.object(kind, ask.id)?;
     mechanism::of(kind).remove(ns, ask.id)?;
     Ok(Answer::default())
 }
@@ -32,11 +35,20 @@ pub(crate) fn remove_unlocked(
 ) -> Result<Answer, Trouble> {
     let kind = kind_of(ask.kind)?;
     controlled(ns, creds, kind, ask.id)?;
+    lease::before_removal(ns, kind, ask.id);
     match ns.object(kind, ask.id)?.home {
         Some(home) => ns.forget_unlocked(kind, ask.id, home),
         None => mechanism::of(kind).remove(ns, ask.id)?,
     }
     Ok(Answer::default())
+}
+
+/// The same for one who need not be asked whether it may, and does not wait.
+pub(crate) fn remove_at_once(ns: &mut Namespace, kind: Kind, id: IpcId) {
+    let Err(Trouble::Later) = mechanism::of(kind).remove(ns, id) else { return };
+    if let Some(home) = ns.object(kind, id).ok().and_then(|object| object.home) {
+        ns.forget_unlocked(kind, id, home);
+    }
 }
 
 /// IPC_SET.

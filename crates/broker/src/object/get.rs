@@ -1,6 +1,6 @@
 //! msgget(2), semget(2), shmget(2): what they have in common. kernel: ipcget(), ipc_addid().
 
-use super::{Geometry, Home, Object, Perm, kind_of};
+use super::{Geometry, Home, Object, Perm, kind_of, lease};
 use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
@@ -10,6 +10,9 @@ use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::Error;
 use ring3_wire::request::Get;
 use std::collections::HashSet;
+
+/// What stands for the identifier beside a lease.
+const NO_ID: i64 = -1;
 
 /// Finds or makes an object.
 pub(crate) fn get(ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<Answer, Trouble> {
@@ -21,6 +24,11 @@ pub(crate) fn get(ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<Answer
         Some(id) => existing(ns, creds, kind, id, ask)?,
         None if ask.key != IPC_PRIVATE && ask.flags & IPC_CREAT == 0 => return Err(Errno::ENOENT.into()),
         None => {
+            lease::take_back(ns, kind);
+            if let Some(lease) = (ask.lease != 0).then(|| lease::give(ns, creds, kind)).flatten() {
+                // It makes the object itself.
+                return Ok(Answer::with(NO_ID, &lease));
+            }
             let id = mechanism.create(ns, creds, ask)?;
             ns.publish(kind, id);
             id
@@ -70,8 +78,16 @@ impl Namespace {
     ) -> Result<IpcId, Errno> {
         let creator_name =
             self.processes.derived_mut(&creds.pid).map_or([0; 16], |process| process.name(creds.pid));
-        let object =
-            Object { perm, size, home, next: None, creator: creds.pid, creator_name, users: HashSet::new() };
+        let object = Object {
+            perm,
+            size,
+            home,
+            next: None,
+            creator: creds.pid,
+            creator_name,
+            leased: false,
+            users: HashSet::new(),
+        };
         let Some(id) = self.name(kind, object) else {
             if let Some(home) = home {
                 self.arenas.retire(home.range);

@@ -6,6 +6,7 @@
 pub(crate) mod arena;
 pub(crate) mod ctl;
 pub(crate) mod get;
+pub(crate) mod lease;
 pub(crate) mod names;
 pub(crate) mod open;
 pub(crate) mod query;
@@ -120,11 +121,13 @@ pub(crate) struct Object {
     /// The process that made it, and its name then: for who cleans up.
     pub(crate) creator: Pid,
     pub(crate) creator_name: [u8; 16],
+    /// Its creator made it without asking (`lease.rs`).
+    pub(crate) leased: bool,
     /// Processes that ever opened it: a death among them must be settled in its region.
     pub(crate) users: HashSet<Pid>,
 }
 
-keep!(Object { perm, size, home, next, creator, creator_name } derived { users });
+keep!(Object { perm, size, home, next, creator, creator_name, leased } derived { users });
 
 impl Object {
     /// Where its region lies, if it has one.

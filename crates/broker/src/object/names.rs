@@ -123,14 +123,43 @@ impl<T> Names<T> {
     }
 
     fn next(&mut self) -> Option<IpcId> {
-        let end = (self.in_use * 3 / 2).clamp(MIN_CYCLE, IPCMNI);
-        let index = self.free_from(self.cursor, end).or_else(|| self.free_from(0, end))?;
+        let (index, sequence) = self.coming()?;
         self.cursor = index + 1;
-        if self.last_index.is_some_and(|last| index <= last) {
-            self.sequence = (self.sequence + 1) % SEQ_MAX;
-        }
+        self.sequence = sequence;
         self.last_index = Some(index);
-        Some(make_id(index, self.sequence))
+        Some(make_id(index, sequence))
+    }
+
+    /// Where the cycle ends.
+    fn end(&self) -> usize {
+        (self.in_use * 3 / 2).clamp(MIN_CYCLE, IPCMNI)
+    }
+
+    /// The index and the sequence that the next object gets.
+    fn coming(&self) -> Option<(usize, u32)> {
+        let end = self.end();
+        let index = self.free_from(self.cursor, end).or_else(|| self.free_from(0, end))?;
+        let again = self.last_index.is_some_and(|last| index <= last);
+        Some((index, if again { (self.sequence + 1) % SEQ_MAX } else { self.sequence }))
+    }
+
+    /// The identifiers that the next objects get, at most so many, whatever of them is removed meanwhile: the first, and how many.
+    pub(crate) fn run(&self, limit: usize, most: u32) -> Option<(IpcId, u32)> {
+        let left = limit.min(IPCMNI).checked_sub(self.in_use).filter(|&left| left > 0)?;
+        let (index, sequence) = self.coming()?;
+        let last = self.end().min(index + left.min(most as usize));
+        let free = |index: &usize| self.slots.get(*index).is_none_or(Option::is_none);
+        let count = (index..last).take_while(free).count();
+        Some((make_id(index, sequence), count as u32))
+    }
+
+    /// An object has had the next identifier, and has gone.
+    pub(crate) fn pass(&mut self, id: IpcId) {
+        if self.coming().is_some_and(|(index, sequence)| make_id(index, sequence) == id) {
+            // As next() gives it; the record of the index is the same, but the counters have changed.
+            let index = self.next().and_then(index_of);
+            index.into_iter().for_each(|index| note(&mut self.noted, index));
+        }
     }
 
     fn free_from(&self, start: usize, end: usize) -> Option<usize> {

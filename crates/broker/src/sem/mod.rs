@@ -9,6 +9,7 @@ use crate::abroad::View;
 use crate::life::{End, Which};
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
+use crate::object::lease::Room;
 use crate::object::open::migrate;
 use crate::object::{self, Home, Object, Perm};
 use crate::policy::creds::Creds;
@@ -64,6 +65,14 @@ impl Mechanism for Sem {
     fn check_size(&self, ns: &Namespace, ask: &Get) -> Result<(), Errno> {
         let fits = (0..=ns.limits().semmsl).contains(&ask.size.cast_signed());
         if fits { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    fn room(&self, ns: &Namespace) -> Option<Room> {
+        let left = ns.limits().semmns.saturating_sub(ns.states.sem.used.cast_signed());
+        Some(Room {
+            all: u64::try_from(left).unwrap_or(0),
+            one: u64::try_from(ns.limits().semmsl).unwrap_or(0),
+        })
     }
 
     fn create(&self, ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<IpcId, Errno> {

@@ -169,7 +169,7 @@ fn entered(packet: &Packet<'_>) -> Option<(Kind, IpcId)> {
 
 /// Whether a request has to do with regions alone, where nobody does anything unseen.
 fn is_of_regions(op: Op) -> bool {
-    matches!(op, Op::MsgSend | Op::MsgReceive | Op::SemOp | Op::SemCtl | Op::Open | Op::Grow | Op::Stuck)
+    matches!(op, Op::MsgSend | Op::MsgReceive | Op::SemOp | Op::SemCtl | Op::Grow | Op::Stuck)
 }
 
 fn pid(asked: &Request) -> Pid {

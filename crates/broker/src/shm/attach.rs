@@ -4,7 +4,8 @@
 //! A1. An attachment is counted once in its segment's `nattch` for each holder that has its token: a process, or a fork whose child is not
 //!     known yet.
 
-use super::{KIND, State, ledger, rows};
+use super::{KIND, State, again, rows};
+use crate::ledgers;
 use crate::life::{Holder, Which};
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
@@ -160,13 +161,14 @@ pub(crate) fn attach(ns: &mut Namespace, creds: &Creds, ask: &request::Attach) -
     let attached = Attached { size: segment.size, page: segment.page, version: 0 };
     let token = shm.attached(creds.pid, ask.id);
     shm.attachments.undo.insert(creds.pid, Undo { token, atime, lpid });
-    let version = if ask.again != 0 { ledger::allow(ns, creds.pid, ask.id) } else { 0 };
+    let version = if ask.again != 0 { again::allow(ns, creds.pid, ask.id) } else { 0 };
     rows::publish(ns, ask.id);
     Ok(Answer::with(token.cast_signed(), &Attached { version, ..attached }).passing(file))
 }
 
 /// Counts an attachment that a process has made without asking, with the token that it gave.
-pub(super) fn attach_as(ns: &mut Namespace, pid: Pid, id: IpcId, token: u64, now: i64) {
+pub(super) fn attach_as(ns: &mut Namespace, pid: Pid, id: IpcId, token: u64) {
+    let now = ns.now();
     let shm = &mut ns.states.shm;
     let Some(segment) = shm.segments.get_mut(&id) else { return };
     let undo = Undo { token, atime: segment.atime, lpid: segment.lpid };
@@ -210,7 +212,7 @@ fn again(ns: &mut Namespace, creds: &Creds, keeper: Pid, id: IpcId) -> Result<An
 
 /// Notes what a process's next fork does not give to the child (MADV_DONTFORK).
 pub(crate) fn keep(ns: &mut Namespace, pid: Pid, tokens: &[u8]) {
-    ledger::read(ns);
+    ledgers::read(ns);
     let tokens = tokens.chunks_exact(8).filter_map(|bytes| u64::read_from_bytes(bytes).ok());
     let attachments = &mut ns.states.shm.attachments;
     if attachments.held.range(all_of(Holder::Process(pid))).next().is_some() {
@@ -227,23 +229,22 @@ fn keeper(ns: &Namespace, pid: Pid, token: u64) -> Option<Pid> {
 
 /// Takes an attachment back.
 pub(crate) fn detach(ns: &mut Namespace, creds: &Creds, ask: &request::Detach) -> Result<Answer, Trouble> {
-    ledger::read(ns);
-    let now = ns.now();
-    end_of(ns, creds.pid, ask.token, ask.undo != 0, now)?;
+    ledgers::read(ns);
+    end_of(ns, creds.pid, ask.token, ask.undo != 0)?;
     Ok(Answer::default())
 }
 
-/// An attachment fewer, as of a moment; `undo`: there never was one.
+/// An attachment fewer; `undo`: there never was one.
 ///
 /// # Errors
 /// `EINVAL` if the process has no such token.
-pub(super) fn end_of(ns: &mut Namespace, pid: Pid, token: u64, undo: bool, now: i64) -> Result<(), Errno> {
+pub(super) fn end_of(ns: &mut Namespace, pid: Pid, token: u64, undo: bool) -> Result<(), Errno> {
     let keeper = keeper(ns, pid, token).ok_or(Errno::EINVAL)?;
     let shm = &mut ns.states.shm;
     let id = shm.release(Holder::Process(keeper), token).ok_or(Errno::EINVAL)?;
     let last = shm.attachments.undo.remove(&keeper).filter(|last| last.token == token);
     if !undo {
-        close_at(ns, id, pid, now);
+        close(ns, id, pid);
         return Ok(());
     }
     let segment = shm.segments.get_mut(&id).filter(|segment| segment.lpid == pid);
@@ -257,10 +258,6 @@ pub(super) fn end_of(ns: &mut Namespace, pid: Pid, token: u64, undo: bool, now: 
 /// One attachment fewer. kernel: shm_close().
 fn close(ns: &mut Namespace, id: IpcId, pid: Pid) {
     let now = ns.now();
-    close_at(ns, id, pid, now);
-}
-
-fn close_at(ns: &mut Namespace, id: IpcId, pid: Pid, now: i64) {
     let Some(segment) = ns.states.shm.segments.get_mut(&id) else { return };
     segment.lpid = pid;
     segment.dtime = now;
@@ -297,7 +294,7 @@ fn show(ns: &mut Namespace, id: IpcId) {
 
 /// A fork holds all that its parent does, but for what the parent keeps. kernel: dup_mmap(); shm_open(), run by the parent.
 pub(super) fn share(ns: &mut Namespace, parent: Pid, fork: Holder) {
-    ledger::read(ns);
+    ledgers::read(ns);
     let now = ns.now();
     let all = ns.neighbours(parent).into_iter().chain([parent]);
     let shm = &mut ns.states.shm;
@@ -344,8 +341,7 @@ pub(super) fn inherit(ns: &mut Namespace, fork: Holder, child: Option<Pid>) {
 
 /// A process's image is gone, and its attachments with it, unless another process runs in the same memory.
 pub(super) fn leave(ns: &mut Namespace, pid: Pid) {
-    ledger::read(ns);
-    ledger::end(ns, pid);
+    again::end(ns, pid);
     match ns.neighbours(pid).first() {
         Some(&neighbour) => hand_over(ns, Holder::Process(pid), neighbour),
         None => {

@@ -3,25 +3,29 @@
 //! # Invariants
 //! S1. `segments` has an entry for each segment that has a name, and for no other.
 
+pub(crate) mod again;
 pub(crate) mod attach;
-pub(crate) mod ledger;
 pub(crate) mod lock;
 mod rows;
 mod segment;
 mod tell;
 
 use crate::abroad::View;
+use crate::ledgers;
 use crate::life::{Holder, Which};
 use crate::mechanism::{Facts, Mechanism, Row};
 use crate::namespace::{Namespace, Trouble};
+use crate::object::lease::Room;
 use crate::object::{Object, Perm};
 use crate::policy::creds::Creds;
 use crate::state::{Sheet, Table, part};
 use ring3_abi::shm::SHM_DEST;
 use ring3_abi::{Errno, IpcId, Kind, Pid};
 use ring3_engine::directory::Writer;
+use ring3_engine::ledger::Event;
 use ring3_wire::request::{Get, Limit, ProcFile, Set};
 use segment::{PAGE, Segment, pages_in};
+use std::collections::BTreeSet;
 
 const KIND: Kind = Kind::Shm;
 
@@ -30,7 +34,7 @@ const KIND: Kind = Kind::Shm;
 pub(crate) struct State {
     segments: Table<IpcId, Segment>,
     attachments: attach::Attachments,
-    ledgers: ledger::Ledgers,
+    again: again::Again,
     /// Pages of all segments.
     pages: u64,
     locked: lock::LockedPages,
@@ -39,9 +43,9 @@ pub(crate) struct State {
 impl State {
     /// The parts of the state, each with its number.
     pub(crate) fn sheets(&mut self) -> impl Iterator<Item = (u8, &mut dyn Sheet)> {
-        let State { segments, attachments, ledgers, .. } = self;
+        let State { segments, attachments, again, .. } = self;
         let segments: &mut dyn Sheet = segments;
-        std::iter::once((part::SEGMENTS, segments)).chain(attachments.sheets()).chain(ledgers.sheets())
+        std::iter::once((part::SEGMENTS, segments)).chain(attachments.sheets()).chain(again.sheets())
     }
 }
 
@@ -92,7 +96,7 @@ impl Mechanism for Shm {
         object.perm.key = ring3_abi::ipc::IPC_PRIVATE;
         ns.names_mut(KIND).forget_key(id);
         ns.publish(KIND, id);
-        ledger::read_behind(ns);
+        ledgers::read_behind(ns);
         attach::destroy_if_due(ns, id);
         Ok(())
     }
@@ -102,7 +106,7 @@ impl Mechanism for Shm {
         let Some(segment) = shm.segments.remove(&id) else { return };
         let pages = pages_in(segment.size);
         shm.pages -= pages;
-        shm.ledgers.forget_segment(id, &segment.readers);
+        shm.again.forget_segment(id, &segment.readers);
         if let Some(locked) = &segment.locked {
             shm.locked.give_back(locked.user, pages);
         }
@@ -147,10 +151,9 @@ impl Mechanism for Shm {
         for (holder, id) in shm.attachments.each() {
             *shm.segments.derived_mut(&id)?.holders.entry(holder).or_default() += 1;
         }
-        for (pid, id) in shm.ledgers.each() {
+        for (pid, id) in shm.again.each() {
             shm.segments.derived_mut(&id)?.readers.insert(pid);
         }
-        shm.ledgers.derive();
         for (_, segment) in shm.segments.all_derived_mut() {
             let pages = pages_in(segment.size);
             shm.pages += pages;
@@ -161,16 +164,30 @@ impl Mechanism for Shm {
         Some(())
     }
 
-    fn catch_up(&self, ns: &mut Namespace) {
-        ledger::read(ns);
+    fn done_alone(
+        &self,
+        ns: &mut Namespace,
+        pid: Pid,
+        event: &Event,
+        next: Option<&Event>,
+        changed: &mut BTreeSet<(Kind, IpcId)>,
+    ) -> bool {
+        again::apply(ns, pid, event, next, changed)
     }
 
-    fn committed(&self, ns: &mut Namespace) {
-        ledger::tell(ns);
+    fn show(&self, ns: &Namespace, id: IpcId) {
+        rows::publish(ns, id);
     }
 
     fn depart(&self, ns: &mut Namespace, pid: Pid) {
-        ledger::end(ns, pid);
+        again::end(ns, pid);
+    }
+
+    /// Segments that the machine would not refuse for their size alone.
+    fn room(&self, ns: &Namespace) -> Option<Room> {
+        const LARGEST: u64 = 1 << 20;
+        let left = ns.limits().shmall.saturating_sub(ns.states.shm.pages);
+        Some(Room { all: left.min(LARGEST / PAGE), one: ns.limits().shmmax.min(LARGEST) })
     }
 
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
@@ -199,7 +216,7 @@ impl Mechanism for Shm {
 
     fn limits_changed(&self, ns: &mut Namespace) {
         if ns.limits().shm_rmid_forced != 0 {
-            ledger::read_behind(ns);
+            ledgers::read_behind(ns);
             ns.processes.keys().for_each(|&pid| ns.await_end(pid));
             attach::destroy_orphans(ns);
         }

@@ -33,7 +33,7 @@ pub(super) fn put(ns: &Namespace, directory: Writer<'_>, index: usize, id: IpcId
 pub(super) fn publish_of(ns: &Namespace, pid: Pid) {
     let shm = &ns.states.shm;
     let ids: BTreeSet<IpcId> =
-        shm.attachments.segments_of(Holder::Process(pid)).chain(shm.ledgers.of(pid)).collect();
+        shm.attachments.segments_of(Holder::Process(pid)).chain(shm.again.of(pid)).collect();
     ids.into_iter().for_each(|id| publish(ns, id));
 }
 

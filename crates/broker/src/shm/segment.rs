@@ -48,7 +48,7 @@ pub(super) struct Segment {
     pub(super) nattch: u64,
     /// Who has it attached, and how often.
     pub(super) holders: BTreeMap<Holder, u64>,
-    /// Who may attach it without asking (`ledger.rs`).
+    /// Who may attach it without asking (`again.rs`).
     pub(super) readers: BTreeSet<Pid>,
     pub(super) locked: Option<Locked>,
     /// The process that made it is alive: with shm_rmid_forced the segment then lives without attachments.

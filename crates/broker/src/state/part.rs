@@ -41,3 +41,5 @@ pub(crate) const KEPT: u8 = 43;
 pub(crate) const LAST_TOKEN: u8 = 44;
 pub(crate) const ALLOWED: u8 = 45;
 pub(crate) const LEDGERS: u8 = 46;
+pub(crate) const MADE_ALONE: u8 = 47;
+pub(crate) const LEASES: u8 = 48;

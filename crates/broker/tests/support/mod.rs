@@ -361,7 +361,7 @@ impl Client {
     }
 
     pub fn get(&self, kind: Kind, key: i32, flags: i32, size: i64) -> Result<IpcId, Errno> {
-        let ask = Get { kind: kind.into(), key, flags, pad: 0, size: size.cast_unsigned() };
+        let ask = Get { kind: kind.into(), key, flags, lease: 0, size: size.cast_unsigned() };
         self.call(Op::Get, &ask).map(|got| got.value as IpcId)
     }
 

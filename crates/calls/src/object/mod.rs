@@ -14,6 +14,7 @@ pub(crate) mod attachments;
 pub(crate) mod count;
 pub(crate) mod cuts;
 pub(crate) mod flags;
+pub(crate) mod lease;
 pub(crate) mod mappings;
 pub(crate) mod narrow;
 pub(crate) mod open;

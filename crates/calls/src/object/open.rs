@@ -9,7 +9,7 @@
 //! O1, O2 and O4 are in `record.rs`.
 
 use crate::object::record::{Cell, Handle, Object, cell, find, find_in, make_room};
-use crate::object::{pin, reclaim};
+use crate::object::{lease, pin, reclaim};
 use crate::process::identity::{self, Home};
 use crate::process::{self, connection, credentials, deputy, directory};
 use crate::thread::section::{self, Section};
@@ -49,6 +49,8 @@ const OPENINGS: u32 = 10_000;
 fn open_slow(kind: Kind, id: IpcId) -> Result<&'static Object, Errno> {
     let index = index_of(id).ok_or(Errno::EINVAL)?;
     let me = process::ready()?;
+    // What the directory does not show is not there.
+    lease::settle(kind);
     let home = identity::home()?;
     let bit = home.bit(me);
     let section = section::enter();

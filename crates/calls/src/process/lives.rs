@@ -72,12 +72,18 @@ fn ask_to_settle(id: IpcId) {
 
 /// Whether the broker knows all that the process of a life has done to its attachments: it lives, and what it has announced, or done by itself, is heard.
 pub(crate) fn is_quiet(life: Life, page: &Identity) -> bool {
-    let is_read = |ledger: Ledger<'_>| ledger.unread() == 0;
+    let is_own = life == page.life.number();
+    let heard = if is_own { own_life::notes(page).is_some_and(Notes::are_done) } else { is_heard(life) };
+    heard && is_read(life, page)
+}
+
+/// Whether all that the process of a life has done by itself is read. Of one that has ended, too, nobody says that here.
+pub(crate) fn is_read(life: Life, page: &Identity) -> bool {
+    let is_all = |ledger: Ledger<'_>| ledger.unread() == 0;
     if life == page.life.number() {
-        let all_done = own_life::notes(page).is_some_and(Notes::are_done);
-        return all_done && own_life::ledger(page).is_some_and(is_read);
+        return own_life::ledger(page).is_some_and(is_all);
     }
-    is_heard(life) && seen(life).is_some_and(|(lives, page)| lives.ledger(page).is_ok_and(is_read))
+    is_held(life) && seen(life).is_some_and(|(lives, page)| lives.ledger(page).is_ok_and(is_all))
 }
 
 /// Whether the process of a life lives, and what it has announced is done. What it has done by itself may be unread.

@@ -7,6 +7,7 @@
 //! | how is the broker asked | `connection.rs`, `packet.rs`, `line.rs` |
 //! | how do others learn of this process's end, and this one of theirs | `own_life.rs`, `life_state.rs`, `lives.rs` |
 //! | how is anything received by a process that has no descriptor free | `deputy.rs` |
+//! | how does it write down what it does without asking | `own_ledger.rs` |
 //! | what has this process mapped, as the kernel says | `own_maps.rs` |
 //! | where is the namespace's directory | `directory.rs` |
 //! | what did `ring3 run` leave for its programs | `environment.rs` |
@@ -23,6 +24,7 @@ mod life_state;
 mod line;
 pub(crate) mod lives;
 pub(crate) mod notes;
+pub(crate) mod own_ledger;
 pub(crate) mod own_life;
 pub(crate) mod own_maps;
 mod packet;

@@ -1,16 +1,20 @@
 //! What the three kinds have in common: get, IPC_STAT and its like, IPC_SET, IPC_RMID, the INFO commands.
 //! kernel: ipcget(), ipcctl_obtain_check(), ipc/util.c.
 
+use crate::object::lease::{self, New};
 use crate::object::{open, record};
 use crate::process::{self, connection, credentials, directory, identity};
 use crate::thread::section;
 use ring3_abi::ipc::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, IpcPerm, SEQ_SHIFT, index_of, requested};
 use ring3_abi::limits::Limits;
+use ring3_abi::shm::{SHM_HUGETLB, SHM_NORESERVE};
 use ring3_abi::{Errno, IpcId, Key, Kind};
 use ring3_engine::directory::{Directory, Entry};
+use ring3_os::map;
 use ring3_os::user::UserPtr;
 use ring3_wire::Op;
-use ring3_wire::request::{Get, Info, Object, Set, Stat, StatBy};
+use ring3_wire::reply::Lease;
+use ring3_wire::request::{Get, Info, Limit, Object, Set, Stat, StatBy};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// msgget, semget, shmget, after the checks of their own.
@@ -25,8 +29,46 @@ pub(crate) fn get(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, 
     {
         return existing(kind, &entry, flags, size);
     }
-    let body = Get { kind: kind.into(), key, flags, pad: 0, size };
-    connection::ask(Op::Get, &body).map(|id| id as usize)
+    let makes = key == IPC_PRIVATE || flags & IPC_CREAT != 0;
+    if makes { make(kind, key, flags, size) } else { ask(kind, key, flags, size, 0).map(|(id, _)| id) }
+}
+
+/// Something that the directory does not have: made by a lease, if there is one and nothing says that the broker has to decide.
+fn make(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, Errno> {
+    let page = process::ready()?;
+    let takes = match kind {
+        Kind::Shm => {
+            Some(size.div_ceil(map::PAGE as u64)).filter(|_| flags & (SHM_HUGETLB | SHM_NORESERVE) == 0)
+        }
+        _ => Some(size),
+    };
+    // A segment goes with its last attachment then, and its key with it.
+    let goes = kind == Kind::Shm && process::limit_at_once(Limit::ShmRmidForced) != Some(0);
+    // A queue has no size; the others cannot be empty.
+    let takes = takes.filter(|&takes| (takes == 0) == (kind == Kind::Msg) && !goes);
+    let mode = (flags & 0o777) as u16;
+    let make = || takes.and_then(|takes| lease::make(New { kind, key, mode, size, takes }));
+    if let Some(id) = make() {
+        return Ok(id as usize);
+    }
+    if takes.is_some() && lease::is_wanted(kind, page) {
+        match ask(kind, key, flags, size, 1)? {
+            (_, Some(lease)) => lease::keep(kind, &lease),
+            (id, None) => return Ok(id),
+        }
+        if let Some(id) = make() {
+            return Ok(id as usize);
+        }
+    }
+    ask(kind, key, flags, size, 0).map(|(id, _)| id)
+}
+
+/// Asks the broker.
+fn ask(kind: Kind, key: Key, flags: i32, size: u64, lease: u32) -> Result<(usize, Option<Lease>), Errno> {
+    let mut buf: connection::Small = [0; 256];
+    let body = Get { kind: kind.into(), key, flags, lease, size };
+    let answer = connection::call(Op::Get, body.as_bytes(), &[], &mut buf)?;
+    Ok((answer.value as usize, answer.body(&buf).ok()))
 }
 
 /// kernel: ipcget_public(), the branch with an object.
@@ -73,6 +115,7 @@ where
     T: IntoBytes + Immutable,
 {
     process::ready()?;
+    lease::settle(kind);
     let (limits, directory) = (process::limits()?, directory::directory()?);
     arg.write(&tell(&limits, directory))?;
     Ok(directory.usage(kind).1.unwrap_or(0) as usize)
@@ -117,6 +160,9 @@ pub(crate) fn open_at(kind: Kind, index: i32) -> Option<&'static record::Object>
 
 /// IPC_RMID. Our own mapping goes at once, so that the broker gets the range back.
 pub(crate) fn remove(kind: Kind, id: IpcId) -> Result<usize, Errno> {
+    if let Some(removed) = lease::remove(kind, id) {
+        return removed;
+    }
     connection::ask(Op::Remove, &Object { kind: kind.into(), id })?;
     open::forget(kind, id);
     Ok(0)

@@ -12,7 +12,7 @@ use ring3_abi::ipc::IPCMNI;
 use ring3_abi::limits::Limit;
 
 /// First word of a directory: "R3d" and the format's version.
-pub const MAGIC: u32 = 0x5233_6403;
+pub const MAGIC: u32 = 0x5233_6404;
 
 /// How many fields `Limits` has.
 pub const LIMITS: usize = Limit::ALL.len();
@@ -21,7 +21,7 @@ pub const LIMITS: usize = Limit::ALL.len();
 pub const KINDS: usize = Kind::ALL.len();
 
 /// What the head's fields leave of its 256 bytes, in words of 32 bits.
-const SPARE: usize = (256 - 8 - 8 * LIMITS - 8 * KINDS - 24) / 4;
+const SPARE: usize = (256 - 8 - 8 * LIMITS - 8 * KINDS - 24 - 12 * KINDS) / 4;
 
 /// How many words hold a bit for each process number modulo 32768.
 pub const PID_WORDS: usize = IPCMNI / 64;
@@ -48,6 +48,10 @@ layout! {
         shm_pages: AtomicU64,
         /// Files of limits that somebody has open for writing: while there are any, only the broker knows the limits.
         limit_writers: AtomicU64,
+        /// Rises when a lease of a kind's identifiers is given or taken back.
+        lease_turns: [AtomicU64; KINDS],
+        /// The lives of those who have them; 0 nobody.
+        lessees: [AtomicU32; KINDS],
         /// Unused.
         spare: [AtomicU32; SPARE],
     }

@@ -24,6 +24,7 @@ pub use writer::Writer;
 
 use crate::atomic::{Acquire, AtomicU64, Relaxed, fence};
 use crate::error::{Error, Result};
+use crate::life::Life;
 use crate::region::Region;
 use layout::{
     CHAINS, Head, LEN, LIMITS, MAGIC, PID_WORDS, PIDS, Slot, chain, heads, indices_in, len_for, slot,
@@ -78,6 +79,20 @@ impl Head {
     #[inline]
     pub fn limit(&self, which: Limit) -> i64 {
         self.limits.get(which as usize).map_or(0, |limit| limit.load(Relaxed) as i64)
+    }
+
+    /// The turn of the lease of a kind's identifiers.
+    #[inline]
+    pub fn lease_turn(&self, kind: Kind) -> u64 {
+        // ORDERING: Acquire pairs with Writer::lease().
+        self.lease_turns.get(kind as usize).map_or(0, |turn| turn.load(Acquire))
+    }
+
+    /// The life of whoever has that lease; 0 nobody.
+    #[inline]
+    pub fn lessee(&self, kind: Kind) -> Life {
+        // ORDERING: Acquire pairs with Writer::lease(): who finds nobody finds what the last one has made.
+        self.lessees.get(kind as usize).map_or(0, |life| life.load(Acquire))
     }
 
     /// Whether a file of limits is open for writing: what was written may not be in force before the broker is asked something.
@@ -135,6 +150,13 @@ impl<'r> Directory<'r> {
     /// Where the version of a slot stands, for whoever compares it often. `None`: this mapping does not have the index.
     pub fn version_word(self, kind: Kind, index: usize) -> Option<VersionWord<'r>> {
         self.slot(kind, index).map(|slot| VersionWord(&slot.version))
+    }
+
+    /// Whether there is no object at an index, and none is being written. What this mapping does not have is free.
+    pub fn is_free(self, kind: Kind, index: usize) -> bool {
+        let Some(slot) = self.slot(kind, index) else { return true };
+        // ORDERING: Acquire pairs with Writer's Release.
+        slot.version.load(Acquire).is_multiple_of(2) && slot.present.load(Relaxed) == 0
     }
 
     /// The object at an index. `None`: there is none, or it is being changed just now; the broker knows.

@@ -4,6 +4,7 @@ use super::layout::{self, CHAINS, Head, MAGIC, Slot, chain, heads};
 use super::{Directory, Entry, limit_words};
 use crate::atomic::{Relaxed, Release, fence};
 use crate::error::Result;
+use crate::life::Life;
 use crate::region::Region;
 use ring3_abi::ipc::{IPC_PRIVATE, IPCMNI};
 use ring3_abi::limits::Limits;
@@ -130,6 +131,35 @@ impl<'r> Writer<'r> {
         if let (Some(used), Some(high)) = (head.in_use.get(kind as usize), head.highest.get(kind as usize)) {
             used.store(in_use, Relaxed);
             high.store(highest.map_or(0, |index| index.saturating_add(1)), Relaxed);
+        }
+    }
+
+    /// Gives the lease of a kind's identifiers to whoever has this life, and answers the turn.
+    pub fn lease(self, kind: Kind, lessee: Life) -> u64 {
+        self.set_lessee(kind, lessee);
+        self.end_lease(kind)
+    }
+
+    /// Whoever has the lease has it no more: another turn begins.
+    pub fn end_lease(self, kind: Kind) -> u64 {
+        let Some(turn) = self.directory.head().and_then(|head| head.lease_turns.get(kind as usize)) else {
+            return 0;
+        };
+        let next = turn.load(Relaxed).wrapping_add(1);
+        // ORDERING: Release pairs with lease_turn(): who sees the turn sees who has it.
+        turn.store(next, Release);
+        next
+    }
+
+    /// All is shown that the last lessee has made.
+    pub fn forget_lessee(self, kind: Kind) {
+        self.set_lessee(kind, 0);
+    }
+
+    fn set_lessee(self, kind: Kind, lessee: Life) {
+        if let Some(word) = self.directory.head().and_then(|head| head.lessees.get(kind as usize)) {
+            // ORDERING: Release pairs with lessee().
+            word.store(lessee, Release);
         }
     }
 

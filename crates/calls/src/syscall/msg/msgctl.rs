@@ -3,8 +3,8 @@
 //! Who has a queue open asks its region for its state, and sets there what only the region knows; the limits are in the directory; everything else is the
 //! broker's to answer.
 
-use crate::object::open;
 use crate::object::record::{self, Object};
+use crate::object::{lease, open};
 use crate::process::{self, directory, identity};
 use crate::syscall::get;
 use crate::syscall::msg::queue::{KIND, queue_of};
@@ -43,6 +43,7 @@ pub fn msgctl(id: i32, cmd: i32, arg: UserPtr<Msqid>) -> Result<usize, Errno> {
 /// MSG_INFO.
 fn usage(arg: UserPtr<Msginfo>) -> Result<usize, Errno> {
     process::ready()?;
+    lease::settle(KIND);
     let section = section::enter();
     let queued = queued(directory::directory()?);
     drop(section);

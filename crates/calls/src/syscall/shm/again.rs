@@ -17,16 +17,17 @@ use crate::object::flags::Flags;
 use crate::object::mappings::{self, Mapping};
 use crate::object::spare::{self, Spare};
 use crate::process::identity::{self, Home, Identity};
+use crate::process::own_ledger::{self, Line};
 use crate::process::{self, connection, directory, lives, own_life, own_maps};
 use crate::thread::section;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use ring3_abi::IpcId;
 use ring3_abi::ipc::index_of;
 use ring3_abi::shm::SHM_DEST;
-use ring3_engine::ledger::{self, Deed, Event, Ledger, OWN_TOKEN, ROOM};
+use ring3_abi::{IpcId, Kind};
+use ring3_engine::ledger::{Deed, Ledger, OWN_TOKEN};
 use ring3_engine::life::Notes;
 use ring3_os::map::{self, Locking};
-use ring3_os::{seccomp, time};
+use ring3_os::seccomp;
 use ring3_wire::Op;
 use ring3_wire::request::Limit;
 
@@ -56,19 +57,8 @@ impl Free {
 
     /// Writes down what is done, and answers whether it stands (A1).
     fn write(&self, deed: Deed, token: u64) -> bool {
-        let event =
-            Event { stamp: time::monotonic(), time: time::coarse_seconds(), token, id: self.spare.id, deed };
-        let written = self.ledger.write(&event).is_ok();
-        ledger::cross();
-        written && is_unchanged(&self.spare)
-    }
-
-    /// Has the broker read when half of the room is taken, without waiting for it.
-    fn have_it_read(&self) {
-        const AT: [u64; 2] = [ROOM / 2, ROOM * 3 / 4];
-        if AT.contains(&self.ledger.unread()) {
-            connection::notify(Op::Read, &());
-        }
+        let line = Line { deed, kind: Kind::Shm, id: self.spare.id, token, mode: 0 };
+        own_ledger::write(self.ledger, line) && is_unchanged(&self.spare)
     }
 }
 
@@ -101,7 +91,7 @@ pub(super) fn attach(id: IpcId, protection: usize, read_only: bool) -> Option<us
     if done.is_none() {
         free.write(Deed::Undo, token);
     }
-    free.have_it_read();
+    own_ledger::have_read(free.ledger);
     done
 }
 
@@ -139,7 +129,7 @@ pub(super) fn detach(addr: usize, home: &Home) -> bool {
     }
     attachments::remove(addr);
     if free.write(Deed::Detach, part.token) {
-        free.have_it_read();
+        own_ledger::have_read(free.ledger);
     } else {
         // It may have been the last one of a segment that was removed.
         connection::notify(Op::Read, &());
