@@ -101,7 +101,7 @@ impl Header {
 }
 
 /// First word of a region: "R3" and the format's version.
-pub const MAGIC: u32 = 0x5233_0006;
+pub const MAGIC: u32 = 0x5233_0007;
 /// State of a region that is used.
 pub const LIVE: u32 = 1;
 /// State of a region whose object was removed.

@@ -193,6 +193,15 @@ pub(super) const BREAKS: &[Break] = &[
         notice: engine("sem::tests::death::in_a_call_that_serves_sleepers"),
     },
     Break {
+        name: "out-of-the-queue-and-in-the-line",
+        promise: "who leaves the queue leaves the semaphore's line (N1)",
+        file: "crates/engine/src/sem/line.rs",
+        text: "        tx.set_link(after, before)",
+        with: "        let _ = (after, before);
+        Ok(())",
+        notice: engine("sem::tests::a_sleeper_is_served_by_who_makes_it_possible"),
+    },
+    Break {
         name: "no-wake-after-removal",
         promise: "IPC_RMID wakes every sleeper",
         file: "crates/engine/src/sem/ctl.rs",

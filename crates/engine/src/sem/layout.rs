@@ -43,8 +43,19 @@ layout! {
         alters: AtomicU32,
         /// The undo row of its process, + 1; 0 none.
         row: LinkCell<RowKey>,
+        /// The one behind it in its semaphore's line (`line.rs`).
+        behind: LinkCell<Place>,
+        /// The one before it.
+        before: LinkCell<Place>,
         /// Unused.
-        spare: [AtomicU64; 2],
+        spare: [AtomicU32; 2],
+    }
+    /// Both ends of a semaphore's line.
+    Line[8] {
+        /// The first one in it.
+        first: LinkCell<Place>,
+        /// The last one.
+        last: LinkCell<Place>,
     }
     /// Who an undo row belongs to.
     RowKey[32] {
@@ -130,6 +141,8 @@ impl Geometry {
 pub struct Map {
     /// The semaphores.
     pub words: Table<AtomicU64>,
+    /// The line before each.
+    pub lines: Table<Line>,
     /// The journal.
     pub journal: Table<Entry>,
     /// The tickets.
@@ -152,15 +165,16 @@ impl Map {
     pub fn new(g: Geometry) -> Map {
         let page = |n: usize| n.next_multiple_of(PAGE);
         let words = Table::<AtomicU64>::new(SET_HEADER + size_of::<SetHeader>(), g.nsems);
+        let lines = Table::new(words.end(), g.nsems);
         // One change: all values (SETALL), or a call's operations, of which each may change a value, an adjustment and four links, or one column
         // of all rows with as many links (SETVAL), or a process's end; and a ticket.
         let changes = g.nsems.max(g.ops.saturating_mul(6)).max(g.rows.saturating_mul(5)) + 64;
-        let journal = Table::new(words.end().next_multiple_of(64), changes);
+        let journal = Table::new(lines.end().next_multiple_of(64), changes);
         let tickets = Table::new(page(journal.end()), g.tickets);
         let keys = Table::new(tickets.end(), g.rows);
         let adjustments = Table::new(page(keys.end()), g.rows.saturating_mul(g.nsems));
         let ops = Table::new(page(adjustments.end()), g.tickets.saturating_mul(g.ops));
-        Map { words, journal, tickets, keys, adjustments, ops, len: page(ops.end()) }
+        Map { words, lines, journal, tickets, keys, adjustments, ops, len: page(ops.end()) }
     }
 
     /// Index of row `row`'s adjustment of semaphore `num`.

@@ -1,6 +1,6 @@
 //! Semaphore sets. semop(2), semctl(2); kernel: ipc/sem.c.
 //!
-//! `word.rs` is one semaphore; `op.rs` does operations and decides which calls sleep; `at_once.rs` is the short way for those that do not; `scan.rs` serves sleepers; `undo.rs` has the adjustments of
+//! `word.rs` is one semaphore; `op.rs` does operations and decides which calls sleep; `at_once.rs` is the short way for those that do not; `scan.rs` serves sleepers, of whom those that want one thing alone stand in a line before their semaphore (`line.rs`); `undo.rs` has the adjustments of
 //! SEM_UNDO; `sleeper.rs` is a call that sleeps; `ctl.rs` are semctl's commands; `settle.rs` is what happens after a death; `rules.rs` is what
 //! calls check before that; `hand_over.rs` is for processes that owe together; `transfer.rs` moves a set to another region.
 //!
@@ -13,6 +13,7 @@ mod at_once;
 pub mod ctl;
 mod hand_over;
 pub mod layout;
+mod line;
 pub mod op;
 pub mod rules;
 mod scan;
@@ -36,7 +37,7 @@ use crate::lock::{self, Locked};
 use crate::object::{Header, LIVE, MAGIC};
 use crate::region::{Array, Region};
 use crate::ticket::{Ticket, Tickets};
-use layout::{Map, RowKey, SET_HEADER, SetHeader, Sleeper};
+use layout::{Line, Map, RowKey, SET_HEADER, SetHeader, Sleeper};
 use ring3_abi::sem::Sembuf;
 use ring3_abi::{IpcId, Kind, Pid};
 
@@ -49,6 +50,7 @@ pub struct Set<'r> {
     header: &'r Header,
     own: &'r SetHeader,
     words: Array<'r, AtomicU64>,
+    lines: Array<'r, Line>,
     journal: Array<'r, Entry>,
     keys: Array<'r, RowKey>,
     adjustments: Array<'r, AtomicU32>,
@@ -68,6 +70,7 @@ impl<'r> Set<'r> {
             header: region.at(0)?,
             own: region.at(SET_HEADER)?,
             words: map.words.lies_in(region)?,
+            lines: map.lines.lies_in(region)?,
             journal: map.journal.lies_in(region)?,
             keys: map.keys.lies_in(region)?,
             adjustments: map.adjustments.lies_in(region)?,

@@ -297,8 +297,16 @@ impl<'r> Set<'r> {
 
     /// Whether a sleeper names this semaphore, or may.
     fn named(&self, num: u32) -> Result<bool> {
+        if self.nobody_sleeps() {
+            return Ok(false);
+        }
+        if !self.line(num)?.is_empty() {
+            return Ok(true);
+        }
         let tickets = self.tickets();
-        for (looks, item) in tickets.walk(&self.own.alter).chain(tickets.walk(&self.own.zero)).enumerate() {
+        // Where nobody has several operations, all who change values stand in lines.
+        let several = (self.own.complex.load(Relaxed) != 0).then(|| tickets.walk(&self.own.alter));
+        for (looks, item) in several.into_iter().flatten().chain(tickets.walk(&self.own.zero)).enumerate() {
             let (ticket, record) = item?;
             let ops = self.ops_of(ticket, record);
             if looks >= LOOKS || ops.len() > LOOKS as u32 {

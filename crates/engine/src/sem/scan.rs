@@ -57,22 +57,53 @@ impl<'r> Set<'r> {
             return Ok(());
         }
         self.scan_zero(held, served, touched)?;
-        // Asked once: somebody with several operations, once served, has touched others.
-        let touched = if self.own.complex.load(Relaxed) == 0 { touched } else { Touched::All };
+        if let Touched::By(ops) = touched
+            && self.own.complex.load(Relaxed) == 0
+        {
+            return self.scan_lines(held, served, ops);
+        }
         // Each walk that must be repeated has served somebody, and nobody comes meanwhile.
         for _ in 0..=self.geometry.tickets {
-            if !self.scan_alter(held, served, touched)? {
+            if !self.scan_alter(held, served)? {
                 return Ok(());
             }
         }
         Err(Error::Spoiled)
     }
 
-    /// One walk along the queue of those who change values. Answers whether it must be walked again.
-    fn scan_alter(&self, held: Held<'_>, served: &mut Outcome<'r>, touched: Touched<'_>) -> Result<bool> {
-        if self.all_must_wait(touched)? {
-            return Ok(false);
+    /// Serves those who change values where each wants one thing alone: only where something was given has anybody more to hope for than when it went to
+    /// sleep. kernel: do_smart_update() without complex operations.
+    fn scan_lines(&self, held: Held<'_>, served: &mut Outcome<'r>, ops: Ops<'_>) -> Result<()> {
+        for n in 0..ops.len() {
+            let op = ops.get(self, n)?;
+            if op.sem_op > 0 {
+                self.scan_line(held, served, op.sem_num.into())?;
+            }
         }
+        Ok(())
+    }
+
+    /// One walk along a line. Each in it takes something, as an addition never sleeps: whom one passes has no more to hope for once somebody behind it is served,
+    /// and where nothing is left nobody has. kernel: update_queue() of one semaphore.
+    fn scan_line(&self, held: Held<'_>, served: &mut Outcome<'r>, num: u32) -> Result<()> {
+        let word = self.word(num)?;
+        for item in self.in_line(num)? {
+            if word::read(word).value() == 0 {
+                return Ok(());
+            }
+            let (ticket, record) = item?;
+            if !self.take_out_if_ended(ticket, record)?
+                && self.serve(held, served, ticket, record)? == Attempt::Done
+            {
+                // The ticket's operations stay where they are until its owner has come for the result.
+                self.scan_zero(held, served, Touched::By(self.ops_of(ticket, record)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One walk along the queue of those who change values. Answers whether it must be walked again.
+    fn scan_alter(&self, held: Held<'_>, served: &mut Outcome<'r>) -> Result<bool> {
         let mut complex = false;
         for item in self.tickets().walk(&self.own.alter) {
             let (ticket, record) = item?;
@@ -86,9 +117,6 @@ impl<'r> Set<'r> {
                 self.scan_zero(held, served, Touched::By(ops))?;
                 if complex {
                     return Ok(true);
-                }
-                if self.all_must_wait(touched)? {
-                    return Ok(false);
                 }
             }
         }
@@ -109,19 +137,6 @@ impl<'r> Set<'r> {
             }
         }
         Ok(())
-    }
-
-    /// Whether nobody in the queue of those who change values can go on, seen without a look at them, if nobody has several operations: each subtracts,
-    /// for an addition never sleeps, and where something was added there is nothing left. The other semaphores are as they were when it went to sleep.
-    /// kernel: update_queue(), which leaves a semaphore's own list when the value is 0, and looks at everybody while somebody has several operations.
-    fn all_must_wait(&self, touched: Touched<'_>) -> Result<bool> {
-        let Touched::By(ops) = touched else { return Ok(false) };
-        for n in 0..ops.len() {
-            if word::read(self.word(u32::from(ops.get(self, n)?.sem_num))?).value() != 0 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Whether a semaphore that was touched is zero.
@@ -166,7 +181,7 @@ impl<'r> Set<'r> {
         };
         let result = if let Attempt::Failed(errno) = attempt { errno.0 } else { 0 };
         let wake = self.tickets().serve(&mut tx, self.queue_of(record), ticket, result)?;
-        self.count_out(&mut tx, record)?;
+        self.leave(&mut tx, ticket, record)?;
         tx.commit();
         served.any |= attempt == Attempt::Done;
         if wake {

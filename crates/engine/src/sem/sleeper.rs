@@ -44,6 +44,12 @@ impl Sleeper {
         self.count() > 1 && self.alters()
     }
 
+    /// Whether it stands in a line: it would change a value, and has one operation.
+    #[inline]
+    pub(super) fn is_simple(&self) -> bool {
+        self.count() == 1 && self.alters()
+    }
+
     /// The undo row of its process, if that had one.
     #[inline]
     pub(super) fn row(&self) -> Link<RowKey> {
@@ -122,7 +128,9 @@ impl<'r> Set<'r> {
         record.own.alters.store(call.alters.into(), Relaxed);
         record.own.row.store(call.row.map_or(Link::NONE, Index::link));
         self.tickets().push(&mut tx, self.queue(call.alters), ticket)?;
-        if record.own.is_complex() {
+        if record.own.is_simple() {
+            self.line_up(&mut tx, ticket, record)?;
+        } else if record.own.is_complex() {
             tx.set32(&self.own.complex, self.own.complex.load(Relaxed).wrapping_add(1))?;
         }
         record.watch(host);
@@ -130,10 +138,12 @@ impl<'r> Set<'r> {
         Ok(ticket)
     }
 
-    /// A sleeper leaves its queue in this change.
+    /// A sleeper leaves its queue in this change: its line, too, or the number of those with several operations.
     #[inline]
-    pub(super) fn count_out(&self, tx: &mut Tx<'r>, record: Record<'r>) -> Result<()> {
-        if record.own.is_complex() {
+    pub(super) fn leave(&self, tx: &mut Tx<'r>, ticket: Ticket, record: Record<'r>) -> Result<()> {
+        if record.own.is_simple() {
+            self.step_out(tx, ticket, record)?;
+        } else if record.own.is_complex() {
             tx.set32(&self.own.complex, self.own.complex.load(Relaxed).wrapping_sub(1))?;
         }
         Ok(())
@@ -170,7 +180,7 @@ impl<'r> Set<'r> {
     fn end_in(&self, mut tx: Tx<'r>, ticket: Ticket, record: Record<'r>) -> Result<()> {
         if record.state().waits() {
             self.tickets().unlink(&mut tx, self.queue_of(record), ticket)?;
-            self.count_out(&mut tx, record)?;
+            self.leave(&mut tx, ticket, record)?;
         }
         self.tickets().free(&mut tx, ticket)?;
         tx.commit();

@@ -24,6 +24,7 @@ impl<'r> Set<'r> {
         let locked = self.lock(host, who)?;
         for num in 0..from.nsems {
             new.word(num)?.store(self.take(locked.held(), num)?.seen().bits(), Relaxed);
+            self.line(num)?.copy_to(new.line(num)?);
         }
         self.copy_headers(&new);
         self.copy_rows(&new)?;

@@ -23,7 +23,7 @@ impl<'r> Set<'r> {
         if self.header.journal_len.load(Relaxed) != 0 {
             return Err("the journal is not empty");
         }
-        for verdict in [self.verify_queues(), self.verify_rows()] {
+        for verdict in [self.verify_queues(), self.verify_lines(), self.verify_rows()] {
             verdict.unwrap_or(Err("a link leaves the region"))?;
         }
         self.verify_tickets().unwrap_or(Err("a ticket's record leaves the region"))
@@ -56,6 +56,41 @@ impl<'r> Set<'r> {
         // Nobody asks for the number any more once the set is removed.
         let wrong = self.header.state.load(Relaxed) == LIVE && complex != self.own.complex.load(Relaxed);
         Ok(if wrong { Err("another number of sleepers has several operations") } else { Ok(()) })
+    }
+
+    /// In the lines stand those who want one thing alone, as they stand in the queue.
+    fn verify_lines(&self) -> Result<Verdict> {
+        if self.header.state.load(Relaxed) != LIVE {
+            // Nobody looks at them any more once the set is removed.
+            return Ok(Ok(()));
+        }
+        let mut in_lines = 0;
+        for num in 0..self.geometry.nsems {
+            let mut queue = self.tickets().walk(&self.own.alter);
+            let mut last = Link::NONE;
+            for item in self.in_line(num)? {
+                let (ticket, record) = item?;
+                let next = queue.find(|item| item.as_ref().map_or(true, |(other, _)| *other == ticket));
+                let wanted = self.ops_of(ticket, record).get(self, 0)?.sem_num;
+                if next.transpose()?.is_none() || !record.own.is_simple() || u32::from(wanted) != num {
+                    return Ok(Err("a line has others than the queue, or in another order"));
+                }
+                if record.own.before.load() != last {
+                    return Ok(Err("a line's links disagree"));
+                }
+                (last, in_lines) = (Link::claim(ticket.0 + 1), in_lines + 1);
+            }
+            if self.line(num)?.last.load() != last {
+                return Ok(Err("a line's end is not its last ticket"));
+            }
+        }
+        let simple = self.tickets().walk(&self.own.alter);
+        let simple = simple.filter(|item| item.as_ref().is_ok_and(|(_, record)| record.own.is_simple()));
+        Ok(if simple.count() == in_lines {
+            Ok(())
+        } else {
+            Err("somebody who wants one thing stands in no line")
+        })
     }
 
     fn verify_rows(&self) -> Result<Verdict> {
