@@ -118,4 +118,16 @@ pub trait Host {
 
     /// Wakes up to `count` sleepers on `word`, and publishes the own CPU in `cpu`.
     fn wake(&self, word: &AtomicU32, count: u32, cpu: &AtomicU32);
+
+    /// Wakes the sleepers of several words, each of which said `served` when it was chosen: of one that says something else nobody sleeps. A host may move them to
+    /// the word `gathering` first, on which nobody sleeps by himself, and wake them there together; whoever makes up for a host that died wakes that word, too.
+    fn wake_together<'w>(
+        &self,
+        words: impl Iterator<Item = &'w AtomicU32>,
+        _served: u32,
+        _gathering: &AtomicU32,
+        cpu: &AtomicU32,
+    ) {
+        words.for_each(|word| self.wake(word, 1, cpu));
+    }
 }

@@ -38,8 +38,10 @@ layout! {
         ticket_free: AtomicU32,
         /// Tickets never used so far start here.
         ticket_fresh: AtomicU32,
+        /// Where sleepers are gathered to be woken together (`ticket/served.rs`). Nobody goes to sleep on it, and its value means nothing.
+        gathering: AtomicU32,
         /// Unused.
-        spare2: [AtomicU32; 11],
+        spare2: [AtomicU32; 10],
     }
 }
 

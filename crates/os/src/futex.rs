@@ -39,6 +39,18 @@ pub fn wake(word: *const u32, count: u32, reach: Reach) {
     unsafe { own_syscall(nr::FUTEX, [word as usize, FUTEX_WAKE | reach.flag(), count as usize, 0, 0, 0]) };
 }
 
+/// Moves the sleepers of a shared word that says `expect` to another, without waking them.
+///
+/// # Errors
+/// `EAGAIN` if it says something else; others if they were not moved.
+pub fn move_sleepers(word: &AtomicU32, expect: u32, to: &AtomicU32) -> Result<(), Errno> {
+    let most = i32::MAX as usize;
+    let arguments =
+        [word.as_ptr() as usize, FUTEX_CMP_REQUEUE, 0, most, to.as_ptr() as usize, expect as usize];
+    // SAFETY: both words live through the call, which writes neither.
+    Errno::decode(unsafe { own_syscall(nr::FUTEX, arguments) }).map(|_| ())
+}
+
 /// Has the kernel read the word that an address lies in: one that compares it before it moves no sleeper at all elsewhere.
 ///
 /// # Errors

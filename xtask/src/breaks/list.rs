@@ -193,6 +193,14 @@ pub(super) const BREAKS: &[Break] = &[
         notice: engine("sem::tests::death::in_a_call_that_serves_sleepers"),
     },
     Break {
+        name: "gathered-sleep-on",
+        promise: "who was being gathered by one who died is woken",
+        file: "crates/engine/src/ticket/mod.rs",
+        text: "        host.wake(&self.header.gathering, u32::MAX >> 1, &self.header.peer_cpu);",
+        with: "        let _ = host;",
+        notice: Xtask("death --only sem-wake-together --sample 400"),
+    },
+    Break {
         name: "out-of-the-queue-and-in-the-line",
         promise: "who leaves the queue leaves the semaphore's line (N1)",
         file: "crates/engine/src/sem/line.rs",

@@ -66,6 +66,13 @@ static SEM: &[SemCase] = &[
         ..SemCase::DEFAULT
     },
     SemCase {
+        name: "sem-wake-together",
+        initial: &[0, 0],
+        waiters: &[DOWN, &[op(1, -1)], DOWN, DOWN, DOWN],
+        act: Sem::Semop(&[op(0, 3)]),
+        ..SemCase::DEFAULT
+    },
+    SemCase {
         name: "sem-wake-complex",
         initial: &[0, 0],
         waiters: &[BOTH, DOWN],

@@ -55,6 +55,25 @@ impl Host for Agent {
         cpu.store(vdso::cpu() + 1, Relaxed);
         futex::wake(word.as_ptr(), count, Reach::Shared);
     }
+
+    #[inline(never)]
+    fn wake_together<'w>(
+        &self,
+        words: impl Iterator<Item = &'w AtomicU32>,
+        served: u32,
+        gathering: &AtomicU32,
+        cpu: &AtomicU32,
+    ) {
+        cpu.store(vdso::cpu() + 1, Relaxed);
+        for word in words {
+            match futex::move_sleepers(word, served, gathering) {
+                // An owner that has come back by itself needs no wake-up.
+                Ok(()) | Err(Errno::EAGAIN) => {}
+                Err(_) => futex::wake(word.as_ptr(), 1, Reach::Shared),
+            }
+        }
+        futex::wake(gathering.as_ptr(), u32::MAX >> 1, Reach::Shared);
+    }
 }
 
 /// Sleeps outside of any section until the word changes, the deadline passes, or a handler has concluded the call.

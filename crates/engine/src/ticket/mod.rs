@@ -23,7 +23,6 @@ use crate::journal::Tx;
 use crate::object::{Header, LIVE, MOVED};
 use crate::region::{Region, Table};
 use core::marker::PhantomData;
-use core::ops::Range;
 use layout::{Common, OWN, Place};
 use ring3_abi::{Errno, Pid};
 
@@ -346,6 +345,7 @@ impl<'r, P: Half> Tickets<'r, P> {
             common.state.ask_to_look();
             host.wake(common.state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
         }
+        self.wake_gathered(host);
     }
 
     /// Wakes the owners that may be asleep though they were served or shall look: after a death. Those that wait for their turn sleep on. Without
@@ -355,20 +355,20 @@ impl<'r, P: Half> Tickets<'r, P> {
             // DEATH: of whoever removed or moved the object, before it came to all of them.
             return self.wake_all(host);
         }
-        self.wake_owed(host, 0..self.used());
+        // Without the lock: if the object has left the region meanwhile, or has ended, whoever did that wakes them too.
+        for index in 0..self.used() {
+            let state = &self.common(index)?.state;
+            if state.load().is_owed_a_wake() {
+                host.wake(state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
+            }
+        }
+        self.wake_gathered(host);
         Ok(())
     }
 
-    /// Wakes the owners among these that may be asleep though they were served or shall look. Without the lock: if the object has left the
-    /// region meanwhile, or has ended, whoever did that wakes them too.
-    #[cold]
-    fn wake_owed<H: Host>(self, host: &H, these: Range<u32>) {
-        for index in these {
-            let Ok(common) = self.common(index) else { return };
-            if common.state.load().is_owed_a_wake() {
-                host.wake(common.state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
-            }
-        }
+    /// Wakes whoever was being gathered to be woken (`served.rs`): somebody who did that may have died. Each of them was served.
+    fn wake_gathered<H: Host>(self, host: &H) {
+        host.wake(&self.header.gathering, u32::MAX >> 1, &self.header.peer_cpu);
     }
 
     /// Makes every owner look: those that were served go on, the others park again. With or without the lock.
@@ -381,6 +381,7 @@ impl<'r, P: Half> Tickets<'r, P> {
                 host.wake(state.futex(), u32::MAX >> 1, &self.header.peer_cpu);
             }
         }
+        self.wake_gathered(host);
         Ok(())
     }
 }

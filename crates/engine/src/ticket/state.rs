@@ -45,6 +45,9 @@ const HELD: u32 = 4;
 /// The owner had parked, and shall look.
 const ASKED: u32 = 5;
 
+/// What the word of an owner says that was served, for a host that wakes it.
+pub(super) const SERVED: u32 = DONE;
+
 /// The state word of a ticket.
 #[repr(transparent)]
 #[derive(Debug)]

@@ -12,7 +12,7 @@ mod words;
 
 use crate::atomic::{Acquire, AtomicU32};
 use crate::host::{Caller, Deadline, Host, Parked, WaitWord};
-use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
 use std::vec::Vec;
@@ -50,7 +50,9 @@ enum Sleep {
 struct Kernel {
     sleep: Sleep,
     clock: AtomicI64,
+    /// Who sleeps: on which word, and as the how-manieth of all.
     queue: Mutex<Vec<(usize, usize)>>,
+    came: AtomicUsize,
     changed: Condvar,
 }
 
@@ -60,6 +62,7 @@ impl Kernel {
             sleep,
             clock: AtomicI64::new(1_000_000),
             queue: Mutex::new(Vec::new()),
+            came: AtomicUsize::new(0),
             changed: Condvar::new(),
         }
     }
@@ -70,9 +73,9 @@ impl Kernel {
         if word.load(Acquire) != value {
             return;
         }
-        let me = (word.as_ptr() as usize, queue.iter().map(|(_, n)| n + 1).max().unwrap_or(0));
-        queue.push(me);
-        while queue.contains(&me) {
+        let me = self.came.fetch_add(1, Relaxed);
+        queue.push((word.as_ptr() as usize, me));
+        while queue.iter().any(|(_, n)| *n == me) {
             queue = self.changed.wait(queue).unwrap();
         }
     }
@@ -110,5 +113,25 @@ impl Host for Kernel {
             !goes
         });
         self.changed.notify_all();
+    }
+
+    fn wake_together<'w>(
+        &self,
+        words: impl Iterator<Item = &'w AtomicU32>,
+        served: u32,
+        gathering: &AtomicU32,
+        cpu: &AtomicU32,
+    ) {
+        let place = gathering.as_ptr() as usize;
+        for word in words {
+            let mut queue = self.queue.lock().unwrap();
+            if word.load(Acquire) == served {
+                queue
+                    .iter_mut()
+                    .filter(|(at, _)| *at == word.as_ptr() as usize)
+                    .for_each(|(at, _)| *at = place);
+            }
+        }
+        self.wake(gathering, u32::MAX, cpu);
     }
 }

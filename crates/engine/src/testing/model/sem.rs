@@ -65,6 +65,21 @@ fn with_set(
 }
 
 #[test]
+fn many_are_woken_together() {
+    with_set(Sleep::Sound, &[0, 0], &[0, 3], |set, kernel| {
+        thread::scope(|scope| {
+            for n in 0..3 {
+                scope.spawn(move || {
+                    semop(set, kernel, n, &[op(0, -1)]).unwrap();
+                    semop(set, kernel, n, &[op(1, 1)]).unwrap();
+                });
+            }
+            scope.spawn(move || semop(set, kernel, 3, &[op(0, 3)]).unwrap());
+        });
+    });
+}
+
+#[test]
 fn turns_are_taken() {
     with_set(Sleep::Sound, &[1, 0], &[1, 0], |set, kernel| {
         thread::scope(|scope| {
