@@ -146,6 +146,8 @@ impl<'r> Set<'r> {
 
     /// Where the owner of a ticket sleeps.
     pub fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'r>> {
-        self.tickets().wait_word(ticket)
+        let tickets = self.tickets();
+        let has_others_ahead = tickets.get(ticket)?.own.has_others_ahead();
+        Ok(WaitWord { has_others_ahead, ..tickets.wait_word(ticket)? })
     }
 }
