@@ -63,7 +63,13 @@ impl<'r> Tx<'r> {
     /// Sets a 32-bit field of this region.
     #[inline(always)]
     pub fn set32(&mut self, field: &AtomicU32, new: u32) -> Result<()> {
-        self.note(self.region.place_of(field), 0, u64::from(field.load(Relaxed)))?;
+        self.replace32(field, field.load(Relaxed), new)
+    }
+
+    /// Sets a 32-bit field of this region, in which the caller has seen `old`, which is there still.
+    #[inline(always)]
+    pub fn replace32(&mut self, field: &AtomicU32, old: u32, new: u32) -> Result<()> {
+        self.note(self.region.place_of(field), 0, u64::from(old))?;
         // ORDERING: Release keeps the new value behind the journal's length (J2).
         field.store(new, Release);
         Ok(())
@@ -85,7 +91,7 @@ impl<'r> Tx<'r> {
     #[inline(always)]
     pub fn replace64(&mut self, field: &AtomicU64, old: u64, new: u64) -> Result<()> {
         self.note(self.region.place_of(field), 1, old)?;
-        // ORDERING: as in set32.
+        // ORDERING: as in replace32.
         field.store(new, Release);
         Ok(())
     }

@@ -37,7 +37,7 @@ pub(super) const BREAKS: &[Break] = &[
         promise: "a field's old value is in the journal before its new one is in the field (J2)",
         file: "crates/engine/src/journal.rs",
         text: "        self.note(self.region.place_of(field), 1, old)?;
-        // ORDERING: as in set32.
+        // ORDERING: as in replace32.
         field.store(new, Release);
         Ok(())",
         with: "        field.store(new, Release);
@@ -85,7 +85,7 @@ pub(super) const BREAKS: &[Break] = &[
         name: "adjustment-outside-journal",
         promise: "an adjustment changes together with its value",
         file: "crates/engine/src/sem/undo.rs",
-        text: "        tx.set32(cell, adjustment as u32)?;",
+        text: "        tx.replace32(cell, before, adjustment as u32)?;",
         with: "        cell.store(adjustment as u32, Relaxed);",
         notice: engine("sem::tests::death::in_a_call"),
     },

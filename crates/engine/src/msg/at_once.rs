@@ -7,14 +7,14 @@
 //! As on the long way: one change, whose journal the lock's next holder rolls back.
 
 use super::Queue;
-use super::layout::{INLINE, Slot};
+use super::layout::{FEW_CHANGES, INLINE, JOURNAL, QUEUE_HEADER, Slot};
 use super::receive::Selection;
 use crate::atomic::Relaxed;
 use crate::error::{Error, Result};
 use crate::host::{Caller, Host};
-use crate::journal::Tx;
+use crate::journal::{Entry, Tx};
 use crate::lock;
-use crate::region::{Link, bytes};
+use crate::region::{Array, Link, bytes};
 use ring3_abi::msg::MSG_EXCEPT;
 
 /// A type, and a text of up to [`SHORT`] bytes behind it, as a program's memory has them. Behind the text's end the words are the sender's, or zero.
@@ -24,15 +24,25 @@ pub type Short = [u64; 1 + INLINE / 8];
 pub const SHORT: usize = INLINE;
 
 impl<'r> Queue<'r> {
+    /// The same queue for one short change: whose headers and journal are reckoned from the region's base alone, so that the compiler knows where in the region each of
+    /// their fields lies, and needs few registers.
+    #[inline(always)]
+    fn at_hand(&self) -> Option<Queue<'r>> {
+        let journal: &[Entry; FEW_CHANGES] = self.region.at(JOURNAL).ok()?;
+        let (header, own) = (self.region.at(0).ok()?, self.region.at(QUEUE_HEADER).ok()?);
+        Some(Queue { header, own, journal: Array::of(journal), ..*self })
+    }
+
     /// msgsnd of a text of `len` bytes. Answers whether it was sent; if not, nothing has happened.
     #[inline(always)]
     pub fn send_at_once<H: Host>(&self, host: &H, who: Caller, now: i64, letter: &Short, len: usize) -> bool {
-        let Some(_locked) = lock::lock_at_once(self.header, host, who) else { return false };
-        if len > SHORT || !self.fits(len) || !self.own.receivers.is_empty() {
+        let Some(queue) = self.at_hand() else { return false };
+        let Some(_locked) = lock::lock_at_once(queue.header, host, who) else { return false };
+        if len > SHORT || !queue.fits(len) || !queue.own.receivers.is_empty() {
             return false;
         }
-        let mut tx = self.change();
-        let sent = self.put_short(&mut tx, letter, len, self.stamp(who.pid, now)).is_ok();
+        let mut tx = queue.change();
+        let sent = queue.put_short(&mut tx, letter, len, queue.stamp(who.pid, now)).is_ok();
         if sent {
             tx.commit();
         }
@@ -63,18 +73,19 @@ impl<'r> Queue<'r> {
         selection: Selection,
         out: &mut Short,
     ) -> Option<usize> {
-        let _locked = lock::lock_at_once(self.header, host, who)?;
-        let link = self.find_at_once(selection)?;
-        let slot = self.slot(link).ok()?;
+        let queue = self.at_hand()?;
+        let _locked = lock::lock_at_once(queue.header, host, who)?;
+        let link = queue.find_at_once(selection)?;
+        let slot = queue.slot(link).ok()?;
         let size = slot.size.load(Relaxed);
-        if size as usize > SHORT || size as usize > selection.size || !self.own.senders.is_empty() {
+        if size as usize > SHORT || size as usize > selection.size || !queue.own.senders.is_empty() {
             return None;
         }
         let [mtype, text @ ..] = out;
         *mtype = slot.mtype.load(Relaxed);
         bytes::read_all(&slot.text, text);
-        let mut tx = self.change();
-        self.take_out_short(&mut tx, link, slot, size, self.stamp(who.pid, now)).ok()?;
+        let mut tx = queue.change();
+        queue.take_out_short(&mut tx, link, slot, size, queue.stamp(who.pid, now)).ok()?;
         tx.commit();
         Some(size as usize)
     }

@@ -253,14 +253,21 @@ pub struct Map {
 
 /// Offset of the queue's own header.
 pub const QUEUE_HEADER: usize = size_of::<Header>();
+/// Offset of the journal.
+pub const JOURNAL: usize = QUEUE_HEADER + size_of::<QueueHeader>();
+/// How many entries every journal has at least.
+const LEAST_CHANGES: u32 = 64;
+/// Entries that do for a message that is sent or received at once. Every journal has them.
+pub const FEW_CHANGES: usize = 8;
+const _: () = assert!(FEW_CHANGES <= LEAST_CHANGES as usize);
 
 impl Map {
     /// Lays a region out.
     pub fn new(g: Geometry) -> Map {
         let page = |n: usize| n.next_multiple_of(PAGE);
         // The largest change moves every ticket (8 entries each), or serves them, and queues or frees one message.
-        let changes = g.tickets.saturating_mul(8).saturating_add(64);
-        let journal = Table::new(QUEUE_HEADER + size_of::<QueueHeader>(), changes);
+        let changes = g.tickets.saturating_mul(8).saturating_add(LEAST_CHANGES);
+        let journal = Table::new(JOURNAL, changes);
         let tickets = Table::new(page(journal.end()), g.tickets);
         let slots = Table::new(page(tickets.end()), g.slots);
         // A leaf for each message, a fork for each leaf but one.

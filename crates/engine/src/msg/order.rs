@@ -39,18 +39,20 @@ impl<'r> Queue<'r> {
         let seq = self.own.seq.load(Relaxed);
         self.own.seq.store(seq.wrapping_add(1), Relaxed);
         slot.seq.store(seq, Relaxed);
-        let (first, last) = links::<Slot, Slot>(self.own.order.load(Relaxed));
+        let order = self.own.order.load(Relaxed);
+        let (first, last) = links::<Slot, Slot>(order);
         if first.is_none() {
-            tx.set64(&self.own.order, link_pair(link, link))?;
+            tx.replace64(&self.own.order, order, link_pair(link, link))?;
         } else {
             // The last one's link means nothing before the commit (O1): no journal.
             self.slot(last)?.next.store(link);
             slot.prev.store(last);
-            tx.set64(&self.own.order, link_pair(first, link))?;
+            tx.replace64(&self.own.order, order, link_pair(first, link))?;
         }
-        let (bytes, messages) = halves(self.own.counts.load(Relaxed));
-        let bytes = bytes.checked_add(size).ok_or(Error::Spoiled)?;
-        tx.set64(&self.own.counts, pair(bytes, messages.checked_add(1).ok_or(Error::Spoiled)?))
+        let counts = self.own.counts.load(Relaxed);
+        halves(counts).0.checked_add(size).ok_or(Error::Spoiled)?;
+        // So the bytes do not overflow into the messages, of which there are no more than slots.
+        tx.replace64(&self.own.counts, counts, counts.wrapping_add(pair(size, 1)))
     }
 
     /// Takes a message out of the queue: the first of its type.

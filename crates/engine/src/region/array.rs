@@ -41,6 +41,12 @@ impl<T: Layout> Table<T> {
 }
 
 impl<'r, T: Layout> Array<'r, T> {
+    /// Elements that lie in a region for certain, as many as the compiler knows.
+    #[inline(always)]
+    pub fn of<const N: usize>(elements: &'r [T; N]) -> Array<'r, T> {
+        Array { base: NonNull::from(elements).cast(), cap: N as u32, life: PhantomData }
+    }
+
     /// How many elements.
     #[inline]
     pub fn cap(self) -> u32 {

@@ -7,12 +7,16 @@
 //! As on the long way: one change, an adjustment before its value, whose journal the lock's next holder rolls back.
 
 use super::Set;
+use super::layout::SET_HEADER;
 use super::op::HYSTERESIS;
 use super::word::Mark;
 use crate::atomic::Relaxed;
 use crate::host::{Caller, Host};
 use crate::lock::{self, Held};
 use ring3_abi::sem::{SEM_UNDO, SEMVMX, Sembuf};
+
+/// Entries of the journal that one operation takes at most: its value, its adjustment, and a row that is linked or unlinked.
+const ONE_OPERATION: u32 = 8;
 
 impl<'r> Set<'r> {
     /// semop of several operations, or of one with SEM_UNDO: with `UNDO` if there is one, and then the caller's life is held. Answers whether all were
@@ -36,6 +40,14 @@ impl<'r> Set<'r> {
             self.own.hysteresis.store(HYSTERESIS, Relaxed);
         }
         done.is_some()
+    }
+
+    /// The same set for a call of one operation: whose headers are reckoned from the region's base alone, so that the compiler knows where in the region their fields lie, and needs
+    /// few registers; and whose journal has room for it, which is asked here once.
+    #[inline(always)]
+    pub fn at_hand(&self) -> Option<Set<'r>> {
+        let (header, own) = (self.region.at(0).ok()?, self.region.at(SET_HEADER).ok()?);
+        (self.journal.cap() >= ONE_OPERATION).then_some(Set { header, own, ..*self })
     }
 
     /// Does the operations in one change, or none.

@@ -177,8 +177,11 @@ impl Map {
         Map { words, lines, journal, tickets, keys, adjustments, ops, len: page(ops.end()) }
     }
 
-    /// Index of row `row`'s adjustment of semaphore `num`.
+    /// Index of row `row`'s adjustment of semaphore `num`. # Errors: `Spoiled` if it is beyond all tables.
+    #[inline]
     pub fn adjustment(self, nsems: u32, row: Index<RowKey>, num: u32) -> Result<u32> {
-        row.number().checked_mul(nsems).and_then(|n| n.checked_add(num)).ok_or(Error::Spoiled)
+        // At most 2⁶⁴ - 2³² - 1.
+        let index = u64::from(row.number()) * u64::from(nsems) + u64::from(num);
+        u32::try_from(index).map_err(|_| Error::Spoiled)
     }
 }

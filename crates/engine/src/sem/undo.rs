@@ -17,7 +17,7 @@ use crate::atomic::{Acquire, AtomicU32, Relaxed};
 use crate::error::{Error, Result};
 use crate::journal::Tx;
 use crate::life::Life;
-use crate::region::{Index, Link};
+use crate::region::{Array, Index, Link};
 use ring3_abi::Pid;
 use ring3_abi::sem::SEMAEM;
 
@@ -39,6 +39,18 @@ fn name_life(key: &RowKey, life: Life) {
         // DEATH: with the old one or with the new one, others ask the broker if they doubt.
         key.life.store(life, Relaxed);
     }
+}
+
+/// Whether one of so many adjustments is not 0.
+// Apart from its callers, and told what it needs in registers: a reference to the handle would have all of that stored.
+#[inline(never)]
+fn any_is_set(adjustments: Array<'_, AtomicU32>, first: u32, count: u32) -> Result<bool> {
+    for n in first..first.saturating_add(count) {
+        if adjustments.get(n)?.load(Relaxed) != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where a process's own place is, in tables of any length.
@@ -173,14 +185,10 @@ impl<'r> Set<'r> {
     }
 
     /// Whether a row has an adjustment that is not 0.
-    #[inline(never)]
+    #[inline(always)]
     fn has_some(&self, row: Index<RowKey>) -> Result<bool> {
-        for num in 0..self.geometry.nsems {
-            if self.adjustment(row, num)? != 0 {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let nsems = self.geometry.nsems;
+        Ok(self.counts_row(row)? && any_is_set(self.adjustments, self.map.adjustment(nsems, row, 0)?, nsems)?)
     }
 
     /// Whether anybody may have adjustments: whoever looks at the set asks first whether all of these processes live.
@@ -324,12 +332,12 @@ impl<'r> Set<'r> {
         by: i32,
     ) -> Result<bool> {
         let cell = self.cell(row, num)?;
-        let before = cell.load(Relaxed) as i32;
-        let adjustment = before.saturating_add(by);
-        if !(-SEMAEM - 1..=SEMAEM).contains(&adjustment) {
+        let before = cell.load(Relaxed);
+        let adjustment = i64::from(before as i32) + i64::from(by);
+        if !(i64::from(-SEMAEM - 1)..=SEMAEM.into()).contains(&adjustment) {
             return Ok(false);
         }
-        tx.set32(cell, adjustment as u32)?;
+        tx.replace32(cell, before, adjustment as u32)?;
         if adjustment != 0 {
             if !self.is_linked(row, key) {
                 self.link_row(tx, row, key)?;
