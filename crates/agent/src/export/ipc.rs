@@ -3,7 +3,7 @@
 use crate::libc::{answer, fail};
 use ring3_abi::Errno;
 use ring3_calls::process::trace;
-use ring3_calls::syscall::sem::{Quick, Semun};
+use ring3_calls::syscall::sem::{Quick, Semun, Undone};
 use ring3_calls::syscall::{Call, dispatch, msg, sem, shm};
 use ring3_calls::thread::cancel;
 use ring3_os::user::UserPtr;
@@ -54,19 +54,31 @@ pub extern "C" fn semop(id: i32, ops: usize, count: usize) -> i32 {
     }
     match sem::semop_at_once(id, UserPtr::claim(ops), count) {
         Quick::Done => 0,
-        Quick::Locked => semop_locked(id, ops, count),
-        tried => semop_after(tried, id, ops, count),
+        Quick::Undone(op) => semop_undone(id, ops, op),
+        Quick::Several => semop_several(id, ops, count),
+        Quick::Adjusted => semop_adjusted(id, ops),
+        Quick::Long => semop_long(id, ops),
     }
 }
 
 #[inline(never)]
-fn semop_locked(id: i32, ops: usize, count: usize) -> i32 {
-    answer(sem::semop_locked(id, UserPtr::claim(ops), count)) as i32
+fn semop_undone(id: i32, ops: usize, op: Undone) -> i32 {
+    answer(sem::semop_undone(id, UserPtr::claim(ops), op)) as i32
 }
 
 #[inline(never)]
-fn semop_after(tried: Quick, id: i32, ops: usize, count: usize) -> i32 {
-    answer(sem::semop_after(tried, id, UserPtr::claim(ops), count)) as i32
+fn semop_several(id: i32, ops: usize, count: usize) -> i32 {
+    answer(sem::semop_several(id, UserPtr::claim(ops), count)) as i32
+}
+
+#[inline(never)]
+fn semop_adjusted(id: i32, ops: usize) -> i32 {
+    answer(sem::semop_adjusted(id, UserPtr::claim(ops))) as i32
+}
+
+#[inline(never)]
+fn semop_long(id: i32, ops: usize) -> i32 {
+    answer(sem::semop_long(id, UserPtr::claim(ops))) as i32
 }
 
 #[cold]

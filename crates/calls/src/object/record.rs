@@ -161,10 +161,15 @@ impl Object {
 
 #[inline]
 pub(super) fn cell(kind: Kind, index: usize) -> Option<&'static Cell> {
-    let cells = TABLES.get(kind as usize)?.get(index / CELLS)?;
+    cell_at(kind, index / CELLS, index % CELLS)
+}
+
+#[inline]
+fn cell_at(kind: Kind, page: usize, place: usize) -> Option<&'static Cell> {
+    let cells = TABLES.get(kind as usize)?.get(page)?;
     // ORDERING: Acquire pairs with make_room().
     // SAFETY: null, or what make_room() mapped for ever.
-    unsafe { cells.load(Acquire).as_ref()? }.get(index % CELLS)
+    unsafe { cells.load(Acquire).as_ref()? }.get(place)
 }
 
 /// How many calls pin the regions of an identifier's index (`pin.rs`).
@@ -193,10 +198,11 @@ pub(crate) fn find(kind: Kind, id: IpcId, page: &Identity) -> Option<&'static Ob
 /// [`find`] in an epoch.
 #[inline]
 pub(super) fn find_in(kind: Kind, id: IpcId, epoch: u32) -> Option<&'static Object> {
-    // An identifier below 0 has a cell by this, and no record there is for it.
-    let index = id as usize & (IPCMNI - 1);
+    // Page and place of the index, each from the identifier itself. One below 0 has a cell by this, and no record there is for it.
+    let number = id as u32 as usize;
+    let cell = cell_at(kind, number / CELLS % (IPCMNI / CELLS), number % CELLS)?;
     // ORDERING: Acquire pairs with publish(): the record is whole.
-    let record = cell(kind, index)?.record.load(Acquire);
+    let record = cell.record.load(Acquire);
     // SAFETY: null, or a published record, which stays (O1).
     let object = unsafe { record.as_ref()? };
     object.is_good(id, epoch).then_some(object)

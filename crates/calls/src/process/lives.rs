@@ -31,6 +31,12 @@ pub(crate) fn all_live(set: &Set<'_>, page: &Identity) -> bool {
     !set.has_adjustments() || others_live(set, page)
 }
 
+/// Whether nobody but this process has adjustments in the set, and it has: one process in turn with itself. No: [`all_live`] tells.
+#[inline(always)]
+pub(crate) fn own_alone(set: &Set<'_>, page: &Identity) -> bool {
+    set.only_life().is_some_and(|life| life != 0 && life == page.life.number())
+}
+
 #[inline(never)]
 fn others_live(set: &Set<'_>, page: &Identity) -> bool {
     let own = page.life.number();

@@ -2,6 +2,7 @@
 
 use crate::object::record::{self, Handle};
 use crate::process::{self, identity, lives, own_life};
+use crate::syscall::sem::quick::Undone;
 use crate::syscall::sem::scratch::FEW;
 use crate::syscall::sem::set::KIND;
 use crate::thread::section::{self, Section};
@@ -9,31 +10,25 @@ use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
 use ring3_abi::IpcId;
 use ring3_abi::sem::{SEM_UNDO, Sembuf};
-use ring3_engine::sem::rules;
+use ring3_engine::sem::{Set, rules};
 use ring3_engine::{Caller, Host};
 use ring3_os::user::UserPtr;
 use ring3_wire::request::Limit;
 
-/// A call of several operations, or of one with SEM_UNDO, if it can be done at once. `false`: go the long way, which finds every error in its order.
+/// A call of one operation with SEM_UNDO if it can be done at once. `false`: go the long way, which finds every error in its order.
 #[inline(always)]
-pub(super) fn at_once(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize) -> bool {
-    // Two functions: the one with a known count needs few registers.
-    if nsops == 1 { one(id, sops) } else { several(id, sops, nsops) }
-}
-
-#[inline(never)]
-fn one(id: IpcId, sops: UserPtr<Sembuf>) -> bool {
+pub(super) fn one(id: IpcId, Undone { op, now }: Undone) -> bool {
     let section = section::enter();
-    // First, while little has to be kept over the calls.
-    let now = Agent.now();
-    sops.read_word::<{ size_of::<Sembuf>() }>().is_ok_and(|word| {
-        let op = Sembuf::from_word(word);
-        op.sem_flg & SEM_UNDO != 0 && operate::<true>(id, core::slice::from_ref(&op), now, &section).is_some()
-    })
+    let done = ready::<true>(id, 1, &section).and_then(|(set, who)| {
+        let op = Sembuf::from_word(op);
+        set.at_hand()?.semop_at_once::<true, _>(&Agent, who, now, core::slice::from_ref(&op)).then_some(())
+    });
+    done.is_some()
 }
 
+/// The same of several operations.
 #[inline(never)]
-fn several(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize) -> bool {
+pub(super) fn several(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize) -> bool {
     let section = section::enter();
     let now = Agent.now();
     let mut few = [MaybeUninit::uninit(); FEW];
@@ -49,14 +44,24 @@ fn several(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize) -> bool {
 
 #[inline(always)]
 fn operate<const UNDO: bool>(id: IpcId, ops: &[Sembuf], now: i64, section: &Section) -> Option<()> {
-    rules::check_count(ops.len(), process::limit_at_once(Limit::Semopm)?).ok()?;
+    let (set, who) = ready::<UNDO>(id, ops.len(), section)?;
+    set.semop_at_once::<UNDO, _>(&Agent, who, now, ops).then_some(())
+}
+
+/// The set of a call of so many operations, and who calls: if nothing has to be done first.
+#[inline(always)]
+fn ready<const UNDO: bool>(
+    id: IpcId,
+    count: usize,
+    section: &Section,
+) -> Option<(&'static Set<'static>, Caller)> {
+    rules::check_count(count, process::limit_at_once(Limit::Semopm)?).ok()?;
     let page = identity::current();
     let object = record::find(KIND, id, page)?;
     let Handle::Set(set) = &object.handle else { return None };
-    if !object.direct || !lives::all_live(set, page) {
+    if !object.direct || !(lives::own_alone(set, page) || lives::all_live(set, page)) {
         return None;
     }
     let life = if UNDO { own_life::held(page)? } else { 0 };
-    let who = Caller { pid: page.pid(), tid: identity::tid_of(section.thread()), life };
-    set.semop_at_once::<UNDO, _>(&Agent, who, now, ops).then_some(())
+    Some((set, Caller { pid: page.pid(), tid: identity::tid_of(section.thread()), life }))
 }

@@ -7,7 +7,8 @@ use crate::object::sleeping::{self, Blocking, Cancel, Sleeping};
 use crate::process::identity::Identity;
 use crate::process::{self, identity, lives, own_life};
 use crate::syscall::proxy;
-use crate::syscall::sem::at_once::at_once;
+use crate::syscall::sem::at_once;
+use crate::syscall::sem::quick::{Quick, Undone, one, semop_at_once};
 use crate::syscall::sem::scratch::{FEW, with_memory};
 use crate::syscall::sem::set::{KIND, set_of, settle};
 use crate::thread::early::{self, Seen};
@@ -16,41 +17,54 @@ use crate::thread::sleep::Agent;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::Relaxed;
 use ring3_abi::ipc::IPC_NOWAIT;
-use ring3_abi::sem::{SEM_UNDO, Sembuf};
+use ring3_abi::sem::Sembuf;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::sem::Set;
 use ring3_engine::sem::rules::{self, Shape};
-use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
+use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
 use ring3_os::time::{self, Timespec};
 use ring3_os::user::UserPtr;
 use ring3_wire::request::Limit;
 
 /// semop(2).
 pub fn semop(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
-    semop_after(semop_at_once(id, sops, nsops), id, sops, nsops)
-}
-
-/// semop(2) if it can be done at once.
-#[inline(always)]
-pub fn semop_at_once(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Quick {
-    if nsops == 1 { one(id, sops, |set, _| !set.has_adjustments()) } else { Quick::Locked }
-}
-
-/// semop(2) after it was tried at once.
-#[inline]
-pub fn semop_after(tried: Quick, id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
-    match tried {
+    match semop_at_once(id, sops, nsops) {
         Quick::Done => Ok(0),
-        Quick::Adjusted => among_adjustments(id, sops, Deadline::NEVER),
-        Quick::Locked => semop_locked(id, sops, nsops),
-        Quick::Long => timed(id, sops, nsops, Deadline::NEVER),
+        Quick::Undone(op) if undone(id, op) => Ok(0),
+        Quick::Several => semop_several(id, sops, nsops),
+        Quick::Adjusted => semop_adjusted(id, sops),
+        Quick::Undone(_) | Quick::Long => semop_long(id, sops),
     }
 }
 
-/// semop(2) of several operations, or of one with SEM_UNDO.
+/// semop(2) of one operation that cannot be done at once.
 #[inline(always)]
-pub fn semop_locked(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
-    if at_once(id, sops, nsops) { Ok(0) } else { timed(id, sops, nsops, Deadline::NEVER) }
+pub fn semop_long(id: i32, sops: UserPtr<Sembuf>) -> Result<usize, Errno> {
+    timed(id, sops, 1, Deadline::NEVER)
+}
+
+/// semop(2) of one operation on a set in which somebody has adjustments.
+#[inline(always)]
+pub fn semop_adjusted(id: i32, sops: UserPtr<Sembuf>) -> Result<usize, Errno> {
+    among_adjustments(id, sops, Deadline::NEVER)
+}
+
+/// semop(2) of one operation with SEM_UNDO, which has been read.
+#[inline(always)]
+pub fn semop_undone(id: i32, sops: UserPtr<Sembuf>, op: Undone) -> Result<usize, Errno> {
+    if at_once::one(id, op) { Ok(0) } else { timed(id, sops, 1, Deadline::NEVER) }
+}
+
+/// The same where that need not be as fast: once for all such places.
+#[inline(never)]
+fn undone(id: i32, op: Undone) -> bool {
+    at_once::one(id, op)
+}
+
+/// semop(2) of several operations.
+#[inline(always)]
+pub fn semop_several(id: i32, sops: UserPtr<Sembuf>, nsops: usize) -> Result<usize, Errno> {
+    if at_once::several(id, sops, nsops) { Ok(0) } else { timed(id, sops, nsops, Deadline::NEVER) }
 }
 
 /// semtimedop(2). The timeout counts from now, once.
@@ -65,8 +79,9 @@ pub fn semtimedop(
     match semop_at_once(id, sops, nsops) {
         Quick::Done => Ok(0),
         Quick::Adjusted => among_adjustments(id, sops, until),
-        Quick::Locked if at_once(id, sops, nsops) => Ok(0),
-        Quick::Locked | Quick::Long => timed(id, sops, nsops, until),
+        Quick::Undone(op) if undone(id, op) => Ok(0),
+        Quick::Several if at_once::several(id, sops, nsops) => Ok(0),
+        _ => timed(id, sops, nsops, until),
     }
 }
 
@@ -81,63 +96,10 @@ fn deadline(timeout: Timespec) -> Option<Deadline> {
     Some(Deadline(time::monotonic().saturating_add(ns).clamp(2, u64::MAX - 1)))
 }
 
-/// What came of a quick try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quick {
-    /// It is done.
-    Done,
-    /// Somebody has adjustments in the set: those that have ended come first.
-    Adjusted,
-    /// It needs the lock: several operations, or one with SEM_UNDO.
-    Locked,
-    /// Go the long way, which finds every error in its order.
-    Long,
-}
-
-/// A call of one plain operation that can be done at once: one compare-and-swap, no lock. `settled` says whether nobody with adjustments may have
-/// ended.
-#[inline(always)]
-fn one(id: IpcId, sops: UserPtr<Sembuf>, settled: impl FnOnce(&Set<'_>, &Identity) -> bool) -> Quick {
-    let section = section::enter();
-    match one_in_section(id, sops, settled) {
-        // Apart from the others, so that nothing is kept or asked for their sake behind the section's end.
-        Quick::Done => {
-            drop(section);
-            Quick::Done
-        }
-        other => other,
-    }
-}
-
-#[inline(always)]
-fn one_in_section(
-    id: IpcId,
-    sops: UserPtr<Sembuf>,
-    settled: impl FnOnce(&Set<'_>, &Identity) -> bool,
-) -> Quick {
-    // First, while little has to be kept over the call.
-    let now = Agent.now();
-    let Ok(word) = sops.read_word::<{ size_of::<Sembuf>() }>() else { return Quick::Long };
-    let op = Sembuf::from_word(word);
-    if op.sem_flg & SEM_UNDO != 0 {
-        return Quick::Locked;
-    }
-    let page = identity::current();
-    let Some(object) = record::find(KIND, id, page) else { return Quick::Long };
-    let Handle::Set(set) = &object.handle else { return Quick::Long };
-    if !object.direct {
-        return Quick::Long;
-    }
-    if !settled(set, page) {
-        return Quick::Adjusted;
-    }
-    if set.fast(page.pid(), now, &op) { Quick::Done } else { Quick::Long }
-}
-
 /// A call of one operation on a set in which somebody has adjustments.
 #[inline(never)]
 fn among_adjustments(id: IpcId, sops: UserPtr<Sembuf>, until: Deadline) -> Result<usize, Errno> {
-    match one(id, sops, lives::all_live) {
+    match one(id, sops, |_, set, page| lives::all_live(set, page)) {
         Quick::Done => Ok(0),
         _ => timed(id, sops, 1, until),
     }
