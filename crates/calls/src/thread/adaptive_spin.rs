@@ -35,6 +35,23 @@ impl Peer {
     }
 }
 
+/// Looks for a while, before a call takes its place among the sleepers, whether what it waits for is over, if looking has paid lately and the peer was last heard of on
+/// another CPU. Answers whether it was. What two processes do in turn so is a word that goes there and back, where a place costs both of them the lock and the tickets.
+pub(crate) fn look_early(over: impl Fn() -> bool) -> bool {
+    let cell = &section::thread().credit;
+    let mut peer = Peer::load(cell);
+    if peer.cpu == 0 || !peer.credit.is_good() || peer.cpu == (vdso::cpu() + 1) & 0xffff {
+        return false;
+    }
+    let paid = look(LOOKS, over);
+    peer.credit.settle(paid);
+    if !paid {
+        peer.cpu = 0;
+    }
+    peer.store(cell);
+    paid
+}
+
 /// Waits a little for the word to change. Answers whether it did, or the call was concluded.
 pub(crate) fn wait(word: &WaitWord<'_>, concluded: &AtomicU32) -> bool {
     if word.has_others_ahead() {

@@ -31,6 +31,11 @@ impl Credit {
         true
     }
 
+    /// Whether it has paid lately. Counts nothing.
+    pub(super) fn is_good(self) -> bool {
+        self.0 > PROBE
+    }
+
     /// It was used, and has paid or not.
     pub(super) fn settle(&mut self, paid: bool) {
         self.0 = if paid { (self.0 + 1).min(MOST) } else { self.0 - 1 };

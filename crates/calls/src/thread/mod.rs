@@ -8,7 +8,7 @@
 //! | what does the kernel do when the thread ends | `robust_list.rs` |
 //! | how do threads of a process exclude each other | `lock.rs` |
 
-mod adaptive_spin;
+pub(crate) mod adaptive_spin;
 pub mod cancel;
 mod credit;
 mod disposition;

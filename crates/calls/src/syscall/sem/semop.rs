@@ -11,6 +11,7 @@ use crate::syscall::sem::at_once;
 use crate::syscall::sem::quick::{Quick, Undone, one, semop_at_once};
 use crate::syscall::sem::scratch::{FEW, with_memory};
 use crate::syscall::sem::set::{KIND, set_of, settle};
+use crate::thread::adaptive_spin;
 use crate::thread::early::{self, Seen};
 use crate::thread::section::{self, Entry, Section};
 use crate::thread::sleep::Agent;
@@ -21,7 +22,7 @@ use ring3_abi::sem::Sembuf;
 use ring3_abi::{Errno, IpcId, Kind};
 use ring3_engine::sem::Set;
 use ring3_engine::sem::rules::{self, Shape};
-use ring3_engine::{Caller, Deadline, Error, Parked, Step, Ticket, WaitWord};
+use ring3_engine::{Caller, Deadline, Error, Host, Parked, Step, Ticket, WaitWord};
 use ring3_os::time::{self, Timespec};
 use ring3_os::user::UserPtr;
 use ring3_wire::request::Limit;
@@ -121,9 +122,10 @@ fn timed(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize, until: Deadline) -> Res
     };
     let shape = Shape::of(ops);
     let call = Call { entry: &entry, id, ops, shape, until, who: caller(&entry, page, shape) };
-    if let [op] = ops {
-        wait_early(id, op, page);
-    }
+    let early = match ops {
+        [op] if wait_early(id, op, page, until) => Some(op),
+        _ => None,
+    };
     let section = entry.section();
     // The way of most calls, straight; whatever is different is left to operate().
     if let Some(object) = record::find(KIND, id, page)
@@ -133,6 +135,11 @@ fn timed(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize, until: Deadline) -> Res
         && lives::all_live(set, page)
         && !shape.exceeds(ops, set.nsems().into())
     {
+        if let Some(op) = early.filter(|_| !shape.undo)
+            && set.fast(page.pid(), Agent.now(), op)
+        {
+            return Ok(0);
+        }
         return match set.semop_of(&Agent, call.who, ops, shape) {
             Ok(Step::Done(())) => Ok(0),
             other => call.conclude(section, object, set, other),
@@ -142,18 +149,39 @@ fn timed(id: IpcId, sops: UserPtr<Sembuf>, nsops: usize, until: Deadline) -> Res
     call.operate()
 }
 
-/// Waits a little for one operation's turn before it takes its place among the sleepers (`early.rs`), if this thread takes and gives back the same semaphore, and
-/// somebody has slept meanwhile: whoever else gets the CPU then may be one of those, and needs nothing of this thread's to go on.
+/// Waits a little for one operation's turn before it takes its place among the sleepers. Answers whether it may have come.
+///
+/// A thread that takes and gives back the same semaphore, where somebody has slept meanwhile, also gives the CPU away (`early.rs`): whoever else gets it then may be one of
+/// those, and needs nothing of this thread's to go on. Any other looks, if its peer is on another CPU (`adaptive_spin.rs`).
 #[inline]
-fn wait_early(id: IpcId, op: &Sembuf, page: &Identity) {
+fn wait_early(id: IpcId, op: &Sembuf, page: &Identity, until: Deadline) -> bool {
     let gave_back = &section::thread().gave_back;
     let name = (id as u64) << 16 | u64::from(op.sem_num) | 1 << 63;
     if op.sem_op > 0 {
         gave_back.store(name, Relaxed);
+        return false;
     }
-    if op.sem_op < 0 && gave_back.load(Relaxed) == name && i32::from(op.sem_flg) & IPC_NOWAIT == 0 {
+    if i32::from(op.sem_flg) & IPC_NOWAIT != 0 {
+        return false;
+    }
+    if op.sem_op < 0 && gave_back.load(Relaxed) == name {
         wait_early_for(id, op, page);
+        return false;
     }
+    until == Deadline::NEVER && look_early_for(id, op, page)
+}
+
+/// Looks whether an operation's turn has come, as long as nobody sleeps on its semaphore, who would be first.
+#[inline(never)]
+fn look_early_for(id: IpcId, op: &Sembuf, page: &Identity) -> bool {
+    let _section = section::enter();
+    let object = record::find(KIND, id, page).filter(|object| object.direct);
+    let Some(set) = object.and_then(set_of) else { return false };
+    let now = || set.glimpse(op.sem_num.into()).filter(|seen| !seen.slow());
+    if now().is_none() {
+        return false;
+    }
+    adaptive_spin::look_early(|| now().is_none_or(|seen| !seen.stops(op.sem_op)))
 }
 
 #[cold]
