@@ -7,10 +7,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Connections to the broker that one process may have made: one for each thread that sleeps in a call that the broker does for it, and its own.
 pub const CONNECTIONS_OF_A_PROCESS: usize = 4096;
-/// The part of the broker's descriptors that the connections of one user other than its own may take: one in so many.
-pub const SHARE_OF_A_USER: usize = 4;
 /// Forks that a process may have announced whose children are not known yet: threads that fork at one time.
 pub const FORKS_OF_A_PROCESS: usize = 1024;
+/// The same of all processes of a user who has a quota.
+pub const FORKS_OF_A_USER: usize = 4096;
 
 /// A number as the kernel's structures have it.
 pub fn int(wide: i64) -> i32 {

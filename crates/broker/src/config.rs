@@ -1,5 +1,6 @@
 //! What a broker is given at its start and gives at its end, and its trace.
 
+use crate::policy::quota::Share;
 use crate::state::Memory;
 use ring3_abi::Kind;
 use ring3_abi::limits::Limits;
@@ -16,6 +17,8 @@ pub struct Config {
     pub name: String,
     /// Its limits.
     pub limits: Limits,
+    /// What a user other than its owner and root may have of it.
+    pub share: Share,
     /// Whoever keeps the namespace.
     pub keeper: Option<Box<dyn Keeper>>,
     /// Whoever sees to it that another broker goes on.

@@ -5,6 +5,7 @@
 //!     finding out about their holders) together takes at most one [`SHARE`]th of its time, but for the first [`MOST`] after a rest.
 
 use crate::life::Movers;
+use crate::policy::quota::Quota;
 use crate::state::Hand;
 use ring3_engine::atomic::{AtomicU32, Relaxed};
 use ring3_engine::{Caller, Deadline, Host, Parked, WaitWord};
@@ -71,11 +72,13 @@ pub(crate) struct BrokerHost {
     pub(crate) movers: Rc<RefCell<Movers>>,
     /// Likewise.
     pub(crate) hand: Rc<Hand>,
+    /// Likewise.
+    pub(crate) quota: Quota,
 }
 
 impl BrokerHost {
     /// This process and thread.
-    pub(crate) fn new(hand: Rc<Hand>) -> BrokerHost {
+    pub(crate) fn new(hand: Rc<Hand>, quota: Quota) -> BrokerHost {
         let number = |pid: rustix::process::Pid| pid.as_raw_nonzero().get().cast_unsigned();
         BrokerHost {
             me: Caller {
@@ -86,6 +89,7 @@ impl BrokerHost {
             patience: Rc::new(Patience::new()),
             movers: Rc::default(),
             hand,
+            quota,
         }
     }
 }

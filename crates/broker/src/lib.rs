@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | which function does a request | `serve/route.rs`: the table of all requests |
 //! | who may do what | `policy/creds.rs` |
+//! | how much may one user have | `policy/quota.rs` |
 //! | which identifier does a new object get | `object/names.rs` |
 //! | get, open, stat, set, remove, for every mechanism | `object/*.rs`, one file a family |
 //! | what is a mechanism's own | `msg/`, `sem/`, `shm/`; `mechanism.rs` is their table and what is asked of each |
@@ -50,5 +51,6 @@ mod state;
 
 pub use config::{Config, Keeper, Left, Lookout, Report, Word};
 pub use failure::Failure;
+pub use policy::quota::Share;
 pub use serve::{Broker, serve};
 pub use state::Memory;

@@ -57,6 +57,8 @@ pub(crate) fn all() -> impl Iterator<Item = (Kind, &'static dyn Mechanism)> {
 pub(crate) struct Facts {
     /// The limit of its objects' number.
     pub(crate) most: Limit,
+    /// The limit of what is in all of them, if there is any.
+    pub(crate) most_contents: Option<Limit>,
     /// The limit that asks for the next object's identifier.
     pub(crate) next_id: Limit,
     /// The file that lists its objects, and that file's first line.
@@ -88,6 +90,11 @@ pub(crate) trait Mechanism: Sync {
     /// How much a process may make of it by itself now; `None`: nothing.
     fn room(&self, _: &Namespace) -> Option<Room> {
         None
+    }
+
+    /// How much an object of this size takes of what `Facts::most_contents` limits.
+    fn contents(&self, _size: u64) -> u64 {
+        0
     }
 
     /// Makes an object that has its name and its contents, but is not published.

@@ -17,6 +17,7 @@ use crate::object::names::Names;
 use crate::object::{Geometry, Object};
 use crate::policy::creds::Authority;
 use crate::policy::kernel_limits::KernelLimits;
+use crate::policy::quota::{Account, Part};
 use crate::regions::{Mapping, memory_file, read_only, seal};
 use crate::state::{Held, Noted, Records, Sheet, Table, keep, part, whole};
 use ring3_abi::ipc::index_of;
@@ -95,6 +96,8 @@ pub(crate) struct Namespace {
     directory: Mapping,
     /// By kind.
     names: [Names<Object>; Kind::ALL.len()],
+    /// Whose objects these are.
+    pub(crate) account: Account<Part>,
     pub(crate) states: States,
     pub(crate) arenas: Arenas,
     pub(crate) lives: Rc<RefCell<Lives>>,
@@ -165,6 +168,7 @@ impl Namespace {
             kernel_limits: Noted::default(),
             directory,
             names: Default::default(),
+            account: Account::default(),
             states: States::default(),
             arenas: Arenas::default(),
             lives: Rc::default(),
@@ -208,6 +212,7 @@ impl Namespace {
         for (range, pid) in self.arenas.derive()? {
             self.processes.derived_mut(&pid)?.ranges.insert(range);
         }
+        self.count_again();
         self.pids.derive();
         self.ledgers.derive();
         for (_, mechanism) in mechanism::all() {
@@ -441,6 +446,7 @@ impl Namespace {
     /// Takes an object out of the world: its names, its counts, its memory.
     pub(crate) fn forget(&mut self, kind: Kind, id: IpcId) {
         let Some(object) = self.names_mut(kind).remove(id) else { return };
+        self.uncount(kind, &object);
         mechanism::of(kind).forgotten(self, id, &object);
         self.publish(kind, id);
         for pid in &object.users {

@@ -16,6 +16,7 @@ use crate::abroad::place::{self, Kind, Place};
 use crate::host::BrokerHost;
 use crate::namespace::Namespace;
 use crate::policy::creds::{Capability, Creds};
+use crate::policy::quota::Quota;
 use crate::regions::owned;
 use crate::state::part::{self, BROKER};
 use crate::state::{Held, Keep, Noted, Records, Sheet, Table, keep};
@@ -125,6 +126,11 @@ impl Spaces {
     /// How many namespaces have been made.
     pub(crate) fn made(&self) -> u64 {
         *self.made
+    }
+
+    /// What one user may have.
+    pub(crate) fn quota(&self) -> Quota {
+        self.root.host.quota
     }
 
     /// The root.

@@ -1,9 +1,10 @@
 //! What can be typed: the one definition that parser, help, man page and completions come from.
 
-use crate::limit::Setting;
+use crate::limit::{self, Setting};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ring3_abi::Kind;
+use ring3_broker::Share;
 use std::ffi::OsString;
 
 const MORE: &str = "\
@@ -67,7 +68,7 @@ pub(crate) enum Command {
 #[command(after_help = RUN_MORE, override_usage = "ring3 run [OPTIONS] -- CMD [ARG]...")]
 pub(crate) struct Run {
     /// Join the namespace NAME instead of making one
-    #[arg(long = "in", value_name = "NAME", conflicts_with_all = ["keep", "limits"])]
+    #[arg(long = "in", value_name = "NAME", conflicts_with_all = ["keep", "limits", "share"])]
     pub(crate) name: Option<String>,
     /// Leave the namespace serving when CMD has ended
     #[arg(long)]
@@ -78,6 +79,9 @@ pub(crate) struct Run {
     /// Set a limit: msgmax, shmmni, sem, … as in svipc(7)
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     pub(crate) limits: Vec<Setting>,
+    /// What a user other than the owner and root may have: percent of what the others leave
+    #[arg(long, value_name = "PERCENT", default_value = "50", value_parser = limit::share)]
+    pub(crate) share: Share,
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,
@@ -94,6 +98,9 @@ pub(crate) struct Serve {
     /// Set a limit: msgmax, shmmni, sem, … as in svipc(7)
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     pub(crate) limits: Vec<Setting>,
+    /// What a user other than the owner and root may have: percent of what the others leave
+    #[arg(long, value_name = "PERCENT", default_value = "50", value_parser = limit::share)]
+    pub(crate) share: Share,
     /// This is the background process: let the terminal go when ready.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,

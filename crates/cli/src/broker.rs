@@ -6,11 +6,12 @@
 use crate::family;
 use crate::keeper;
 use crate::leak::Leak;
+use crate::limit::Terms;
 use crate::lookout::{Post, Relief};
 use crate::place::{Fresh, Namespace};
 use crate::sys;
 use ring3_abi::limits::Limits;
-use ring3_broker::{Broker, Config, Failure, Keeper, Memory, Report, Word};
+use ring3_broker::{Broker, Config, Failure, Keeper, Memory, Report, Share, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use std::env;
@@ -27,8 +28,8 @@ const BETWEEN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 pub(crate) struct Start {
     /// The namespace, its socket and its lock.
     pub(crate) fresh: Fresh,
-    /// Its limits.
-    pub(crate) limits: Limits,
+    /// What it is started with.
+    pub(crate) terms: Terms,
     /// The keeper.
     pub(crate) control: UnixStream,
     /// /dev/null.
@@ -44,18 +45,21 @@ pub(crate) struct Seat {
     listener: RawFd,
     lock: RawFd,
     control: RawFd,
+    share: Share,
 }
 
 /// Serves until the end. For a process that its keeper has just forked: what else the keeper had is not dropped, only forgotten.
 pub(crate) fn main(start: Start) -> ! {
-    let Start { fresh, limits, control, null, trace } = start;
+    let Start { fresh, terms, control, null, trace } = start;
     let Fresh { namespace, listener, lock } = fresh;
     let (listener, lock, control) = (listener.into_raw_fd(), lock.into_raw_fd(), control.into_raw_fd());
-    let seat = Seat { namespace, listener, lock, control };
+    let seat = Seat { namespace, listener, lock, control, share: terms.share };
     let told = depart(&seat.descriptors(), null, trace)
         .and_then(|()| Post::new(seat.clone()))
         .map_err(|why| format!("the broker cannot leave its keeper: {why}"))
-        .and_then(|(post, relief)| serve(&seat, Turn::First, Broker::new(seat.config(limits, post)), relief));
+        .and_then(|(post, relief)| {
+            serve(&seat, Turn::First, Broker::new(seat.config(terms.limits, post)), relief)
+        });
     leave(told)
 }
 
@@ -122,6 +126,7 @@ impl Seat {
             listener: sys::owned(self.listener),
             name: self.namespace.name.clone(),
             limits,
+            share: self.share,
             keeper: Some(Box::new(keeper)),
             lookout: Some(Box::new(post)),
         }

@@ -3,6 +3,7 @@
 use crate::fault::{Fault, Result, plain};
 use crate::table::{Side, Table};
 use crate::{keeper, manual, place, sys};
+use ring3_broker::Share;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{PidfdFlags, Resource, WaitOptions};
 use std::fs;
@@ -51,6 +52,7 @@ pub(crate) fn main() -> Result<u8> {
         ptrace(),
         userns(),
         descriptors(),
+        shares(),
         memlock(),
         address_space(),
         sysvipc(),
@@ -182,6 +184,16 @@ fn descriptors() -> Finding {
         Fine,
         format!("{} (at most {most_text}): the broker takes what it may", show(now)),
     )
+}
+
+/// What `--share` decides is told where the limits of the machine are: nobody else can be asked for it.
+fn shares() -> Finding {
+    let text = if place::uid() == 0 {
+        format!("each user but root may have {} of what the others leave (--share)", Share::default())
+    } else {
+        format!("each user but you and root may have {} of what the others leave (--share)", Share::default())
+    };
+    Finding::new("shared namespaces", Fine, text)
 }
 
 fn memlock() -> Finding {

@@ -18,10 +18,10 @@
 use crate::broker::{self, Start};
 use crate::fault::{Fault, Result};
 use crate::leak::Leak;
+use crate::limit::Terms;
 use crate::narrow;
 use crate::place::{Fresh, Namespace};
 use crate::sys;
-use ring3_abi::limits::Limits;
 use rustix::process::{Pid, WaitOptions};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -62,10 +62,10 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Makes a namespace and starts its broker. For a process with one thread.
-    pub(crate) fn start(namespace: Namespace, limits: &Limits) -> Result<Broker> {
+    pub(crate) fn start(namespace: Namespace, terms: &Terms) -> Result<Broker> {
         let fresh = namespace.create()?;
         let namespace = fresh.namespace.clone();
-        fork(fresh, *limits).map_err(|why| {
+        fork(fresh, *terms).map_err(|why| {
             namespace.clear();
             Fault::io("start the broker", why)
         })
@@ -152,13 +152,13 @@ impl Broker {
 }
 
 /// Starts the broker's process.
-fn fork(fresh: Fresh, limits: Limits) -> io::Result<Broker> {
+fn fork(fresh: Fresh, terms: Terms) -> io::Result<Broker> {
     let (control, its) = UnixStream::pair()?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let trace = trace_file(&fresh.namespace);
     match sys::fork()? {
         Some(process) => Ok(Broker { namespace: fresh.namespace, process, control: BufReader::new(control) }),
-        None => broker::main(Start { fresh, limits, control: its, null, trace }),
+        None => broker::main(Start { fresh, terms, control: its, null, trace }),
     }
 }
 

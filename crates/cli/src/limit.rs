@@ -1,6 +1,7 @@
-//! `--limit NAME=VALUE`: a namespace's limits as they are typed. proc(5), svipc(7).
+//! `--limit NAME=VALUE` and `--share PERCENT`: a namespace's limits, and what of them one user may have, as they are typed. proc(5), svipc(7).
 
 use ring3_abi::limits::{Limit, Limits};
+use ring3_broker::Share;
 use std::str::FromStr;
 
 /// One `--limit`, checked.
@@ -10,6 +11,26 @@ pub(crate) enum Setting {
     One(Limit, i64),
     /// The four numbers of `sem`: SEMMSL, SEMMNS, SEMOPM, SEMMNI.
     Sem([i64; 4]),
+}
+
+/// What a namespace is started with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// Its limits.
+    pub(crate) limits: Limits,
+    /// What one user may have of them.
+    pub(crate) share: Share,
+}
+
+/// The terms that `settings` make of the kernel's defaults.
+pub(crate) fn terms(settings: &[Setting], share: Share) -> Terms {
+    Terms { limits: limits(settings), share }
+}
+
+/// Reads a share.
+pub(crate) fn share(text: &str) -> Result<Share, String> {
+    let percent = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    percent.and_then(Share::percent).ok_or_else(|| "give it as a number from 1 to 100".to_string())
 }
 
 /// The numbers of `sem`, in their order.
@@ -42,7 +63,7 @@ impl FromStr for Setting {
 }
 
 /// The limits that `settings` make of the kernel's defaults; the last one of a name counts.
-pub(crate) fn limits(settings: &[Setting]) -> Limits {
+fn limits(settings: &[Setting]) -> Limits {
     let mut limits = Limits::default();
     for setting in settings {
         match *setting {

@@ -68,7 +68,8 @@ fn join(args: &Run, namespace: &Namespace) -> Result<u8> {
 /// Runs CMD in a namespace of its own.
 fn private(args: &Run) -> Result<u8> {
     let signals = Signals::take().map_err(|why| Fault::io("take over signals", why))?;
-    let broker = Broker::start(Namespace::named(&place::private_name())?, &limit::limits(&args.limits))?;
+    let broker =
+        Broker::start(Namespace::named(&place::private_name())?, &limit::terms(&args.limits, args.share))?;
     if let Some(path) = keeper::trace_path(&broker.namespace) {
         eprintln!("ring3: tracing to {}", path.display());
     }

@@ -66,7 +66,7 @@ fn keep(args: &Serve) -> Result<u8> {
         // It fails only for a group leader, which a child of `background` is not.
         let _ = rustix::process::setsid();
     }
-    let mut broker = Broker::start(Namespace::named(&args.name)?, &limit::limits(&args.limits))?;
+    let mut broker = Broker::start(Namespace::named(&args.name)?, &limit::terms(&args.limits, args.share))?;
     notify::tell(&format!("READY=1\nSTATUS=Serving namespace {}", args.name));
     if args.detached {
         detach()?;

@@ -22,8 +22,8 @@ use crate::serve::Server;
 use crate::serve::client::Request;
 use crate::spaces::Space;
 use crate::state::{Keep, keep};
-use ring3_abi::limits::FORKS_OF_A_PROCESS;
-use ring3_abi::{Errno, Pid};
+use ring3_abi::limits::{FORKS_OF_A_PROCESS, FORKS_OF_A_USER};
+use ring3_abi::{Errno, Pid, Uid};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::{Packet, request};
 
@@ -74,6 +74,18 @@ impl Namespace {
         }
     }
 
+    /// Whether a process may announce one more fork: it, and if its user has a quota, that user.
+    fn may_announce(&self, parent: Pid) -> bool {
+        let user = |pid: &Pid| self.processes.get(pid).map(|process| process.user);
+        let mine = user(&parent).filter(|&user| !self.host.quota.is_exempt(user));
+        let (mut of_process, mut of_user) = (0, 0);
+        for fork in self.forks.values() {
+            of_process += usize::from(fork.parent == parent);
+            of_user += usize::from(mine.is_some() && user(&fork.parent) == mine);
+        }
+        of_process < FORKS_OF_A_PROCESS && of_user < FORKS_OF_A_USER
+    }
+
     /// Forks that a dead process has announced, but did not get to name the child of (F3).
     pub(super) fn drop_forks(&mut self, parent: Pid) {
         let its = |_: &u64, fork: &PendingFork| fork.conn.is_none() && fork.parent == parent;
@@ -93,7 +105,7 @@ impl Server {
         let undo = ask.shares & request::SHARES_UNDO != 0;
         let conn = (ask.shares & request::NO_CONNECTION == 0).then_some(asked.conn);
         for (_, ns) in self.spaces.knowing_mut(parent) {
-            if ns.forks.values().filter(|fork| fork.parent == parent).count() >= FORKS_OF_A_PROCESS {
+            if !ns.may_announce(parent) {
                 return Err(Errno::EPROTO);
             }
             let undo_group = if undo {
@@ -137,7 +149,7 @@ impl Server {
         for (space, fork) in self.take_fork(asked.conn, ask.token) {
             match child {
                 0 => self.spaces.at_mut(space).inherit(fork.holder, None),
-                child => self.inherit(space, child, Some(fork)),
+                child => self.inherit(space, child, asked.creds.uid, Some(fork)),
             }
         }
         Ok(())
@@ -162,24 +174,24 @@ impl Server {
         let forks = self.take_fork(asked.conn, ask.token);
         if forks.is_empty() {
             // Its parent has named it before; or it has inherited nothing, and is known from now on.
-            self.inherit(self.spaces.space(child), child, None);
+            self.inherit(self.spaces.space(child), child, asked.creds.uid, None);
         }
         for (space, fork) in forks {
             if fork.parent == child {
                 let Holder::Fork(number) = fork.holder else { continue };
                 self.spaces.at_mut(space).forks.insert(number, fork);
             } else {
-                self.inherit(space, child, Some(fork));
+                self.inherit(space, child, asked.creds.uid, Some(fork));
             }
         }
         Ok(())
     }
 
     /// A child has what its fork holds.
-    fn inherit(&mut self, space: Space, child: Pid, fork: Option<PendingFork>) {
+    fn inherit(&mut self, space: Space, child: Pid, user: Uid, fork: Option<PendingFork>) {
         let new = self.spaces.knowing(child).next().is_none();
         let gone = !self.spaces.at(space).processes.contains_key(&child)
-            && self.register(space, child, Image::New).is_err();
+            && self.register(space, child, Image::New, user).is_err();
         if let Some(fork) = fork {
             let ns = self.spaces.at_mut(space);
             ns.inherit(fork.holder, Some(child));
@@ -198,7 +210,7 @@ impl Server {
             }
         }
         if gone {
-            // It is dead and reaped already.
+            // It is dead and reaped already; or its user has so many processes that this one is not known: it has nothing then.
             self.spaces.at_mut(space).leave(child);
         }
     }

@@ -3,12 +3,13 @@
 use super::process::{Image, Process, is_single_threaded};
 use crate::namespace::{Namespace, Trouble};
 use crate::object::lease;
+use crate::policy::quota::Means;
 use crate::regions;
 use crate::serve::Server;
 use crate::serve::client::{Answer, Request};
 use crate::spaces::Space;
 use crate::{abroad, ledgers, mechanism};
-use ring3_abi::{Errno, Pid};
+use ring3_abi::{Errno, Pid, Uid};
 use ring3_engine::directory::Directory;
 use ring3_wire::reply::Welcome;
 use ring3_wire::{Packet, request};
@@ -35,7 +36,7 @@ impl Server {
         let space = self.spaces.find(pid, asked.creds.uid)?;
         // DEATH: before a namespace that was just made is committed, the lookout has to have its directory mapped.
         self.keep_watched();
-        self.go(pid, space)?;
+        self.go(pid, space, asked.creds.uid)?;
         let ns = self.spaces.at_mut(space);
         ns.note_memory(pid, ask.image);
         let abroad = abroad::flags(&ns.pids, pid);
@@ -63,10 +64,10 @@ impl Server {
 
     /// Makes a process known in the namespace that it is in now. From another it takes its connections along, and what it owes there is due, unless
     /// it has threads that may be there still. kernel: ksys_unshare(), exit_sem(), exit_shm().
-    fn go(&mut self, pid: Pid, space: Space) -> Result<(), Errno> {
+    fn go(&mut self, pid: Pid, space: Space, user: Uid) -> Result<(), Errno> {
         let old = self.spaces.space(pid);
         if !self.spaces.at(space).processes.contains_key(&pid) {
-            self.register(space, pid, Image::New)?;
+            self.register(space, pid, Image::New, user)?;
         }
         self.spaces.at(space).await_end(pid);
         self.spaces.put(pid, space);
@@ -95,8 +96,14 @@ impl Server {
     }
 
     /// Makes a process known.
-    pub(super) fn register(&mut self, space: Space, pid: Pid, image: Image) -> Result<(), Errno> {
-        let process = Process::find(pid, image).ok_or(Errno::ESRCH)?;
+    ///
+    /// # Errors
+    /// `ESRCH` when it has ended; `ENOMEM` when its user may have no more processes here; the machine's.
+    pub(super) fn register(&mut self, space: Space, pid: Pid, image: Image, user: Uid) -> Result<(), Errno> {
+        if !self.may_have_another(user) {
+            return Err(Errno::ENOMEM);
+        }
+        let process = Process::find(pid, image, user).ok_or(Errno::ESRCH)?;
         let data = EventData::new_u64(u64::from(pid));
         epoll::add(&self.deaths, &process.pidfd, data, EventFlags::IN).map_err(crate::failure::errno)?;
         self.may_have_ended = true;
@@ -104,6 +111,19 @@ impl Server {
         ns.pids.add(pid);
         ns.processes.insert(pid, process);
         Ok(())
+    }
+
+    /// Whether one more process of a user may be known. They are counted when it is asked, which is once for each that comes.
+    fn may_have_another(&self, user: Uid) -> bool {
+        let (quota, mut all, mut mine) = (self.spaces.quota(), 0, 0);
+        if quota.is_exempt(user) {
+            return true;
+        }
+        for process in self.spaces.all().flat_map(|(_, ns)| ns.processes.values()) {
+            all += 1;
+            mine += u64::from(process.user == user);
+        }
+        quota.fits(Means::Processes, (all, mine), 1)
     }
 }
 

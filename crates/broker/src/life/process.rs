@@ -2,7 +2,7 @@
 
 use crate::object::arena::RangeId;
 use crate::state::{Held, Keep, keep, keep_one};
-use ring3_abi::{IpcId, Kind, Pid};
+use ring3_abi::{IpcId, Kind, Pid, Uid};
 use ring3_engine::life::Life;
 use ring3_os::process::{Memory, compare_memory};
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -44,6 +44,8 @@ pub(crate) struct Process {
     /// Becomes readable when the process ends. It never refers to another process.
     pub(crate) pidfd: Held,
     pub(crate) image: Image,
+    /// The user that it counts for: the one it, or its parent, had when it became known.
+    pub(crate) user: Uid,
     /// It said that it is about to exec.
     pub(crate) leaving: bool,
     /// `Welcome::abroad`, as it was told last.
@@ -64,16 +66,17 @@ pub(crate) struct Process {
     pub(crate) ranges: HashSet<RangeId>,
 }
 
-keep!(Process { pidfd, image, leaving, abroad, name, memory, undo_group, lives } derived { conns, objects, ranges });
+keep!(Process { pidfd, image, user, leaving, abroad, name, memory, undo_group, lives } derived { conns, objects, ranges });
 
 impl Process {
     /// Looks a process up. `None`: it is gone and reaped.
-    pub(crate) fn find(pid: Pid, image: Image) -> Option<Process> {
+    pub(crate) fn find(pid: Pid, image: Image, user: Uid) -> Option<Process> {
         let raw = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?.into();
         Some(Process {
             pidfd,
             image,
+            user,
             leaving: false,
             abroad: 0,
             conns: HashSet::new(),

@@ -34,6 +34,7 @@ impl Mechanism for Msg {
     fn facts(&self) -> &'static Facts {
         &Facts {
             most: Limit::Msgmni,
+            most_contents: None,
             next_id: Limit::MsgNextId,
             table: ProcFile::SysvipcMsg,
             head: tell::HEAD,

@@ -11,6 +11,7 @@
 //! A3. A free range reads as zeros.
 
 use crate::failure::errno;
+use crate::policy::quota::{Account, Means};
 use crate::regions::{Mapping, memory_file, read_only, seal};
 use crate::state::part;
 use crate::state::{Held, Keep, Noted, Sheet, Table, keep, keep_one};
@@ -83,6 +84,8 @@ pub(crate) struct Arenas {
     /// The ranges that keep a dead copy of an object.
     former: HashMap<(Kind, IpcId), BTreeSet<RangeId>>,
     last: Noted<u64>,
+    /// Whose ranges and files these are: their creators'.
+    account: Account<Means>,
 }
 
 /// Size of a class's first file; each further one is as large as all before it together.
@@ -176,9 +179,23 @@ fn all_of(class: Class) -> std::ops::RangeInclusive<(Class, u32)> {
 }
 
 impl Arenas {
-    /// Takes a zeroed range in the files of a class.
-    pub(crate) fn take(&mut self, class: Class, len: u64) -> Result<RangeId, Errno> {
-        let (file, offset) = self.take_in(class, len)?;
+    /// Who has how much.
+    pub(crate) fn account(&self) -> &Account<Means> {
+        &self.account
+    }
+
+    /// The same, for files of objects that lie in none of these.
+    pub(crate) fn account_mut(&mut self) -> &mut Account<Means> {
+        &mut self.account
+    }
+
+    /// Takes a zeroed range in the files of a class, in a further file only if there may be one.
+    ///
+    /// # Errors
+    /// `ENOMEM`; what the machine refuses.
+    pub(crate) fn take(&mut self, class: Class, len: u64, may_add: bool) -> Result<RangeId, Errno> {
+        let (file, offset) = self.take_in(class, len, may_add)?;
+        self.account.take(Means::Memory, class.cuid, len);
         *self.last.change() += 1;
         let id = RangeId(*self.last);
         let range = Range { class, file, offset, len, current: true, openers: HashSet::new(), id: None };
@@ -187,7 +204,7 @@ impl Arenas {
     }
 
     /// Takes room in the files of a class, in a further one if there is none.
-    fn take_in(&mut self, class: Class, len: u64) -> Result<(u32, u64), Errno> {
+    fn take_in(&mut self, class: Class, len: u64, may_add: bool) -> Result<(u32, u64), Errno> {
         let (mut all, mut number) = (0, 0);
         let there: Vec<(Class, u32)> = self.files.range(all_of(class)).map(|(key, _)| *key).collect();
         for key in there {
@@ -197,9 +214,13 @@ impl Arenas {
             }
             (all, number) = (all + arena.size, key.1 + 1);
         }
+        if !may_add {
+            return Err(Errno::ENOMEM);
+        }
         let mut arena = Arena::new(class.kind, len.max(all).max(LEAST))?;
         let offset = arena.take(len).ok_or(Errno::ENOMEM)?;
         self.files.insert((class, number), arena);
+        self.account.take(Means::Files, class.cuid, 1);
         Ok((number, offset))
     }
 
@@ -212,17 +233,19 @@ impl Arenas {
     /// Everything was read: what follows from it is made again. A range that nobody has reads as zeros then (A3), whatever the last broker was about to put
     /// there. Answers who may reach what; `None`: it does not fit together.
     pub(crate) fn derive(&mut self) -> Option<Vec<(RangeId, Pid)>> {
-        let Arenas { files, ranges, reach, former, .. } = self;
+        let Arenas { files, ranges, reach, former, account, .. } = self;
         for (&(id, pid), ()) in reach.iter() {
             ranges.derived_mut(&id)?.openers.insert(pid);
         }
         for (&id, range) in ranges.iter() {
             files.derived_mut(&(range.class, range.file))?.take_again(range.offset, range.len)?;
+            account.take(Means::Memory, range.class.cuid, range.len);
             if let Some(object) = range.id.filter(|_| !range.current) {
                 former.entry((range.class.kind, object)).or_default().insert(id);
             }
         }
-        for arena in files.values() {
+        for (&(class, _), arena) in files.iter() {
+            account.take(Means::Files, class.cuid, 1);
             let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             for (&at, &len) in &arena.free {
                 rustix::fs::fallocate(&arena.file, hole, at, len).ok()?;
@@ -307,6 +330,7 @@ impl Arenas {
             return;
         }
         let Some(range) = self.ranges.remove(&id) else { return };
+        self.account.give_back(Means::Memory, range.class.cuid, range.len);
         if let Some(object) = range.id
             && let std::collections::hash_map::Entry::Occupied(mut former) =
                 self.former.entry((range.class.kind, object))
@@ -325,6 +349,7 @@ impl Arenas {
         let empty = self.files.range(all_of(range.class)).filter(|(_, arena)| arena.used == 0).count();
         if empty > 1 || self.files.len() > SPARE_FILES {
             self.files.remove(&(range.class, range.file));
+            self.account.give_back(Means::Files, range.class.cuid, 1);
         }
     }
 }
@@ -342,18 +367,18 @@ mod tests {
     #[test]
     fn a_range_is_used_again_only_when_nobody_can_reach_it() {
         let mut arenas = Arenas::default();
-        let first = arenas.take(CLASS, 8192).expect("room");
+        let first = arenas.take(CLASS, 8192, true).expect("room");
         word(&arenas, first).store(7, ring3_engine::atomic::Relaxed);
         arenas.opened(first, 5, 100);
         arenas.opened(first, 5, 101);
         arenas.retire(first);
         arenas.closed(first, 100);
-        let second = arenas.take(CLASS, 8192).expect("room");
+        let second = arenas.take(CLASS, 8192, true).expect("room");
         assert_eq!((arenas.place(first), arenas.place(second)), (Some((0, 8192)), Some((8192, 8192))));
         assert_eq!((arenas.former(Kind::Sem, 5), arenas.former(Kind::Msg, 5)), (vec![first], vec![]));
         arenas.closed(first, 101);
         assert_eq!((arenas.place(first), arenas.former(Kind::Sem, 5)), (None, vec![]));
-        let third = arenas.take(CLASS, 4096).expect("room");
+        let third = arenas.take(CLASS, 4096, true).expect("room");
         assert_eq!(arenas.place(third), Some((0, 4096)));
         assert_eq!(word(&arenas, third).load(ring3_engine::atomic::Relaxed), 0);
     }
@@ -361,7 +386,8 @@ mod tests {
     #[test]
     fn files_are_added_and_free_neighbours_join() {
         let mut arenas = Arenas::default();
-        let ranges: Vec<RangeId> = (0..100).map(|_| arenas.take(CLASS, 1 << 16).expect("room")).collect();
+        let ranges: Vec<RangeId> =
+            (0..100).map(|_| arenas.take(CLASS, 1 << 16, true).expect("room")).collect();
         // 16 in the first file, 16 in the second, 32 in the third.
         assert_eq!(arenas.place(ranges[31]), Some((15 << 16, 1 << 16)));
         assert_eq!(arenas.place(ranges[99]), Some((35 << 16, 1 << 16)));
@@ -370,9 +396,9 @@ mod tests {
             arenas.retire(*id);
         }
         assert_eq!(arenas.files.len(), 1);
-        let large = arenas.take(CLASS, 100 << 16).expect("room");
+        let large = arenas.take(CLASS, 100 << 16, true).expect("room");
         assert_eq!(arenas.place(large), Some((0, 100 << 16)));
-        let other = arenas.take(Class { mode: 0o640, ..CLASS }, 4096).expect("room");
+        let other = arenas.take(Class { mode: 0o640, ..CLASS }, 4096, true).expect("room");
         assert_eq!(arenas.place(other), Some((0, 4096)));
     }
 }

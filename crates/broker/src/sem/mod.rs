@@ -56,6 +56,7 @@ impl Mechanism for Sem {
     fn facts(&self) -> &'static Facts {
         &Facts {
             most: Limit::Semmni,
+            most_contents: Some(Limit::Semmns),
             next_id: Limit::SemNextId,
             table: ProcFile::SysvipcSem,
             head: tell::HEAD,
@@ -73,6 +74,10 @@ impl Mechanism for Sem {
             all: u64::try_from(left).unwrap_or(0),
             one: u64::try_from(ns.limits().semmsl).unwrap_or(0),
         })
+    }
+
+    fn contents(&self, size: u64) -> u64 {
+        size
     }
 
     fn create(&self, ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<IpcId, Errno> {

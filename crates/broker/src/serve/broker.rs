@@ -4,6 +4,7 @@ use super::Server;
 use crate::config::{Config, Report};
 use crate::failure::Failure;
 use crate::host::BrokerHost;
+use crate::policy::quota::Quota;
 use crate::spaces::Spaces;
 use crate::state::{Hand, Inbox, Memory};
 use rustix::io::Errno;
@@ -31,7 +32,7 @@ impl Broker {
         let made = |errno: ring3_abi::Errno| Errno::from_raw_os_error(i32::from(errno.0));
         let memory = Memory::create().map_err(made).map_err(Failure::when("make the state's memory"))?;
         let hand = Hand::new(Rc::new(memory));
-        let host = BrokerHost::new(Rc::clone(&hand));
+        let host = BrokerHost::new(Rc::clone(&hand), Quota::new(config.share));
         let spaces =
             Spaces::new(config.limits, host).map_err(made).map_err(Failure::when("make the directory"))?;
         let mut server = Server::new(config, spaces, Inbox::new(&hand.memory).0)?;

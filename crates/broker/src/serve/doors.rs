@@ -1,5 +1,5 @@
 //! How connections come in, and how many: accept(2), and Adopt. The broker's descriptors are what a namespace's users have in common, so
-//! nobody takes more than a part of them (`abi/src/limits.rs`).
+//! nobody takes more than a part of them (`abi/src/limits.rs`, `policy/quota.rs`).
 //!
 //! # Invariants
 //! O1. A connection that is there counts for the process and the user that made it.
@@ -10,9 +10,10 @@ use super::Server;
 use super::client::{Conn, Request, is_readable, prepare};
 use super::{Packet, Source};
 use crate::life::ConnId;
+use crate::policy::quota::{Account, Means, Quota};
 use crate::regions;
 use crate::state::{Held, keep};
-use ring3_abi::limits::{CONNECTIONS_OF_A_PROCESS, SHARE_OF_A_USER};
+use ring3_abi::limits::CONNECTIONS_OF_A_PROCESS;
 use ring3_abi::{Errno, Pid, Uid};
 use ring3_os::socket;
 use rustix::io::Errno as Os;
@@ -32,18 +33,15 @@ keep!(Maker { pid, uid });
 #[derive(Debug)]
 pub(super) struct Doors {
     by_process: HashMap<Pid, usize>,
-    by_user: HashMap<Uid, usize>,
-    /// The most that a user other than the broker's own, or root, may have.
-    share: usize,
+    by_user: Account<Means>,
+    quota: Quota,
     spare: Option<OwnedFd>,
 }
 
 impl Doors {
-    pub(super) fn new() -> Doors {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    pub(super) fn new(quota: Quota) -> Doors {
         let (by_process, by_user) = Default::default();
-        Doors { by_process, by_user, share: limit / SHARE_OF_A_USER, spare: spare() }
+        Doors { by_process, by_user, quota, spare: spare() }
     }
 
     /// The descriptor that is kept back.
@@ -54,19 +52,17 @@ impl Doors {
     /// Counts a connection that another broker let in.
     pub(super) fn count(&mut self, maker: Maker) {
         *self.by_process.entry(maker.pid).or_default() += 1;
-        *self.by_user.entry(maker.uid).or_default() += 1;
+        self.by_user.take(Means::Connections, maker.uid, 1);
     }
 
     /// Counts a connection, if its maker may have one more.
     fn admit(&mut self, maker: Maker) -> bool {
-        let process = self.by_process.entry(maker.pid).or_default();
-        let user = self.by_user.entry(maker.uid).or_default();
-        let exempt = maker.uid == 0 || maker.uid == rustix::process::geteuid().as_raw();
-        if *process >= CONNECTIONS_OF_A_PROCESS || *user >= self.share && !exempt {
+        let of_process = self.by_process.get(&maker.pid).copied().unwrap_or(0);
+        let may = self.quota.means(&self.by_user, Means::Connections, maker.uid, 1);
+        if of_process >= CONNECTIONS_OF_A_PROCESS || !may {
             return false;
         }
-        *process += 1;
-        *user += 1;
+        self.count(maker);
         true
     }
 
@@ -78,9 +74,7 @@ impl Doors {
                 self.by_process.remove(&maker.pid);
             }
         }
-        if let Some(count) = self.by_user.get_mut(&maker.uid) {
-            *count = count.saturating_sub(1);
-        }
+        self.by_user.give_back(Means::Connections, maker.uid, 1);
     }
 }
 

@@ -152,6 +152,7 @@ impl Server {
     fn new(config: Config, spaces: Spaces, inbox: Rc<Inbox>) -> Result<Server, Failure> {
         let create =
             || epoll::create(CreateFlags::CLOEXEC).map_err(Failure::when("create an epoll instance"));
+        let quota = spaces.quota();
         let server = Server {
             spaces,
             log: Log::new(config.name),
@@ -166,7 +167,7 @@ impl Server {
             may_have_ended: false,
             heard_out: None,
             conns: Table::default(),
-            doors: Doors::new(),
+            doors: Doors::new(quota),
             last_conn: Noted::default(),
             line: VecDeque::new(),
             sleeping: Table::default(),

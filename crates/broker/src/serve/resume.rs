@@ -14,6 +14,7 @@ use crate::mechanism;
 use crate::namespace::{Namespace, Trouble};
 use crate::object::Object;
 use crate::object::open::arrive;
+use crate::policy::quota::Quota;
 use crate::regions;
 use crate::spaces::Spaces;
 use crate::state::part::{self, BROKER};
@@ -30,7 +31,7 @@ impl Server {
     pub(super) fn resume(config: Config, memory: &Memory) -> Result<Server, Failure> {
         let damaged = Failure::when("read the state that the last broker left");
         let hand = Hand::new(Rc::new(memory.again()));
-        let host = BrokerHost::new(Rc::clone(&hand));
+        let host = BrokerHost::new(Rc::clone(&hand), Quota::new(config.share));
         begin_to_read();
         let records = Records::read(memory).map_err(|_| damaged(Os::UCLEAN))?;
         let spaces = Spaces::restore(&records, &host).ok_or_else(|| damaged(Os::UCLEAN))?;

@@ -214,10 +214,10 @@ fn again(ns: &mut Namespace, creds: &Creds, keeper: Pid, id: IpcId) -> Result<An
 pub(crate) fn keep(ns: &mut Namespace, pid: Pid, tokens: &[u8]) {
     ledgers::read(ns);
     let tokens = tokens.chunks_exact(8).filter_map(|bytes| u64::read_from_bytes(bytes).ok());
+    // What it does not have it cannot keep: nobody could say how much that would be.
+    let tokens: Vec<u64> = tokens.filter(|&token| keeper(ns, pid, token).is_some()).collect();
     let attachments = &mut ns.states.shm.attachments;
-    if attachments.held.range(all_of(Holder::Process(pid))).next().is_some() {
-        tokens.for_each(|token| _ = attachments.kept.insert((pid, token), ()));
-    }
+    tokens.into_iter().for_each(|token| _ = attachments.kept.insert((pid, token), ()));
 }
 
 /// The process among those in `pid`'s memory that an attachment is counted for.

@@ -56,10 +56,15 @@ impl Mechanism for Shm {
     fn facts(&self) -> &'static Facts {
         &Facts {
             most: Limit::Shmmni,
+            most_contents: Some(Limit::Shmall),
             next_id: Limit::ShmNextId,
             table: ProcFile::SysvipcShm,
             head: tell::HEAD,
         }
+    }
+
+    fn contents(&self, size: u64) -> u64 {
+        pages_in(size)
     }
 
     fn create(&self, ns: &mut Namespace, creds: &Creds, ask: &Get) -> Result<IpcId, Errno> {

@@ -5,7 +5,7 @@
 
 use ring3_abi::limits::Limits;
 use ring3_abi::{Errno, IpcId, Kind};
-use ring3_broker::{self as serving, Config, Keeper, Report, Word};
+use ring3_broker::{self as serving, Config, Keeper, Report, Share, Word};
 use ring3_wire::claim::OwnPid;
 use ring3_wire::request::{self, Get, StatBy};
 use ring3_wire::{MAX_PACKET, Op, codec};
@@ -157,6 +157,7 @@ impl Seat {
             listener: self.listener.try_clone().expect("descriptors"),
             name: self.name.clone(),
             limits: self.limits,
+            share: Share::default(),
             keeper: Some(Box::new(Rein(Arc::clone(&self.keeper)))),
             lookout: None,
         }

@@ -19,9 +19,10 @@ pub(crate) mod worker;
 use crate::args::Bench;
 use crate::fault::{Fault, Result};
 use crate::keeper::{self, Broker};
+use crate::limit::Terms;
+use crate::manual;
 use crate::place::{self, Namespace};
 use crate::sys::{self, Signals};
-use crate::{limit, manual};
 use machine::Machine;
 use report::{Outcome, Side};
 use rows::{ROWS, Row};
@@ -41,7 +42,7 @@ pub(crate) fn main(args: &Bench) -> Result<u8> {
     // Before there is a broker, whose process is a fork of this one: that wants one thread.
     let machine = Machine::measure(Duration::from_millis(args.time));
     let signals = Signals::take().map_err(|why| Fault::io("take over signals", why))?;
-    let mut broker = Broker::start(Namespace::named(&place::private_name())?, &limit::limits(&[]))?;
+    let mut broker = Broker::start(Namespace::named(&place::private_name())?, &Terms::default())?;
     let outcomes: Vec<Outcome> = rows
         .iter()
         .enumerate()
