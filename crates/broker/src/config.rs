@@ -1,7 +1,7 @@
 //! What a broker is given at its start and gives at its end, and its trace.
 
 use crate::policy::quota::Share;
-use crate::state::Memory;
+use crate::state::{Keeping, Memory};
 use ring3_abi::Kind;
 use ring3_abi::limits::Limits;
 use ring3_wire::reply;
@@ -21,6 +21,8 @@ pub struct Config {
     pub share: Share,
     /// Whoever keeps the namespace.
     pub keeper: Option<Box<dyn Keeper>>,
+    /// What keeps the descriptors when this and all lookouts are dead, if anything does.
+    pub keeping: Option<Keeping>,
     /// Whoever sees to it that another broker goes on.
     pub lookout: Option<Box<dyn Lookout>>,
 }

@@ -52,5 +52,5 @@ mod state;
 pub use config::{Config, Keeper, Left, Lookout, Report, Word};
 pub use failure::Failure;
 pub use policy::quota::Share;
-pub use serve::{Broker, serve};
-pub use state::Memory;
+pub use serve::{Broker, serve, unpack};
+pub use state::{Keeping, Memory, Store, Unpacked};

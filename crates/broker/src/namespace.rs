@@ -69,10 +69,12 @@ struct Core {
     /// The directory, for reading.
     directory: Held,
     inode: u64,
-    /// Where it is mapped for writing: nobody can map it so any more.
+    /// Where it is mapped for writing: nobody can map it so any more, but who has the next.
     address: u64,
+    /// The directory, for writing: for a process that has no mapping from another broker.
+    writer: Option<Held>,
 }
-keep!(Core { number, owner, authority, directory, inode, address });
+keep!(Core { number, owner, authority, directory, inode, address, writer });
 
 /// The last of the numbers that a namespace gives.
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,13 +147,17 @@ impl Namespace {
         let file = memory_file(DIRECTORY_NAME, MemfdFlags::empty())?;
         rustix::fs::ftruncate(&file, Directory::len() as u64).map_err(errno)?;
         let directory = Mapping::new(&file, Directory::len(), MapFlags::empty())?;
-        seal(&file, SealFlags::GROW | SealFlags::FUTURE_WRITE)?;
+        let kept = host.hand.is_keeping();
+        // A mapping dies with the last process that was forked with it.
+        seal(&file, if kept { SealFlags::GROW } else { SealFlags::GROW | SealFlags::FUTURE_WRITE })?;
         let inode = rustix::fs::fstat(&file).map_err(errno)?.st_ino;
         let owner = rustix::process::geteuid().as_raw();
         let region = directory.region(0, Directory::len()).ok_or(Errno::ENOMEM)?;
         Writer::format(region, owner, &limits).map_err(|_| Errno::ENOMEM)?;
         let address = directory.address();
-        let core = Core { number, owner, authority, directory: read_only(&file)?.into(), inode, address };
+        let directory_file = read_only(&file)?.into();
+        let writer = kept.then(|| file.into());
+        let core = Core { number, owner, authority, directory: directory_file, inode, address, writer };
         let mut ns = Namespace::around(core, directory, host);
         *ns.limits.change() = limits;
         Ok(ns)
@@ -188,7 +194,10 @@ impl Namespace {
     /// One that the state has, with everything that its records say.
     pub(crate) fn restore(records: &Records, host: &BrokerHost, number: u64) -> Option<Namespace> {
         let core: Core = whole(records.single(number, part::CORE)?)?;
-        let directory = Mapping::inherited(core.address, Directory::len())?;
+        let directory = match &core.writer {
+            Some(file) => Mapping::new(file, Directory::len(), MapFlags::empty()).ok()?,
+            None => Mapping::inherited(core.address, Directory::len())?,
+        };
         let mut ns = Namespace::around(core, directory, host.clone());
         let mut whole = Some(());
         ns.each_sheet(&mut |part, sheet| {

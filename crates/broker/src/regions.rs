@@ -159,6 +159,12 @@ impl Place<'_> {
         }
     }
 
+    /// Forgets what came beside it unless it is one of those that are there.
+    pub(crate) fn keep_beside(&self, is_there: impl Fn(RawFd) -> bool) {
+        // SAFETY: as in receive().
+        unsafe { packet::keep_beside(self.place.as_ptr(), is_there) };
+    }
+
     /// Empties it.
     pub(crate) fn empty(&self) {
         // SAFETY: as in receive().

@@ -1,6 +1,6 @@
 //! The broker's process, the other side of `keeper.rs`.
 //!
-//! It has a session of its own, holds no descriptor of its keeper's but the three it was given, and ends by
+//! It has a session of its own, holds no descriptor of its keeper's but those it was given, and ends by
 //! removing the namespace and handing in its report, whether or not a keeper is left to read it. If it is killed, its lookout is the broker (`lookout.rs`).
 
 use crate::family;
@@ -8,16 +8,17 @@ use crate::keeper;
 use crate::leak::Leak;
 use crate::limit::Terms;
 use crate::lookout::{Post, Relief};
-use crate::place::{Fresh, Namespace};
+use crate::notify::FdStore;
+use crate::place::Namespace;
 use crate::sys;
 use ring3_abi::limits::Limits;
-use ring3_broker::{Broker, Config, Failure, Keeper, Memory, Report, Share, Word};
+use ring3_broker::{Broker, Config, Failure, Keeper, Keeping, Memory, Report, Share, Unpacked, Word, unpack};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use std::env;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -26,8 +27,8 @@ const BETWEEN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What a broker is born with.
 pub(crate) struct Start {
-    /// The namespace, its socket and its lock.
-    pub(crate) fresh: Fresh,
+    /// The namespace.
+    pub(crate) namespace: Namespace,
     /// What it is started with.
     pub(crate) terms: Terms,
     /// The keeper.
@@ -38,6 +39,11 @@ pub(crate) struct Start {
     pub(crate) trace: Option<File>,
 }
 
+/// The exit status of one that was to take a namespace up whose broker lives.
+pub(crate) const IS_SERVED: i32 = 3;
+/// How long a process that was killed may take to be gone.
+const DYING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
 /// What every broker of a namespace has, one after the other: descriptors that are never closed, by number.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
@@ -46,21 +52,80 @@ pub(crate) struct Seat {
     lock: RawFd,
     control: RawFd,
     share: Share,
+    /// What keeps descriptors when all are dead, and a pair of sockets by which that is known: one is kept, the other one is the brokers' alone.
+    keeping: Option<(FdStore, [RawFd; 2])>,
 }
 
 /// Serves until the end. For a process that its keeper has just forked: what else the keeper had is not dropped, only forgotten.
-pub(crate) fn main(start: Start) -> ! {
-    let Start { fresh, terms, control, null, trace } = start;
-    let Fresh { namespace, listener, lock } = fresh;
+pub(crate) fn main(start: Start, listener: OwnedFd, lock: OwnedFd) -> ! {
+    let Start { namespace, terms, control, null, trace } = start;
     let (listener, lock, control) = (listener.into_raw_fd(), lock.into_raw_fd(), control.into_raw_fd());
-    let seat = Seat { namespace, listener, lock, control, share: terms.share };
-    let told = depart(&seat.descriptors(), null, trace)
-        .and_then(|()| Post::new(seat.clone()))
+    let told = keeping(terms.store)
+        .and_then(|keeping| {
+            let seat = Seat { namespace, listener, lock, control, share: terms.share, keeping };
+            shed(&seat.descriptors(), [Some(&null), trace.as_ref()]);
+            depart(null, trace)?;
+            Ok((Post::new(seat.clone())?, seat))
+        })
         .map_err(|why| format!("the broker cannot leave its keeper: {why}"))
-        .and_then(|(post, relief)| {
+        .and_then(|((post, relief), seat)| {
             serve(&seat, Turn::First, Broker::new(seat.config(terms.limits, post)), relief)
         });
     leave(told)
+}
+
+/// What keeps descriptors, with a new pair of sockets.
+fn keeping(store: Option<FdStore>) -> io::Result<Option<(FdStore, [RawFd; 2])>> {
+    let Some(store) = store else { return Ok(None) };
+    let (kept, own) = UnixStream::pair()?;
+    Ok(Some((store, [kept.into_raw_fd(), own.into_raw_fd()])))
+}
+
+/// Goes on where all processes of the namespace were killed at once, and serves until the end. For a process that its keeper has just forked.
+pub(crate) fn take_up(start: Start, given: Vec<OwnedFd>) -> ! {
+    let Start { namespace, terms, control, null, trace } = start;
+    let mut needed: Vec<RawFd> = given.iter().map(AsRawFd::as_raw_fd).collect();
+    needed.push(control.as_raw_fd());
+    shed(&needed, [Some(&null), trace.as_ref()]);
+    let own = [Some(OwnedFd::from(control)), Some(null.into()), trace.map(OwnedFd::from)];
+    let told = unpack(given, own.into_iter().flatten().collect())
+        .map_err(|why| why.to_string())
+        .and_then(|unpacked| sit_down(unpacked, namespace, terms).map_err(|why| why.to_string()))
+        .and_then(|(seat, memory)| {
+            let (post, relief) = Post::new(seat.clone()).map_err(|why| why.to_string())?;
+            let broker = Broker::resume(seat.config(Limits::default(), post), &memory);
+            if broker.is_ok() {
+                seat.say_who();
+            }
+            serve(&seat, Turn::Later, broker, relief)
+        });
+    leave(told)
+}
+
+/// Makes a seat of what was kept, once it is sure that nobody else sits there.
+fn sit_down(unpacked: Unpacked, namespace: Namespace, terms: Terms) -> io::Result<(Seat, Memory)> {
+    let Unpacked { memory, listener, also, own } = unpacked;
+    let [lock, witness] = also[..] else { return Err(io::ErrorKind::InvalidData.into()) };
+    // The other end of it is with brokers and lookouts alone.
+    let witness = sys::owned(witness);
+    let _ = poll(&mut [PollFd::new(&witness, PollFlags::empty())], Some(&DYING));
+    if !has_hung_up(&witness) || !memory.take_over(memory.reign()) {
+        sys::exit(IS_SERVED);
+    }
+    let mut own = own.into_iter();
+    let (Some(control), Some(null)) = (own.next(), own.next()) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    depart(null.into(), own.next().map(File::from))?;
+    let keeping = keeping(terms.store)?;
+    let control = control.into_raw_fd();
+    Ok((Seat { namespace, listener, lock, control, share: terms.share, keeping }, memory))
+}
+
+fn has_hung_up(witness: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(witness, PollFlags::empty())];
+    let _ = poll(&mut polled, Some(&Timespec::default()));
+    polled.iter().any(|end| end.revents().contains(PollFlags::HUP))
 }
 
 /// Goes on where the broker was killed, and serves until the end. For its lookout.
@@ -68,7 +133,7 @@ pub(crate) fn go_on(seat: &Seat, memory: &Memory, post: Post, relief: Relief) ->
     sys::set_name(c"ring3-broker");
     sys::set_command_line(b"ring3\0broker");
     // Before anything else: the keeper cannot know this process.
-    let _ = (&*seat.control()).write_all(format!("{}{}\n", keeper::BROKER, std::process::id()).as_bytes());
+    seat.say_who();
     let broker = Broker::resume(seat.config(Limits::default(), post), memory);
     leave(serve(seat, Turn::Later, broker, relief))
 }
@@ -83,13 +148,18 @@ fn leave(told: Result<(), String>) -> ! {
     ))
 }
 
-/// Leaves the keeper's standard streams, descriptors, signals, session and directory.
-fn depart(given: &[i32], null: File, trace: Option<File>) -> io::Result<()> {
+/// Leaves the keeper's descriptors but for those that were given.
+fn shed(given: &[RawFd], files: [Option<&File>; 2]) {
+    let files = files.into_iter().flatten().map(AsRawFd::as_raw_fd);
+    sys::close_all_but(&given.iter().copied().chain(files).collect::<Vec<_>>());
+}
+
+/// Leaves the keeper's standard streams, signals, session and directory.
+fn depart(null: File, trace: Option<File>) -> io::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(trace.as_ref().unwrap_or(&null))?;
     drop((null, trace));
-    sys::close_all_but(given);
     sys::unblock_signals();
     // It fails only for a group leader, which a forked child is not.
     let _ = rustix::process::setsid();
@@ -128,13 +198,24 @@ impl Seat {
             limits,
             share: self.share,
             keeper: Some(Box::new(keeper)),
+            keeping: self.keeping.as_ref().map(|(store, [kept, _])| Keeping {
+                store: Box::new(store.clone()),
+                also: vec![self.lock, *kept],
+            }),
             lookout: Some(Box::new(post)),
         }
     }
 
     /// Its descriptors.
-    pub(crate) fn descriptors(&self) -> [RawFd; 3] {
-        [self.listener, self.lock, self.control]
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        let pair = self.keeping.iter().flat_map(|(_, pair)| *pair);
+        [self.listener, self.lock, self.control].into_iter().chain(pair).collect()
+    }
+
+    /// Tells the keeper which process the broker is.
+    fn say_who(&self) {
+        let _ =
+            (&*self.control()).write_all(format!("{}{}\n", keeper::BROKER, std::process::id()).as_bytes());
     }
 
     fn control(&self) -> std::mem::ManuallyDrop<UnixStream> {
@@ -160,6 +241,7 @@ impl Seat {
     /// Removes the namespace from the disk, if it is still the one that this is the seat of.
     pub(crate) fn clear(&self) {
         self.namespace.remove(sys::borrowed(self.lock));
+        self.keeping.iter().for_each(|(store, _)| store.clear());
     }
 
     /// Sends what was left behind; nobody may be there to hear it.

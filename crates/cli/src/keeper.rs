@@ -20,6 +20,7 @@ use crate::fault::{Fault, Result};
 use crate::leak::Leak;
 use crate::limit::Terms;
 use crate::narrow;
+use crate::notify::FdStore;
 use crate::place::{Fresh, Namespace};
 use crate::sys;
 use rustix::process::{Pid, WaitOptions};
@@ -27,7 +28,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -65,10 +66,34 @@ impl Broker {
     pub(crate) fn start(namespace: Namespace, terms: &Terms) -> Result<Broker> {
         let fresh = namespace.create()?;
         let namespace = fresh.namespace.clone();
-        fork(fresh, *terms).map_err(|why| {
+        fork(fresh, terms).map_err(|why| {
             namespace.clear();
             Fault::io("start the broker", why)
         })
+    }
+
+    /// Starts a broker that goes on where all processes of the namespace were killed at once, from what a service manager has kept of it. For a process with
+    /// one thread.
+    pub(crate) fn go_on(namespace: Namespace, given: Vec<OwnedFd>, terms: &Terms) -> Result<Broker> {
+        let fail = |why: io::Error| Fault::io("start the broker again", why);
+        let (control, its) = UnixStream::pair().map_err(fail)?;
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(fail)?;
+        let trace = trace_file(&namespace);
+        let start = Start { namespace: namespace.clone(), terms: terms.clone(), control: its, null, trace };
+        let Some(process) = sys::fork().map_err(fail)? else { broker::take_up(start, given) };
+        drop((start, given));
+        let mut broker = Broker { namespace, process, control: BufReader::new(control) };
+        if let News::Another = broker.news() {
+            return Ok(broker);
+        }
+        let ended = rustix::process::waitpid(Some(process), WaitOptions::empty()).ok().flatten();
+        if ended.and_then(|(_, status)| status.exit_status()) == Some(broker::IS_SERVED) {
+            return Err(Fault::new(format!("namespace {:?} is being served already", broker.namespace.name)));
+        }
+        // The next start finds nothing, and begins anew.
+        terms.store.iter().for_each(FdStore::clear);
+        Err(Fault::new(format!("what was kept of namespace {:?} is of no use", broker.namespace.name))
+            .remedy("start it again: it will be empty"))
     }
 
     /// Hears what it says next.
@@ -152,13 +177,17 @@ impl Broker {
 }
 
 /// Starts the broker's process.
-fn fork(fresh: Fresh, terms: Terms) -> io::Result<Broker> {
+fn fork(fresh: Fresh, terms: &Terms) -> io::Result<Broker> {
     let (control, its) = UnixStream::pair()?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let trace = trace_file(&fresh.namespace);
     match sys::fork()? {
         Some(process) => Ok(Broker { namespace: fresh.namespace, process, control: BufReader::new(control) }),
-        None => broker::main(Start { fresh, terms, control: its, null, trace }),
+        None => {
+            let Fresh { namespace, listener, lock } = fresh;
+            let start = Start { namespace, terms: terms.clone(), control: its, null, trace };
+            broker::main(start, listener, lock)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `--limit NAME=VALUE` and `--share PERCENT`: a namespace's limits, and what of them one user may have, as they are typed. proc(5), svipc(7).
 
+use crate::notify::FdStore;
 use ring3_abi::limits::{Limit, Limits};
 use ring3_broker::Share;
 use std::str::FromStr;
@@ -14,17 +15,19 @@ pub(crate) enum Setting {
 }
 
 /// What a namespace is started with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
     /// Its limits.
     pub(crate) limits: Limits,
     /// What one user may have of them.
     pub(crate) share: Share,
+    /// What keeps its descriptors when all its processes are dead.
+    pub(crate) store: Option<FdStore>,
 }
 
 /// The terms that `settings` make of the kernel's defaults.
 pub(crate) fn terms(settings: &[Setting], share: Share) -> Terms {
-    Terms { limits: limits(settings), share }
+    Terms { limits: limits(settings), share, store: None }
 }
 
 /// Reads a share.

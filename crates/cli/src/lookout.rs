@@ -12,7 +12,7 @@
 //! - of the broker: the lookout's pidfd of it is readable; the lookout goes on, and says so to the keeper;
 //! - of the lookout: the broker's pidfd of it is readable; the broker makes another, within a turn of its loop;
 //! - of both before that: of the whole namespace. Descriptors, and with them the objects and the lock, are gone with them; the keeper, or the next start of
-//!   any namespace in the same directory, clears the rest (`place.rs`);
+//!   any namespace in the same directory, clears the rest (`place.rs`). But where a service manager keeps them, the next start goes on (`broker.rs`);
 //! - of a lookout that takes over, before it has made the next one: the same;
 //! - again and again before anything could be done: after [`MOST`] takeovers nobody takes over any more.
 

@@ -4,7 +4,7 @@ use crate::args::Serve;
 use crate::fault::{Fault, Result};
 use crate::keeper::{self, Broker, News};
 use crate::limit;
-use crate::notify::{self, Manager};
+use crate::notify::{self, FdStore, Manager};
 use crate::place::Namespace;
 use crate::sys::{self, Event, Signals};
 use std::env;
@@ -29,7 +29,7 @@ fn background(args: &Serve) -> Result<u8> {
     Namespace::named(&args.name)?;
     let manager = Manager::new().map_err(fail)?;
     let mut command = sys::myself();
-    command.args(again()).arg("--detached").env(notify::VARIABLE, &manager.name);
+    command.args(again()).arg("--detached").env(notify::VARIABLE, &manager.name).env_remove(notify::STORE);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.spawn().map_err(fail)?;
     wait_ready(&manager, &mut child)
@@ -61,12 +61,20 @@ fn wait_ready(manager: &Manager, child: &mut Child) -> Result<u8> {
 /// Keeps the namespace until it is stopped.
 fn keep(args: &Serve) -> Result<u8> {
     sys::set_name(c"ring3");
+    // Before anything else is opened, in whose way they would be.
+    let given = notify::given_back(&args.name);
     let signals = Signals::take().map_err(|why| Fault::io("take over signals", why))?;
     if args.detached {
         // It fails only for a group leader, which a child of `background` is not.
         let _ = rustix::process::setsid();
     }
-    let mut broker = Broker::start(Namespace::named(&args.name)?, &limit::terms(&args.limits, args.share))?;
+    let mut terms = limit::terms(&args.limits, args.share);
+    terms.store = FdStore::of(&args.name);
+    let namespace = Namespace::named(&args.name)?;
+    let mut broker = match given {
+        nothing if nothing.is_empty() => Broker::start(namespace, &terms)?,
+        given => Broker::go_on(namespace, given, &terms)?,
+    };
     notify::tell(&format!("READY=1\nSTATUS=Serving namespace {}", args.name));
     if args.detached {
         detach()?;

@@ -131,3 +131,17 @@ pub unsafe fn empty(place: *const Place) {
     // ORDERING: Release keeps what was done about the packet before its end.
     unsafe { &(*place).len }.store(0, Ordering::Release);
 }
+
+/// Forgets the descriptor that came beside the packet in a place unless it is one of those that are there: the table that it was put into is gone. One that was
+/// not looked for yet is gone, too.
+///
+/// # Safety
+/// The place is readable and writable.
+pub unsafe fn keep_beside(place: *const Place, is_there: impl Fn(i32) -> bool) {
+    // SAFETY: by the caller's promise; an atomic may be read and written through a shared reference.
+    let fd = unsafe { &(*place).fd };
+    let known = fd.load(Ordering::Relaxed);
+    if known == 0 || known != NONE && !is_there(known as i32 - 1) {
+        fd.store(NONE, Ordering::Relaxed);
+    }
+}

@@ -27,6 +27,7 @@ const PAGES: [(&str, &[&str]); 3] = [
             "crates/broker/src/state/log.rs",
             "crates/broker/src/state/memory.rs",
             "crates/broker/src/state/part.rs",
+            "crates/broker/src/state/vault.rs",
             "crates/os/src/packet.rs",
         ],
     ),

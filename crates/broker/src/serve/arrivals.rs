@@ -66,6 +66,9 @@ impl Server {
     /// Does a note at once, and puts a request into line. Answers whether its connection may be read on.
     pub(super) fn take_in(&mut self, request: Request) -> bool {
         let conn = request.conn;
+        if request.fd.is_some() {
+            self.spaces.root().host.hand.keep();
+        }
         let Ok(packet) = decode(&request.bytes) else {
             self.hang_up(conn);
             return false;

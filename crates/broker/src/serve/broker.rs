@@ -6,8 +6,11 @@ use crate::failure::Failure;
 use crate::host::BrokerHost;
 use crate::policy::quota::Quota;
 use crate::spaces::Spaces;
+use crate::state::Unpacked;
+use crate::state::vault::{self, Vault};
 use crate::state::{Hand, Inbox, Memory};
 use rustix::io::Errno;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 /// A running broker.
@@ -22,16 +25,30 @@ pub fn serve(config: Config) -> Result<Report, Failure> {
     Broker::new(config)?.serve()
 }
 
+/// Takes what a store gave back: sockets, in no order. For a process that has them, its standard streams and `own`, and nothing else; `own` has other numbers
+/// then. The store keeps what it has.
+///
+/// # Errors
+/// `EIO` for what does not fit together; the machine's.
+pub fn unpack(sockets: Vec<OwnedFd>, own: Vec<OwnedFd>) -> Result<Unpacked, Failure> {
+    // The numbers are those of a process that had raised them.
+    raise_limits();
+    let failed = Failure::when("unpack what was kept");
+    vault::unpack(sockets, own).map_err(|errno| failed(Errno::from_raw_os_error(i32::from(errno.0))))
+}
+
 impl Broker {
     /// A namespace's first broker.
     ///
     /// # Errors
     /// What the machine refuses.
-    pub fn new(config: Config) -> Result<Broker, Failure> {
+    pub fn new(mut config: Config) -> Result<Broker, Failure> {
         raise_limits();
         let made = |errno: ring3_abi::Errno| Errno::from_raw_os_error(i32::from(errno.0));
         let memory = Memory::create().map_err(made).map_err(Failure::when("make the state's memory"))?;
-        let hand = Hand::new(Rc::new(memory));
+        let listener = config.listener.as_raw_fd();
+        let vault = config.keeping.take().map(|keeping| Vault::new(keeping, &memory, listener));
+        let hand = Hand::new(Rc::new(memory), vault);
         let host = BrokerHost::new(Rc::clone(&hand), Quota::new(config.share));
         let spaces =
             Spaces::new(config.limits, host).map_err(made).map_err(Failure::when("make the directory"))?;

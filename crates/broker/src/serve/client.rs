@@ -3,6 +3,7 @@
 use crate::life::ConnId;
 use crate::policy::creds::Creds;
 use crate::regions;
+use crate::state::held::named;
 use crate::state::{Got, Held, InHand, Inbox, Keep, keep};
 use ring3_abi::{Errno, IpcId, Pid};
 use ring3_engine::Caller;
@@ -66,6 +67,8 @@ impl Keep for Request {
 impl Request {
     /// What a packet says; `None` for one that nobody can have sent who keeps to the protocol.
     pub(super) fn of(conn: ConnId, got: &Received, bytes: Vec<u8>, in_hand: InHand) -> Option<Request> {
+        // It is kept from here on, as the packet is.
+        got.fd.into_iter().for_each(named);
         let fd = got.fd.map(|raw| regions::owned(Fd::own(raw)).into());
         if got.len == 0 || got.cut && got.len == MAX_PACKET {
             return None;

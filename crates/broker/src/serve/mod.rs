@@ -21,7 +21,7 @@ mod route;
 pub(crate) mod sleepers;
 mod written;
 
-pub use broker::{Broker, serve};
+pub use broker::{Broker, serve, unpack};
 
 use crate::config::{Config, Keeper, Left, Log, Lookout, Report, Word};
 use crate::failure::Failure;
@@ -234,6 +234,8 @@ impl Server {
         self.mend_directories();
         self.keep_watched();
         self.commit();
+        // What was let go of is not kept while there is nothing to do.
+        self.spaces.root().host.hand.keep();
         self.spaces.root().host.hand.has_done_something();
         self.failed.take().map_or(Ok(()), Err)
     }
@@ -342,6 +344,7 @@ impl Server {
     fn report(mut self) -> Report {
         self.settle_the_dead();
         let ns = self.spaces.root();
+        ns.host.hand.let_go();
         ns.settle_debts();
         let mut left = Vec::new();
         for kind in Kind::ALL {

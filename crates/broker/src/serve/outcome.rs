@@ -45,6 +45,12 @@ keep!(Done { number, told });
 
 impl Told {
     fn new(tag: u32, outcome: &Outcome) -> Told {
+        let told = Told::whole(tag, outcome);
+        told.fd.into_iter().for_each(state::held::named);
+        told
+    }
+
+    fn whole(tag: u32, outcome: &Outcome) -> Told {
         match outcome {
             Ok(answer) => Told {
                 tag,
@@ -73,6 +79,7 @@ fn put_told(tag: u32, outcome: &Outcome, out: &mut Vec<u8>) {
     };
     (tag, errno, value, body.len()).put(out);
     out.extend_from_slice(body);
+    fd.into_iter().for_each(state::held::named);
     fd.put(out);
 }
 
@@ -189,6 +196,7 @@ impl Server {
         self.commit();
         hand.begin_reign();
         hand.memory.make_good();
+        hand.begin_to_keep();
         self.post_lookout();
         self.failed.take().map_or(Ok(()), Err)
     }

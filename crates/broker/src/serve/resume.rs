@@ -18,6 +18,7 @@ use crate::policy::quota::Quota;
 use crate::regions;
 use crate::spaces::Spaces;
 use crate::state::part::{self, BROKER};
+use crate::state::vault::{self, Vault};
 use crate::state::{Hand, InHand, Inbox, Memory, Records, Table, begin_to_read, is_claimed, strays};
 use ring3_abi::{IpcId, Kind, Pid};
 use ring3_engine::object::is_moved;
@@ -28,11 +29,14 @@ use std::rc::Rc;
 
 impl Server {
     /// The broker that goes on from a state.
-    pub(super) fn resume(config: Config, memory: &Memory) -> Result<Server, Failure> {
+    pub(super) fn resume(mut config: Config, memory: &Memory) -> Result<Server, Failure> {
         let damaged = Failure::when("read the state that the last broker left");
-        let hand = Hand::new(Rc::new(memory.again()));
-        let host = BrokerHost::new(Rc::clone(&hand), Quota::new(config.share));
         begin_to_read();
+        let listener = config.listener.as_raw_fd();
+        let vault = config.keeping.take().map(|keeping| Vault::new(keeping, memory, listener));
+        let hand = Hand::new(Rc::new(memory.again()), vault);
+        hand.begin_to_keep();
+        let host = BrokerHost::new(Rc::clone(&hand), Quota::new(config.share));
         let records = Records::read(memory).map_err(|_| damaged(Os::UCLEAN))?;
         let spaces = Spaces::restore(&records, &host).ok_or_else(|| damaged(Os::UCLEAN))?;
         let (inbox, in_hand) = Inbox::new(&hand.memory);
@@ -111,6 +115,7 @@ impl Server {
     fn descriptors(&self, hand: &Hand, in_hand: &[(ConnId, InHand)]) -> Vec<RawFd> {
         let mut all = vec![self.listener.as_raw_fd(), self.events.as_raw_fd(), self.deaths.as_raw_fd()];
         all.push(hand.memory.descriptor());
+        all.extend(vault::sockets(&hand.memory));
         all.extend(self.keeper.as_ref().map(|keeper| keeper.voice().as_raw_fd()));
         all.extend(self.doors.descriptor());
         all.extend(in_hand.iter().filter_map(|(_, packet)| packet.packet().0.fd));

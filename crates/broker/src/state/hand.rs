@@ -3,6 +3,7 @@
 use super::log::{self, Batch, Full};
 use super::memory::Memory;
 use super::table;
+use super::vault::Vault;
 use super::{Sheet, held};
 use crate::namespace::Namespace;
 use ring3_abi::ipc::index_of;
@@ -17,6 +18,10 @@ pub(crate) struct Hand {
     pub(crate) memory: Rc<Memory>,
     batch: RefCell<Batch>,
     call: Cell<u64>,
+    /// What keeps the descriptors when all that have them are dead, if anything does.
+    vault: Option<Vault>,
+    /// The vault is not what it should be, and no use any more.
+    unkept: Cell<bool>,
 }
 
 /// The namespace, by its number, the kind and the index of an object.
@@ -24,8 +29,36 @@ pub(crate) type Touched = (u64, Kind, usize);
 
 impl Hand {
     /// One over a memory.
-    pub(crate) fn new(memory: Rc<Memory>) -> Rc<Hand> {
-        Rc::new(Hand { memory, batch: RefCell::default(), call: Cell::new(0) })
+    pub(crate) fn new(memory: Rc<Memory>, vault: Option<Vault>) -> Rc<Hand> {
+        let (batch, call, unkept) = (RefCell::default(), Cell::new(0), Cell::new(false));
+        Rc::new(Hand { memory, batch, call, vault, unkept })
+    }
+
+    /// Whether descriptors are kept for whoever goes on when all brokers and lookouts are dead.
+    pub(crate) fn is_keeping(&self) -> bool {
+        self.vault.is_some()
+    }
+
+    /// Keeps what whoever goes on then has to begin with.
+    pub(crate) fn begin_to_keep(&self) {
+        self.kept(|vault| vault.begin(&self.memory));
+    }
+
+    /// Keeps what records are about to name, and no more what none names.
+    pub(crate) fn keep(&self) {
+        self.kept(|vault| vault.update(&self.memory));
+    }
+
+    /// Keeps nothing any more.
+    pub(crate) fn let_go(&self) {
+        self.kept(|vault| vault.clear(&self.memory));
+    }
+
+    /// One failure, and what is kept is not what the state says: who would go on from it finds that out.
+    fn kept(&self, keep: impl FnOnce(&Vault) -> Result<(), Errno>) {
+        if let Some(vault) = self.vault.as_ref().filter(|_| !self.unkept.get()) {
+            self.unkept.set(keep(vault).is_err());
+        }
     }
 
     /// Says in whose region the broker does something from now on. DEATH: that region may have its lock, and sleepers that were served and not woken.
@@ -87,6 +120,7 @@ impl Hand {
         let mut batch = self.batch.borrow_mut();
         batch.clear();
         write(from, &mut batch);
+        self.keep();
         if log::commit(&self.memory, &batch, log::Room::Usual).is_err() {
             log::renew(&self.memory, &mut batch, |batch, flush| write_all(from, batch, flush))?;
         }
@@ -101,6 +135,7 @@ impl Hand {
         batch.clear();
         let space = ns.number();
         ns.each_sheet(&mut |part, sheet| write_noted(space, part, sheet, &mut batch));
+        self.keep();
         log::commit(&self.memory, &batch, log::Room::All).map_err(|Full| Errno::ENOMEM)
     }
 }

@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | 0 | [`Head`] |
 //! | one page | [`PLACES`] places for packets in hand (`inbox.rs`) |
+//! | 6 MiB | [`DRAWERS`] words: the sockets of drawers for descriptors (`vault.rs`) |
 //! | 8 MiB | two halves of the log, of the same length |
 //!
 //! It has room for much and takes what is used: pages of a memory file that nobody touched are not there.
 
+use super::vault::DRAWERS;
 use crate::failure::errno;
 use crate::regions::{Mapping, Place, memory_file, seal};
 use ring3_abi::Errno;
@@ -18,7 +20,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::MapFlags;
 use rustix::process::{Resource, getrlimit};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// How many halves the log has.
 pub(super) const HALVES: usize = 2;
@@ -28,6 +30,9 @@ pub(super) const PLACES: usize = 64;
 const STRIDE: usize = 17 * 4096;
 /// Where the first place is.
 const FIRST: usize = 4096;
+/// Where the words of the drawers are.
+const TABLE: usize = 6 << 20;
+const _: () = assert!(FIRST + PLACES * STRIDE <= TABLE && TABLE + DRAWERS * 8 <= LOG);
 /// Where the log is.
 const LOG: usize = 8 << 20;
 const _: () = assert!(
@@ -101,6 +106,33 @@ impl Memory {
         let mut mapping = Mapping::new(&file, len, MapFlags::NORESERVE)?;
         mapping.leave();
         Ok(Memory { mapping, file: ManuallyDrop::new(file), half })
+    }
+
+    /// One that another process has made, by its descriptor's number.
+    ///
+    /// # Errors
+    /// `EIO` for a file that is none, or has no state; the machine's.
+    pub(super) fn found(number: RawFd) -> Result<Memory, Errno> {
+        let file = ManuallyDrop::new(crate::regions::inherited(number).ok_or(Errno::EIO)?);
+        let len = usize::try_from(rustix::fs::fstat(&*file).map_err(errno)?.st_size).unwrap_or(0);
+        let half = len.saturating_sub(LOG) / HALVES;
+        if !(LEAST_HALF..=HALF).contains(&half) || !half.is_multiple_of(4096) {
+            return Err(Errno::EIO);
+        }
+        let mut mapping = Mapping::new(&*file, len, MapFlags::NORESERVE)?;
+        mapping.leave();
+        let memory = Memory { mapping, file, half };
+        if memory.is_good() { Ok(memory) } else { Err(Errno::EIO) }
+    }
+
+    /// Where the sockets of a drawer stand.
+    pub(super) fn drawer(&self, n: usize) -> Option<&AtomicU64> {
+        if n < DRAWERS { self.region().at(TABLE + n * 8).ok() } else { None }
+    }
+
+    /// Descriptors beside packets in hand that are not among these are gone.
+    pub(super) fn keep_beside(&self, is_there: impl Fn(RawFd) -> bool) {
+        (0..PLACES).for_each(|n| self.place(n).keep_beside(&is_there));
     }
 
     /// The same memory for who goes on after this process, in this process or in one that was forked after it was made.

@@ -10,7 +10,7 @@
 //! | how does a change become one that has happened | `log.rs` |
 //! | how is a change noticed | `table.rs` |
 //! | what becomes of a request that was in hand | `inbox.rs`, `serve/again.rs` |
-//! | what becomes of descriptors | `held.rs` |
+//! | what becomes of descriptors | `held.rs`; when all who have them are dead, `vault.rs` |
 //! | what was it about, when it died | `hand.rs` |
 //!
 //! # Invariants
@@ -50,8 +50,10 @@ mod records;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod vault;
 
 pub use memory::Memory;
+pub use vault::{Keeping, Store, Unpacked};
 
 pub(crate) use codec::{Keep, keep, keep_one, keep_word, whole};
 pub(crate) use hand::{Hand, write_all, write_noted};

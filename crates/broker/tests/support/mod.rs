@@ -159,6 +159,7 @@ impl Seat {
             limits: self.limits,
             share: Share::default(),
             keeper: Some(Box::new(Rein(Arc::clone(&self.keeper)))),
+            keeping: None,
             lookout: None,
         }
     }
