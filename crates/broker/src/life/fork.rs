@@ -35,6 +35,16 @@ pub(crate) enum Holder {
     Fork(u64),
 }
 
+impl Holder {
+    /// Which process, if it is one.
+    pub(crate) fn process(self) -> Option<Pid> {
+        match self {
+            Holder::Process(pid) => Some(pid),
+            Holder::Fork(_) => None,
+        }
+    }
+}
+
 impl Keep for Holder {
     fn put(&self, out: &mut Vec<u8>) {
         match self {

@@ -6,7 +6,7 @@
 
 use super::{KIND, State, again, rows};
 use crate::ledgers;
-use crate::life::{Holder, Which};
+use crate::life::Holder;
 use crate::namespace::{Namespace, Trouble};
 use crate::policy::creds::Creds;
 use crate::serve::client::Answer;
@@ -80,13 +80,9 @@ impl Attachments {
         kept.into_iter().map(|(_, token)| token).collect()
     }
 
-    /// The processes that have one of these segments attached.
-    pub(super) fn processes_with(&self, which: Which) -> Vec<Pid> {
-        let process = |(&(holder, _), &id): (&(Holder, u64), &IpcId)| match holder {
-            Holder::Process(pid) if which.is(id) => Some(pid),
-            _ => None,
-        };
-        let mut found: Vec<Pid> = self.held.iter().filter_map(process).collect();
+    /// The processes that have any segment attached.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        let mut found: Vec<Pid> = self.held.keys().filter_map(|(holder, _)| holder.process()).collect();
         // In the order of the processes already.
         found.dedup();
         found

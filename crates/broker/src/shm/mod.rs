@@ -196,7 +196,14 @@ impl Mechanism for Shm {
     }
 
     fn suspects(&self, ns: &Namespace, which: Which) -> Vec<Pid> {
-        ns.states.shm.attachments.processes_with(which)
+        let shm = &ns.states.shm;
+        let one = match which {
+            Which::Id(id) => Some(id),
+            Which::Index(index) => i32::try_from(index).ok().and_then(|index| ns.names(KIND).at(index)),
+            Which::All => return shm.attachments.processes(),
+        };
+        // Who asks about one need not look at what all have.
+        one.and_then(|id| shm.segments.get(&id)).map_or_else(Vec::new, Segment::processes)
     }
 
     fn number_tokens(&self, ns: &mut Namespace, number: u64) {

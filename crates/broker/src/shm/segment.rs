@@ -148,6 +148,11 @@ impl Segment {
         }
     }
 
+    /// The processes that have it attached.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        self.holders.keys().filter_map(|holder| holder.process()).collect()
+    }
+
     /// A process maps it once more. kernel: shm_open().
     pub(super) fn opened(&mut self, pid: Pid, now: i64) {
         self.nattch += 1;
