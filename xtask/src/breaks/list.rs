@@ -330,6 +330,18 @@ pub(super) const BREAKS: &[Break] = &[
         notice: broker("--test=quota", "who_takes_all_that_there_is_leaves_something"),
     },
     Break {
+        name: "descriptors-that-nobody-keeps",
+        promise: "what records name is in the manager's store before they are committed (vault.rs, L1)",
+        file: "crates/broker/src/state/hand.rs",
+        text: "        write(from, &mut batch);\n        self.keep();",
+        with: "        write(from, &mut batch);",
+        notice: Notice::Test {
+            package: "ring3-cli",
+            target: "--test=store",
+            name: "whoever_asks_meanwhile_is_answered_once",
+        },
+    },
+    Break {
         name: "memory-that-was-anothers",
         promise: "memory that a process receives is zeroed (A3)",
         file: "crates/broker/src/object/arena.rs",
