@@ -34,6 +34,7 @@ pub(crate) fn get(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, 
 }
 
 /// Something that the directory does not have: made by a lease, if there is one and nothing says that the broker has to decide.
+#[inline(never)]
 fn make(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, Errno> {
     let page = process::ready()?;
     let takes = match kind {
@@ -64,6 +65,7 @@ fn make(kind: Kind, key: Key, flags: i32, size: u64) -> Result<usize, Errno> {
 }
 
 /// Asks the broker.
+#[inline(never)]
 fn ask(kind: Kind, key: Key, flags: i32, size: u64, lease: u32) -> Result<(usize, Option<Lease>), Errno> {
     let mut buf: connection::Small = [0; 256];
     let body = Get { kind: kind.into(), key, flags, lease, size };
