@@ -239,7 +239,7 @@ fn leased_identifiers_are_what_would_have_come() {
     }
     let broker = Broker::new();
     let me = broker.own();
-    let (body, other) = broker.embodied(1000, 1000);
+    let (body, other) = broker.embodied(0, 0);
     let mut ledger = Ledger::of(&other);
     let first = me.get(Kind::Sem, IPC_PRIVATE, 0o600, 1).expect("made");
     let given = lease(&other, Kind::Sem);
@@ -251,7 +251,7 @@ fn leased_identifiers_are_what_would_have_come() {
     assert_eq!(me.get(Kind::Sem, 77, 0, 0), Ok(given.first + 1));
     assert_eq!(me.stat(Kind::Sem, given.first, request::StatBy::Id).err(), Some(Errno::EINVAL));
     let state = me.stat(Kind::Sem, given.first + 1, request::StatBy::Id).expect("there");
-    assert_eq!(state.read::<ring3_abi::sem::Semid>().perm.cuid, 1000);
+    assert_eq!(state.read::<ring3_abi::sem::Semid>().perm.mode & 0o777, 0o600);
     // Somebody else makes one: the lease is over.
     assert_eq!(me.get(Kind::Sem, IPC_PRIVATE, 0o600, 1), Ok(given.first + 2));
     ledger.make(Kind::Sem, given.first + 3, 1, 0);
@@ -272,7 +272,7 @@ fn a_lease_allows_nothing_that_asking_would_not() {
     }
     let broker = Broker::new();
     let me = broker.own();
-    let (_body, other) = broker.embodied(1000, 1000);
+    let (_body, other) = broker.embodied(0, 0);
     let mut ledger = Ledger::of(&other);
     let taken = me.get(Kind::Sem, 9, 0o600 | IPC_CREAT, 1).expect("made");
     let given = lease(&other, Kind::Sem);
@@ -295,4 +295,9 @@ fn a_lease_allows_nothing_that_asking_would_not() {
     assert_eq!(lease(&other, Kind::Msg).count, 3);
     me.set_limit(Limit::Semmns, 20).expect("allowed");
     assert_eq!(lease(&other, Kind::Sem).room, 18);
+    // Of a user with a share nobody can say what it may make.
+    let (_guest, guest) = broker.embodied(1000, 1000);
+    Ledger::of(&guest);
+    let ask = request::Get { kind: Kind::Msg.into(), key: IPC_PRIVATE, flags: 0o600, lease: 1, size: 0 };
+    assert!(guest.call(Op::Get, &ask).expect("made").value >= 0);
 }
