@@ -122,7 +122,7 @@ fn make_room() {
 impl Spare {
     /// Whether the directory shows the segment as it was when the broker allowed this (S2).
     pub(crate) fn is_current(&self) -> bool {
-        let Some((index, directory)) = index_of(self.id).zip(directory::directory().ok()) else {
+        let Some((index, directory)) = index_of(self.id).zip(directory::whole(Kind::Shm).ok()) else {
             return false;
         };
         directory.version(Kind::Shm, index) == self.version

@@ -69,7 +69,9 @@ fn is_unchanged(spare: &Spare) -> bool {
 
 /// Whether the broker has heard all that others, and this process by notes, have done to a segment (A2).
 fn is_heard(id: IpcId, page: &Identity) -> bool {
-    let Some((index, directory)) = index_of(id).zip(directory::directory().ok()) else { return false };
+    let Some((index, directory)) = index_of(id).zip(directory::whole(Kind::Shm).ok()) else {
+        return false;
+    };
     let Some((entry, segment)) = directory.segment(index) else { return false };
     if entry.id != id || segment.more || entry.mode & SHM_DEST != 0 {
         return false;
