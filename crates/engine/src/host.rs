@@ -37,8 +37,6 @@ pub struct WaitWord<'r> {
     pub(crate) parked: u32,
     /// Where the last process that served or slept here ran: its CPU number + 1, 0 unknown.
     pub(crate) cpu: &'r AtomicU32,
-    /// Whether others stood before the one who waits, a moment ago.
-    pub(crate) has_others_ahead: bool,
 }
 
 impl<'r> WaitWord<'r> {
@@ -76,12 +74,6 @@ impl<'r> WaitWord<'r> {
     #[inline]
     pub fn parked(&self) -> u32 {
         self.parked
-    }
-
-    /// Whether others stood before the one who waits, a moment ago: it is not soon its turn.
-    #[inline]
-    pub fn has_others_ahead(&self) -> bool {
-        self.has_others_ahead
     }
 
     /// The cell for CPU numbers, + 1.

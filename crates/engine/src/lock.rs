@@ -145,7 +145,6 @@ fn contend<H: Host>(header: &Header, host: &H, who: Caller) -> Result<()> {
             waiting: seen & !WAITERS,
             parked: (seen & HOLDER) | WAITERS,
             cpu: &header.lock_cpu,
-            has_others_ahead: false,
         };
         if host.park(word, Deadline::SHORT) != Parked::Woken {
             slices += 1;

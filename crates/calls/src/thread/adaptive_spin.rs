@@ -3,7 +3,7 @@
 //! Whoever waits publishes his CPU beside the word. If the peer was last heard of on another CPU, the word is looked at for a while; if on
 //! the same one, the CPU is given to the peer a few times (`turns.rs`). Either goes on only as long as it pays, and is tried again once in a while. A
 //! peer that is slow or gone so costs little, and so does a CPU that others keep busy, where giving way means waiting for their
-//! turn to end. Who has others before it in its line does neither: it is not soon its turn.
+//! turn to end.
 
 use crate::thread::credit::{Credit, look};
 use crate::thread::section;
@@ -54,9 +54,6 @@ pub(crate) fn look_early(over: impl Fn() -> bool) -> bool {
 
 /// Waits a little for the word to change. Answers whether it did, or the call was concluded.
 pub(crate) fn wait(word: &WaitWord<'_>, concluded: &AtomicU32) -> bool {
-    if word.has_others_ahead() {
-        return word.has_changed();
-    }
     let thread = section::thread();
     let mut peer = Peer::load(&thread.credit);
     let mine = (vdso::cpu() + 1) & 0xffff;

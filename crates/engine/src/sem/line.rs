@@ -21,14 +21,6 @@ use crate::region::Link;
 use crate::ticket::Ticket;
 use crate::ticket::layout::Place;
 
-impl Sleeper {
-    /// Whether others stand before it in a line.
-    #[inline]
-    pub(super) fn has_others_ahead(&self) -> bool {
-        self.is_simple() && !self.before.load().is_none()
-    }
-}
-
 impl Line {
     /// Whether nobody stands in it.
     #[inline]

@@ -146,8 +146,6 @@ impl<'r> Set<'r> {
 
     /// Where the owner of a ticket sleeps.
     pub fn wait_word(&self, ticket: Ticket) -> Result<WaitWord<'r>> {
-        let tickets = self.tickets();
-        let has_others_ahead = tickets.get(ticket)?.own.has_others_ahead();
-        Ok(WaitWord { has_others_ahead, ..tickets.wait_word(ticket)? })
+        self.tickets().wait_word(ticket)
     }
 }

@@ -111,7 +111,7 @@ impl StateWord {
     /// What the owner parks on, with the cell for CPU numbers beside it.
     #[inline]
     pub fn wait_word<'r>(&'r self, cpu: &'r AtomicU32) -> WaitWord<'r> {
-        WaitWord { word: &self.0, waiting: WAITING, parked: PARKED, cpu, has_others_ahead: false }
+        WaitWord { word: &self.0, waiting: WAITING, parked: PARKED, cpu }
     }
 
     /// FREE or HELD → WAITING: the ticket joins a queue in the same change. Its owner is awake, so nobody needs to be woken.
