@@ -8,14 +8,19 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Player {
+    /// Writes down what came of an event, and of whoever it concerned, once everything is quiet again.
+    fn settled(&mut self, line: &str, how: &str) -> Result<(), Hang> {
+        let done = self.settle(None, None)?;
+        self.note(line, how);
+        self.note_done(WORKERS, done);
+        Ok(())
+    }
+
     pub(super) fn exited(&mut self, line: &str, who: usize) -> Result<(), Hang> {
         let Some((pid, ours)) = self.workers[who].as_ref().map(|p| (p.pid, p.ours)) else { return Ok(()) };
         let how = self.gone(pid, ours)?;
         self.mark_dead(pid);
-        let done = self.settle(None, None)?;
-        self.note(line, &how);
-        self.note_done(WORKERS, done);
-        Ok(())
+        self.settled(line, &how)
     }
 
     pub(super) fn kill(&mut self, line: &str, who: usize) -> Result<(), Hang> {
@@ -26,10 +31,7 @@ impl Player {
         sys::kill(pid, libc::SIGKILL);
         let how = self.gone(pid, ours)?;
         self.mark_dead(pid);
-        let done = self.settle(None, None)?;
-        self.note(line, &how);
-        self.note_done(WORKERS, done);
-        Ok(())
+        self.settled(line, &how)
     }
 
     pub(super) fn signal(&mut self, line: &str, who: usize) -> Result<(), Hang> {
@@ -50,10 +52,7 @@ impl Player {
             }
             self.shared.wait(self.shared.bell.load(Ordering::Acquire), 50);
         }
-        let done = self.settle(None, None)?;
-        self.note(line, "");
-        self.note_done(WORKERS, done);
-        Ok(())
+        self.settled(line, "")
     }
 
     pub(super) fn stop(&mut self, line: &str, who: usize) -> Result<(), Hang> {
@@ -67,10 +66,7 @@ impl Player {
             self.shared.wait(self.shared.bell.load(Ordering::Acquire), 50);
         }
         self.workers.iter_mut().flatten().filter(|p| p.pid == pid).for_each(|p| p.stopped = true);
-        let done = self.settle(None, None)?;
-        self.note(line, "");
-        self.note_done(WORKERS, done);
-        Ok(())
+        self.settled(line, "")
     }
 
     pub(super) fn cont(&mut self, line: &str, who: usize) -> Result<(), Hang> {
@@ -78,10 +74,7 @@ impl Player {
             sys::kill(pid, libc::SIGCONT);
             self.workers.iter_mut().flatten().filter(|p| p.pid == pid).for_each(|p| p.stopped = false);
         }
-        let done = self.settle(None, None)?;
-        self.note(line, "");
-        self.note_done(WORKERS, done);
-        Ok(())
+        self.settled(line, "")
     }
 
     /// Ends and reaps all workers, one after the other, also those that have become orphans.
