@@ -15,6 +15,15 @@ pub fn uid() -> Uid {
     unsafe { own_syscall(nr::GETUID, [0; 6]) as Uid }
 }
 
+/// Real, effective and saved user. getresuid(2).
+pub fn users() -> [Uid; 3] {
+    let mut users = [0; 3];
+    let [real, effective, saved] = users.each_mut().map(|user| &raw mut *user as usize);
+    // SAFETY: three words of ours.
+    unsafe { own_syscall(nr::GETRESUID, [real, effective, saved, 0, 0, 0]) };
+    users
+}
+
 /// Real group.
 pub fn gid() -> Gid {
     // SAFETY: no arguments.

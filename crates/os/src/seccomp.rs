@@ -100,6 +100,7 @@ const RULES: [(usize, When); RULE_COUNT] = [
     (nr::GETUID, Always),
     (nr::GETGID, Always),
     (nr::GETEUID, Always),
+    (nr::GETRESUID, Always),
     (nr::GETEGID, Always),
     (nr::GETGROUPS, Always),
     (nr::CAPGET, Always),
@@ -111,7 +112,7 @@ const RULES: [(usize, When); RULE_COUNT] = [
     (nr::PRCTL, Equals(0, 40)),
     (nr::PRCTL, Equals(0, 0x4155_5856)),
 ];
-const RULE_COUNT: usize = 36;
+const RULE_COUNT: usize = 37;
 
 /// Instructions in front of the program's. A conditional jump goes over 255 at most.
 pub const PROLOGUE: usize = 4 + NUMBERS + 1 + 4 * OWN_PLACES + 1 + passing() + 1;

@@ -145,17 +145,17 @@ impl Lives {
     }
 }
 
-/// The caller's life. One that it got as another user it keeps until it ends, but does not get again.
+/// The caller's life. One that it got as another user is kept for it until it ends, but not given to it.
 pub(crate) fn life(ns: &mut Namespace, creds: &Creds) -> Result<Answer, Trouble> {
-    let has = ns.processes.get(&creds.pid).ok_or(Errno::EPROTO)?.life();
     let mut lives = ns.lives.borrow_mut();
-    let life = if lives.owner(has) == Some(creds.uid) {
-        has
-    } else {
-        let life = lives.take(creds.uid)?;
-        ns.processes.get_mut(&creds.pid).ok_or(Errno::EPROTO)?.lives.push(life);
-        life
+    let process = ns.processes.get_mut(&creds.pid).ok_or(Errno::EPROTO)?;
+    let has = process.lives.iter().position(|life| lives.owner(*life) == Some(creds.uid));
+    // The last one is what it has now.
+    let life = match has {
+        Some(at) => process.lives.remove(at),
+        None => lives.take(creds.uid)?,
     };
+    process.lives.push(life);
     let writer = lives.writer(life)?;
     drop(lives);
     ns.seen_otherwise(creds.pid);

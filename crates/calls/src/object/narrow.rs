@@ -12,8 +12,8 @@
 use crate::object::open::release;
 use crate::object::reclaim;
 use crate::object::record::{self, Object};
-use crate::process::identity::{self, Home};
-use crate::process::{self, credentials};
+use crate::process::identity;
+use crate::process::{self, credentials, own_life};
 use crate::thread::{memory, section};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::Release;
@@ -22,23 +22,22 @@ use ring3_os::map;
 /// What is mapped and not allowed goes. After the change.
 pub(crate) fn narrow() {
     let Some(home) = identity::known_home().filter(|home| !home.in_company()) else { return };
-    if !record::is_any_mapped() || !memory::is_ours() {
+    if !(record::is_any_mapped() || own_life::has_pages()) || !memory::is_ours() {
         return;
     }
     let section = section::enter();
-    if process::registered() {
-        let _held = home.objects.hold(&section);
-        give_up(home);
-    } else {
+    if !process::registered() {
+        own_life::leave(home, &section);
         forget_parents();
+    } else if reclaim::is_idle() && !home.epoch_and_apart().1 {
+        own_life::leave(home, &section);
+        let _held = home.objects.hold(&section);
+        give_up();
     }
 }
 
 /// In a process that the broker knows (N1). `Home::objects` is held.
-fn give_up(home: &Home) {
-    if !reclaim::is_idle() || home.epoch_and_apart().1 {
-        return;
-    }
+fn give_up() {
     record::each(|cell, object| {
         if object.len != 0 && !may_keep(object) {
             // ORDERING: Release keeps what was read of the record before it is gone, as in `open.rs`.

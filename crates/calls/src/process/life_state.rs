@@ -51,6 +51,11 @@ impl OwnLife {
         unsafe { self.word.load(Acquire).as_ref() }
     }
 
+    /// There is none any more.
+    pub(super) fn clear_word(&self) {
+        self.word.store(null_mut(), Relaxed);
+    }
+
     /// Says where the word is.
     pub(super) fn set_word(&self, word: &'static AtomicU32) {
         // ORDERING: Release: see word().

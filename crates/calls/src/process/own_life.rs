@@ -12,11 +12,14 @@
 //! F4. A program that is about to be replaced by exec gives its word back first: the kernel marks it only if the thread that holds it
 //!     executes the new program under the number that it had.
 //! F5. The counts of notes in the shared page are this process's if it has a life; it changes them under `Identity::rpc`.
+//! F6. The shared page's file belongs to one user ([`OF`]). A process that has given that user up lets the page go (`object/narrow.rs`) and has no life until it
+//!     needs one, which is of its own user's then: the kernel lets a mapping grow, and so reach the pages of that user's other processes. Until then
+//!     others ask the broker, as its word says nothing.
 #![allow(unsafe_code)]
 
 use crate::process::connection;
 use crate::process::deputy;
-use crate::process::identity::{self, Identity};
+use crate::process::identity::{self, Home, Identity};
 use crate::thread::memory::is_ours;
 use crate::thread::robust_list::{self, HEAD_LEN, Place};
 use crate::thread::section::{self, Section};
@@ -29,11 +32,13 @@ use ring3_abi::{Errno, Pid};
 use ring3_engine::Region;
 use ring3_engine::ledger::Ledger;
 use ring3_engine::life::{self, ENTRY, Life, Notes, PAGE};
-use ring3_os::{map, process as os};
+use ring3_os::{cred, map, process as os};
 use ring3_wire::Op;
 
 /// Where the two pages are, the shared one first; 0 before there are any. Kept by a forked child (F3).
 static PAGES: AtomicUsize = AtomicUsize::new(0);
+/// Whose file the shared one is of (F6).
+static OF: AtomicU32 = AtomicU32::new(0);
 
 /// Where in the private page a head of our own is.
 const HEAD: usize = 64;
@@ -134,6 +139,7 @@ fn open() -> Result<Life, Errno> {
     let offset = u64::from(index) * PAGE as u64;
     // SAFETY: the page is ours: nothing, or a parent's word that this process does not use (F3).
     unsafe { map::shared_over(shared, file.raw(), offset)? };
+    OF.store(cred::euid(), Relaxed);
     PAGES.store(shared, Relaxed);
     if let Some(base) = NonNull::new(shared as *mut u8) {
         // SAFETY: R1 to R3: as in word().
@@ -143,6 +149,29 @@ fn open() -> Result<Life, Errno> {
         life::own_ledger(region).map_err(|_| Errno::EINVAL)?.forget();
     }
     Ok(number)
+}
+
+/// Whether there are pages, be they a parent's.
+pub(crate) fn has_pages() -> bool {
+    PAGES.load(Relaxed) != 0
+}
+
+/// Lets the shared page go if it is of a user that this process cannot be any more (F6). Nothing of the process is inside a call.
+pub(crate) fn leave(home: &Home, section: &Section) {
+    let shared = PAGES.load(Relaxed);
+    if shared == 0 || cred::users().contains(&OF.load(Relaxed)) {
+        return;
+    }
+    let page = home.owner();
+    let _attach = home.attach.hold(section);
+    let _held = page.life.lock.hold(section);
+    // A forked child has its parent's page, and no life.
+    if page.life.number.swap(0, Relaxed) != 0 {
+        before_exec(page);
+    }
+    page.life.clear_word();
+    // SAFETY: the pages stay mapped (F3); the word, which the kernel may look for, is clear in the new one.
+    let _ = unsafe { map::blank(shared, PAGE) };
 }
 
 /// Takes its pages out of what mlockall has locked.
