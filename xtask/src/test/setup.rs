@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A Debian package, and a program of it that shows that it is there.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 10] = [
     ("gcc", "gcc"),
     ("libc6-dev", "/usr/include/stdio.h"),
+    ("musl-tools", "musl-gcc"),
     ("binutils", "addr2line"),
     ("strace", "strace"),
     ("util-linux", "ipcmk"),
