@@ -88,7 +88,7 @@ fn read(data: &[u8], found: &mut Vec<String>) -> object::Result<()> {
 }
 
 /// Whether a dynamic linker that finds this tag relocates the library or calls it when it loads it.
-fn at_start(tag: i64) -> bool {
+fn at_start(tag: elf::DynamicTag) -> bool {
     [elf::DT_RELA, elf::DT_REL, elf::DT_JMPREL, elf::DT_INIT, elf::DT_INIT_ARRAY, elf::DT_TEXTREL]
         .contains(&tag)
 }
