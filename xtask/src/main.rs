@@ -19,6 +19,7 @@ mod performance;
 mod permissions;
 mod ptrace;
 mod scale;
+mod sites;
 mod so_check;
 mod storm;
 mod test;
@@ -34,6 +35,7 @@ const USAGE: &str = "cargo xtask COMMAND
   layers               which crate may use which, compared with the manifests
   licences             licences of everything that is built in
   so-check [FILE]      what the agent needs and exports
+  sites [FILE…]        which system calls of libraries can be replaced by a jump, beside a second decoder
   model [--rounds N]   the engine's calls under schedules that switch before each access
   oracle [ARGUMENT…]   the same calls on the kernel and on ring3
   permissions [--short] [--only IDENTITY]
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         "layers" => layers::run(),
         "licences" => licences::run(),
         "so-check" => so_check::run(rest),
+        "sites" => sites::run(rest),
         "model" => model::run(rest),
         "oracle" => oracle::run(rest),
         "permissions" => permissions::run(rest),
