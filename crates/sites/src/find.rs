@@ -56,13 +56,6 @@ pub struct Found {
     pub(crate) notes: Notes,
 }
 
-impl Found {
-    /// Whether both decodings of x86's code have an instruction that begins at an address.
-    pub fn agrees(&self, image: &Image, address: u64) -> bool {
-        self.notes.agree(image, address)
-    }
-}
-
 /// Finds the sites of a file.
 pub fn find(image: &Image) -> Found {
     match image.machine {

@@ -136,9 +136,6 @@ impl<'d> Reader<'d> {
 
     /// The next entry: the rest of it, and where its second word, a distance back to the common entry, is.
     fn entry(&mut self) -> Result<Option<Reader<'d>>, Error> {
-        if self.at + 4 > self.bytes.len() {
-            return Ok(None);
-        }
         let len = match self.word(4)? {
             0 => return Ok(None),
             0xffff_ffff => self.word(8)?,
@@ -281,9 +278,11 @@ mod tests {
         let mut out = whole.clone();
         out[24] = 200;
         assert!(read(&out, 0x1000).is_err());
-        let mut letters = whole;
+        let mut letters = whole.clone();
         letters[10] = b'?';
         assert!(read(&letters, 0x1000).is_err());
+        let more = [&whole[..], &[0, 0]].concat();
+        assert_eq!(read(&more, 0x1000), Err(Error::Frames(0x1000 + whole.len() as u64)));
     }
 
     #[test]

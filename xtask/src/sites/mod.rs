@@ -10,16 +10,18 @@ use crate::cargo::Done;
 use ring3_sites::{Claim, Identity, Image, List, Plan, Reason};
 use std::path::Path;
 
-/// The columns of reasons.
-const REASONS: [(Reason, &str); 7] = [
-    (Reason::Unreached, "unreached"),
-    (Reason::Disputed, "disputed"),
-    (Reason::Sigreturn, "sigreturn"),
-    (Reason::Compared, "compared"),
-    (Reason::OtherDoor, "other door"),
-    (Reason::Entered, "entered"),
-    (Reason::Crowded, "crowded"),
-];
+/// A reason's column.
+fn column(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Unreached => "unreached",
+        Reason::Disputed => "disputed",
+        Reason::Sigreturn => "sigreturn",
+        Reason::Compared => "compared",
+        Reason::OtherDoor => "other door",
+        Reason::Entered => "entered",
+        Reason::Crowded => "crowded",
+    }
+}
 
 /// Runs it on the files that are named, or on all that can be had.
 pub(crate) fn run(arguments: &[String]) -> Done {
@@ -51,7 +53,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
 }
 
 fn heading() -> String {
-    let reasons = REASONS.map(|(_, name)| format!("{name:>10}")).join(" ");
+    let reasons = Reason::ALL.map(|reason| format!("{:>10}", column(reason))).join(" ");
     format!(
         "{:37} {:8} {:>6} {:>6} {:>7} {reasons} {:>6}",
         "file", "build-id", "pairs", "found", "patched", "wrong"
@@ -68,7 +70,7 @@ fn row(path: &Path, symbols: Option<&Path>) -> Result<(String, Vec<String>), Str
     let id = image.build_id.clone().unwrap_or_default();
     said.extend(kept(&id, &plan, &data).err());
     let count = |reason: Reason| plan.left.iter().filter(|left| left.reason == reason).count();
-    let reasons = REASONS.map(|(reason, _)| format!("{:>10}", count(reason))).join(" ");
+    let reasons = Reason::ALL.map(|reason| format!("{:>10}", count(reason))).join(" ");
     let prefix: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let all = plan.sites.len() + plan.left.len();
     let cells = format!("{prefix:8} {:>6} {all:>6} {:>7} {reasons}", image.pairs(), plan.sites.len());
