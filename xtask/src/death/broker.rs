@@ -4,7 +4,6 @@
 //! killed at the one whose turn it is. Whoever plays must notice nothing: what it tells is compared with what it told undisturbed.
 
 use super::options::Options;
-use super::process::system_call;
 use super::story::{self, Story};
 use crate::cargo::{self, Done};
 use crate::ptrace;
@@ -129,7 +128,6 @@ fn trace(broker: i32, point: u64, stops: &AtomicU64, ready: &mut impl Write) -> 
     ptrace::request(libc::PTRACE_SEIZE, broker, 0, libc::PTRACE_O_TRACESYSGOOD as u64)?;
     ptrace::request(libc::PTRACE_INTERRUPT, broker, 0, 0)?;
     let mut told = false;
-    let mut looks = Looks::default();
     loop {
         let mut status = 0;
         // SAFETY: the status outlives the call.
@@ -140,7 +138,7 @@ fn trace(broker: i32, point: u64, stops: &AtomicU64, ready: &mut impl Write) -> 
             return Ok(());
         }
         let is_call = libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80;
-        if is_call && !looks.is_one(broker) && stops.fetch_add(1, SeqCst) + 1 == point {
+        if is_call && stops.fetch_add(1, SeqCst) + 1 == point {
             // SAFETY: it is traced, so its number is its own.
             unsafe { libc::kill(broker, libc::SIGKILL) };
             continue;
@@ -154,24 +152,5 @@ fn trace(broker: i32, point: u64, stops: &AtomicU64, ready: &mut impl Write) -> 
         if !std::mem::replace(&mut told, true) {
             ready.write_all(&[1])?;
         }
-    }
-}
-
-/// The stops of a broker that looks before it sleeps: how many there are is chance, and a death there is one before it sleeps.
-#[derive(Debug, Default)]
-struct Looks {
-    /// The CPU was given away before this call: it is the next look.
-    between: bool,
-}
-
-impl Looks {
-    /// Whether a stop of the broker at a call is such a one.
-    fn is_one(&mut self, broker: i32) -> bool {
-        match system_call(broker) {
-            Some(libc::SYS_sched_yield) => self.between = true,
-            Some(libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2) => {}
-            _ => self.between = false,
-        }
-        self.between
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn state(pid: libc::pid_t) -> Option<char> {
 }
 
 /// Returns the number of the system call that a process is in.
-pub(super) fn system_call(pid: libc::pid_t) -> Option<i64> {
+fn system_call(pid: libc::pid_t) -> Option<i64> {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
     text.split(' ').next()?.parse().ok()
 }

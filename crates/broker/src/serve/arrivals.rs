@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::life::ConnId;
 use ring3_abi::Pid;
 use ring3_wire::decode;
+use rustix::event::epoll;
 use rustix::fs::Timespec;
 use rustix::io::Errno;
 
@@ -14,8 +15,8 @@ impl Server {
     /// Takes what has arrived: notes are done at once, requests put into line.
     pub(super) fn sweep(&mut self, patience: Option<Timespec>) -> Result<(), Failure> {
         let mut found = Vec::with_capacity(64);
-        match self.attention.wait(&self.events, &mut found, patience.as_ref()) {
-            Ok(()) | Err(Errno::INTR) => {}
+        match epoll::wait(&self.events, rustix::buffer::spare_capacity(&mut found), patience.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Failure::when("wait for events")(errno)),
         }
         let mut written = false;

@@ -10,7 +10,6 @@
 //! V5. What waits for a lock is tried a few at a time (`deferred.rs`): who may write the lock's word can keep it from coming free.
 
 mod arrivals;
-mod attention;
 mod broker;
 pub(crate) mod client;
 mod deferred;
@@ -34,7 +33,6 @@ use crate::object::query;
 use crate::procfs::Written;
 use crate::spaces::Spaces;
 use crate::state::{InHand, Inbox, Noted, Table};
-use attention::Attention;
 use client::{Answer, Conn, Request};
 use deferred::{Deferred, is_overdue};
 use doors::Doors;
@@ -112,7 +110,6 @@ pub(crate) struct Server {
     lookout_at: Option<u64>,
     inbox: Rc<Inbox>,
     events: OwnedFd,
-    attention: Attention,
     /// The pidfds, apart from the rest so that they can be asked alone.
     pub(crate) deaths: OwnedFd,
     /// One of them may say something that was not heard: it was added just now.
@@ -166,7 +163,6 @@ impl Server {
             lookout_at: None,
             inbox,
             events: create()?,
-            attention: Attention::default(),
             deaths: create()?,
             may_have_ended: false,
             heard_out: None,
