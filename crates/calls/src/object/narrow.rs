@@ -1,4 +1,4 @@
-//! Lets regions go that the process has no right to any more. setuid(2), capset(2), unshare(2).
+//! Lets regions go that the process has no right to any more, and the page of its life with the user that it belongs to (`own_life.rs`, F6). setuid(2), capset(2), unshare(2).
 //!
 //! Each call is refused by the new rights anyway (`record.rs`, O2). But code of the program's own, or whoever takes the program over, could
 //! still read and write what is mapped: a server that gives its rights up would keep what it gave up.

@@ -157,6 +157,8 @@ pub(crate) fn has_pages() -> bool {
 }
 
 /// Lets the shared page go if it is of a user that this process cannot be any more (F6). Nothing of the process is inside a call.
+///
+/// DEATH: before the word is clear the kernel marks it, and afterwards others ask; what the ledger says is read before the end either way.
 pub(crate) fn leave(home: &Home, section: &Section) {
     let shared = PAGES.load(Relaxed);
     if shared == 0 || cred::users().contains(&OF.load(Relaxed)) {
@@ -167,7 +169,7 @@ pub(crate) fn leave(home: &Home, section: &Section) {
     let _held = page.life.lock.hold(section);
     // A forked child has its parent's page, and no life.
     if page.life.number.swap(0, Relaxed) != 0 {
-        before_exec(page);
+        give_word_back(page);
     }
     page.life.clear_word();
     // SAFETY: the pages stay mapped (F3); the word, which the kernel may look for, is clear in the new one.
@@ -188,6 +190,11 @@ pub(super) fn resume(page: &Identity) {
 
 /// Gives the word back before exec (F4).
 pub(crate) fn before_exec(page: &Identity) {
+    give_word_back(page);
+}
+
+/// Nobody holds the word any more.
+fn give_word_back(page: &Identity) {
     if let Some(word) = page.life.word() {
         word.store(0, Relaxed);
     }
