@@ -126,7 +126,8 @@ impl<'d> Reader<'d> {
             0x0b => self.word(4)? as i32 as u64,
             _ => return Err(self.wrong()),
         };
-        match how.0 & 0x70 {
+        // Among what is refused: the address of a place that has the value.
+        match how.0 & 0xf0 {
             _ if value == 0 => Ok(0),
             0x00 => Ok(value),
             0x10 => Ok(from.wrapping_add(value)),
@@ -173,6 +174,9 @@ fn common(mut at: Reader) -> Result<Common, Error> {
         return Err(entry.wrong());
     }
     let version = entry.byte()?;
+    if !matches!(version, 1 | 3) {
+        return Err(entry.wrong());
+    }
     let mut letters = Vec::new();
     loop {
         match entry.byte()? {
@@ -281,6 +285,11 @@ mod tests {
         let mut letters = whole.clone();
         letters[10] = b'?';
         assert!(read(&letters, 0x1000).is_err());
+        for (at, instead) in [(8, 4), (16, 0x9b)] {
+            let mut other = whole.clone();
+            other[at] = instead;
+            assert!(read(&other, 0x1000).is_err(), "{at}");
+        }
         let more = [&whole[..], &[0, 0]].concat();
         assert_eq!(read(&more, 0x1000), Err(Error::Frames(0x1000 + whole.len() as u64)));
     }
